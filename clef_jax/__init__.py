@@ -1,0 +1,1 @@
+"""Clinically-guided contrastive pre-training of single-lead ECG foundation models, in JAX."""
