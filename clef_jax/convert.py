@@ -1,0 +1,183 @@
+"""Encoder weights from and to the public PyTorch reference's key names.
+
+The reference's checkpoints also hold batch-norm tensors that its forward pass never uses: they are
+checked and ignored on the way in, and written as neutral ones on the way out, so that the reference
+loads the result strictly.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from clef_jax.models import Net1D, create_encoder, size as size_lib
+
+PREFIX = "backbone."
+"""What the reference's training module puts before every key of its encoder."""
+
+_NORM_TENSORS = {
+    "weight": np.ones,
+    "bias": np.zeros,
+    "running_mean": np.zeros,
+    "running_var": np.ones,
+}
+
+
+class _Weight(NamedTuple):
+    """One tensor of the reference and the parameter that holds it, axes in reverse order."""
+
+    path: tuple[str | int, ...]
+    shape: tuple[int, ...]
+    """In the reference's order of axes."""
+
+
+class _Norm(NamedTuple):
+    """One tensor of an unused batch norm."""
+
+    make: Callable[[], np.ndarray]
+    shape: tuple[int, ...]
+
+
+def from_torch(state_dict: Mapping[str, Any], size: str) -> Net1D:
+    """An encoder with the reference's weights, given as a mapping of its key names to arrays.
+
+    Keys may all carry the prefix `backbone.`; the number of input channels is read off the stem.
+    float64 arrays stay float64 where jax allows it, narrower ones become float32.
+    Raises ValueError naming every key that is unknown, missing or misshapen.
+    """
+    arrays = _without_prefix(state_dict)
+    in_channels = _in_channels(arrays)
+    table = dict(_table(size_lib.by_name(size), in_channels))
+    _check(arrays, table, size)
+    abstract = nnx.eval_shape(
+        lambda: create_encoder(size, in_channels=in_channels, rngs=nnx.Rngs(0))
+    )
+    graph, state = nnx.split(abstract)
+    flat = dict(nnx.to_flat_state(state))
+    for key, entry in table.items():
+        if isinstance(entry, _Weight):
+            shape = flat[entry.path].shape
+            value = jnp.asarray(_from_reference(_weight(key, arrays[key]), shape))
+            flat[entry.path] = flat[entry.path].replace(value)
+    return nnx.merge(graph, nnx.from_flat_state(flat))
+
+
+def to_torch(encoder: Net1D) -> dict[str, np.ndarray]:
+    """The encoder's weights under the reference's key names, in the reference's order.
+
+    Batch-norm tensors are neutral: weight 1, bias 0, mean 0, variance 1, count 0.
+    """
+    flat = dict(nnx.to_flat_state(nnx.state(encoder, nnx.Param)))
+    arrays = {}
+    for key, entry in _table(encoder.size, encoder.in_channels):
+        if isinstance(entry, _Norm):
+            arrays[key] = entry.make()
+        else:
+            value = np.asarray(flat[entry.path][...])
+            arrays[key] = np.ascontiguousarray(value.T).reshape(entry.shape)
+    return arrays
+
+
+def _from_reference(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """[out, in, taps] to [taps, in, out]; a convolution with one tap is a plain matrix here."""
+    return np.ascontiguousarray(array.T).reshape(shape)
+
+
+def _table(size: size_lib.EncoderSize, in_channels: int) -> Iterator[tuple[str, _Weight | _Norm]]:
+    """Every key of the reference, in its order."""
+    yield from _layer(
+        "first_conv.conv", ("stem",), (size.stem_channels, in_channels, size.kernel_taps)
+    )
+    yield from _norm("first_bn", size.stem_channels)
+    channels = size.stem_channels
+    for i, (width, depth) in enumerate(zip(size.stage_channels, size.stage_blocks, strict=True)):
+        for j in range(depth):
+            yield from _block(size, i, j, channels, width)
+            channels = width
+
+
+def _block(
+    size: size_lib.EncoderSize, stage: int, block: int, in_channels: int, channels: int
+) -> Iterator[tuple[str, _Weight | _Norm]]:
+    key = f"stage_list.{stage}.block_list.{block}"
+    path = ("stage_list", stage, "blocks", block)
+    middle = size.middle_channels(channels)
+    per_group = middle // size.groups(channels)
+    squeezed = channels // 2
+    yield from _norm(f"{key}.bn1", in_channels)
+    yield from _layer(f"{key}.conv1.conv", (*path, "reduce"), (middle, in_channels, 1))
+    yield from _norm(f"{key}.bn2", middle)
+    yield from _layer(f"{key}.conv2.conv", (*path, "mix"), (middle, per_group, size.kernel_taps))
+    yield from _norm(f"{key}.bn3", middle)
+    yield from _layer(f"{key}.conv3.conv", (*path, "expand"), (channels, middle, 1))
+    yield from _layer(f"{key}.se_fc1", (*path, "gate", "squeeze"), (squeezed, channels))
+    yield from _layer(f"{key}.se_fc2", (*path, "gate", "excite"), (channels, squeezed))
+
+
+def _layer(
+    key: str, path: tuple[str | int, ...], shape: tuple[int, ...]
+) -> Iterator[tuple[str, _Weight]]:
+    yield f"{key}.weight", _Weight((*path, "kernel"), shape)
+    yield f"{key}.bias", _Weight((*path, "bias"), shape[:1])
+
+
+def _norm(key: str, channels: int) -> Iterator[tuple[str, _Norm]]:
+    for name, fill in _NORM_TENSORS.items():
+        yield (
+            f"{key}.{name}",
+            _Norm(lambda fill=fill: fill(channels, dtype=np.float32), (channels,)),
+        )
+    yield f"{key}.num_batches_tracked", _Norm(lambda: np.zeros((), np.int64), ())
+
+
+def _without_prefix(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """The mapping without `backbone.`, which all keys must carry or none."""
+    bare = [key for key in state_dict if not key.startswith(PREFIX)]
+    if bare and len(bare) < len(state_dict):
+        raise ValueError(
+            f"Some keys start with {PREFIX!r} and some do not, so it is unclear which weights are "
+            f"meant. Keep one kind; without the prefix: {_listed(bare)}."
+        )
+    return {key.removeprefix(PREFIX): value for key, value in state_dict.items()}
+
+
+def _in_channels(arrays: Mapping[str, Any]) -> int:
+    """The width of the stem's input, 1 where it cannot be read (the check names the reason)."""
+    shape = np.shape(arrays.get("first_conv.conv.weight", ()))
+    return shape[1] if len(shape) == 3 and shape[1] > 0 else 1
+
+
+def _check(arrays: Mapping[str, Any], table: Mapping[str, _Weight | _Norm], size: str) -> None:
+    """Raises one sentence that names every key that does not fit `size`."""
+    unknown = [key for key in arrays if key not in table]
+    missing = [k for k, entry in table.items() if isinstance(entry, _Weight) and k not in arrays]
+    misshapen = [
+        f"{key} {list(np.shape(arrays[key]))} instead of {list(entry.shape)}"
+        for key, entry in table.items()
+        if key in arrays and np.shape(arrays[key]) != entry.shape
+    ]
+    parts = [
+        f"{what}: {_listed(keys)}"
+        for what, keys in (("unknown", unknown), ("missing", missing), ("misshapen", misshapen))
+        if keys
+    ]
+    if parts:
+        raise ValueError(f"These weights do not fit the encoder {size!r}; {'; '.join(parts)}.")
+
+
+def _listed(names: list[str], most: int = 8) -> str:
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _weight(key: str, value: Any) -> np.ndarray:
+    """`value` as float32, or float64 if it is that already."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, RuntimeError) as error:
+        raise TypeError(f"The weights {key!r} cannot be read as an array: {error}") from error
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(f"The weights {key!r} are {array.dtype}, not floating-point numbers.")
+    return array if array.dtype == np.float64 else array.astype(np.float32)

@@ -1,0 +1,56 @@
+"""The encoder's parametrised layers, initialised as PyTorch initialises its own.
+
+Shapes: B batch, T time (samples), C channels.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from clef_jax.models.grouped_conv import grouped_conv
+
+
+def _uniform(rngs: nnx.Rngs, shape: tuple[int, ...], fan_in: int) -> nnx.Param:
+    """PyTorch's default for convolutions and linear layers: U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
+    bound = fan_in**-0.5
+    return nnx.Param(jax.random.uniform(rngs.params(), shape, jnp.float32, -bound, bound))
+
+
+class Conv(nnx.Module):
+    """Grouped convolution over time; kernel [taps, C_in / groups, C_out], SAME padding, bias."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        taps: int,
+        stride: int = 1,
+        groups: int = 1,
+        rngs: nnx.Rngs,
+    ):
+        self.stride, self.groups = stride, groups
+        fan_in = taps * in_channels // groups
+        self.kernel = _uniform(rngs, (taps, in_channels // groups, out_channels), fan_in)
+        self.bias = _uniform(rngs, (out_channels,), fan_in)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [B, T, C_in] to [B, ceil(T / stride), C_out]."""
+        kernel = self.kernel[...].astype(x.dtype)
+        bias = self.bias[...].astype(x.dtype)
+        return grouped_conv(x, kernel, bias, stride=self.stride, groups=self.groups)
+
+
+class Linear(nnx.Module):
+    """Linear map of the last axis, or a convolution with one tap; kernel [C_in, C_out]."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs):
+        self.kernel = _uniform(rngs, (in_channels, out_channels), in_channels)
+        self.bias = _uniform(rngs, (out_channels,), in_channels)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [..., C_in] to [..., C_out]."""
+        kernel = self.kernel[...].astype(x.dtype)
+        return x @ kernel + jnp.broadcast_to(
+            self.bias[...].astype(x.dtype), (*x.shape[:-1], kernel.shape[1])
+        )

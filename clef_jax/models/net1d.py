@@ -1,0 +1,175 @@
+"""Net1D, the ECG encoder: a 1-D ResNeXt with squeeze-excitation and no normalisation.
+
+Shapes: B batch, T time (samples), C channels, D embedding.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from clef_jax.models import size as size_lib
+from clef_jax.models.layer import Conv, Linear
+
+
+class SqueezeExcitation(nnx.Module):
+    """Scales each channel by a gate computed from the channels' means over time."""
+
+    def __init__(self, channels: int, *, rngs: nnx.Rngs):
+        self.squeeze = Linear(channels, channels // 2, rngs=rngs)
+        self.excite = Linear(channels // 2, channels, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [B, T, C] to [B, T, C]."""
+        gate = jax.nn.sigmoid(self.excite(jax.nn.silu(self.squeeze(_time_mean(x)))))  # [B, C]
+        return x * gate.astype(x.dtype)[:, None, :]
+
+
+class Block(nnx.Module):
+    """Residual bottleneck block; `stride` 2 halves time, rounding up."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        *,
+        size: size_lib.EncoderSize,
+        stride: int,
+        activate_input: bool,
+        rngs: nnx.Rngs,
+    ):
+        middle = size.middle_channels(channels)
+        self.stride, self.activate_input, self.channels = stride, activate_input, channels
+        self.reduce = Linear(in_channels, middle, rngs=rngs)
+        self.mix = Conv(
+            middle,
+            middle,
+            taps=size.kernel_taps,
+            stride=stride,
+            groups=size.groups(channels),
+            rngs=rngs,
+        )
+        self.expand = Linear(middle, channels, rngs=rngs)
+        self.gate = SqueezeExcitation(channels, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [B, T, C_in] to [B, ceil(T / stride), C]."""
+        y = self.reduce(jax.nn.silu(x) if self.activate_input else x)
+        y = self.mix(jax.nn.silu(y))
+        y = self.expand(jax.nn.silu(y))
+        return self.gate(y) + _shortcut(x, self.stride, self.channels)
+
+
+class Stage(nnx.Module):
+    """Blocks of one width; the first halves time."""
+
+    def __init__(self, blocks: list[Block]):
+        self.blocks = nnx.List(blocks)
+
+
+class Net1D(nnx.Module):
+    """The encoder of one size: `encoder(signal)` embeds [B, T, in_channels] as [B, D].
+
+    `dtype` is the type of the activations (None: that of the signal); parameters keep float32, and
+    means over time are taken in float32 or wider. With `remat` the backward pass recomputes each
+    block, which saves memory on an accelerator and costs about a third more time.
+    """
+
+    def __init__(
+        self,
+        size: size_lib.EncoderSize,
+        *,
+        in_channels: int = 1,
+        dtype: Any = None,
+        remat: bool = False,
+        rngs: nnx.Rngs,
+    ):
+        if in_channels < 1:
+            raise ValueError(f"An encoder needs at least one input channel, not {in_channels}.")
+        self.size, self.in_channels = size, in_channels
+        self.dtype = None if dtype is None else jnp.dtype(dtype)
+        self.remat = remat
+        channels = size.stem_channels
+        self.stem = Conv(in_channels, channels, taps=size.kernel_taps, stride=2, rngs=rngs)
+        stage_list = []
+        for width, depth in zip(size.stage_channels, size.stage_blocks, strict=True):
+            blocks = []
+            for i in range(depth):
+                blocks.append(
+                    Block(
+                        channels,
+                        width,
+                        size=size,
+                        stride=1 if i else 2,
+                        activate_input=bool(blocks or stage_list),
+                        rngs=rngs,
+                    )
+                )
+                channels = width
+            stage_list.append(Stage(blocks))
+        self.stage_list = nnx.List(stage_list)
+
+    def __call__(self, signal: jax.Array) -> jax.Array:
+        """Maps [B, T, in_channels] to [B, D]: the mean over time of the last stage."""
+        return self.stages(signal)[-1]
+
+    def stages(self, signal: jax.Array) -> list[jax.Array]:
+        """The mean over time after each stage, [B, C] each; the last is the embedding."""
+        self._check(signal)
+        x = jax.nn.silu(self.stem(signal if self.dtype is None else signal.astype(self.dtype)))
+        means = []
+        for stage in self.stage_list:
+            for block in stage.blocks:
+                x = nnx.remat(Block.__call__)(block, x) if self.remat else block(x)
+            means.append(_time_mean(x))
+        return means
+
+    def _check(self, signal: jax.Array) -> None:
+        if signal.ndim != 3 or signal.shape[-1] != self.in_channels:
+            raise ValueError(
+                f"The encoder takes signals [batch, time, {self.in_channels}], "
+                f"but got an array of shape {list(signal.shape)}."
+            )
+        if not signal.shape[0] or not signal.shape[1]:
+            raise ValueError(
+                f"The encoder needs at least one signal of at least one sample, "
+                f"but got an array of shape {list(signal.shape)}."
+            )
+        if not jnp.issubdtype(signal.dtype, jnp.floating):
+            raise TypeError(
+                f"The encoder takes real floating-point signals, but got {signal.dtype}: "
+                "scale the recording to millivolts first."
+            )
+
+
+def create_encoder(
+    size: str, *, in_channels: int = 1, dtype: Any = None, remat: bool = False, rngs: nnx.Rngs
+) -> Net1D:
+    """A freshly initialised `Net1D` of the named size; the same `rngs` give the same weights."""
+    return Net1D(
+        size_lib.by_name(size), in_channels=in_channels, dtype=dtype, remat=remat, rngs=rngs
+    )
+
+
+def _time_mean(x: jax.Array) -> jax.Array:
+    """Mean over time of [B, T, C] as [B, C], in float32 or wider."""
+    return x.mean(axis=1, dtype=jnp.promote_types(x.dtype, jnp.float32))
+
+
+def _shortcut(x: jax.Array, stride: int, channels: int) -> jax.Array:
+    """The path without parameters, [B, T, C_in] to [B, ceil(T / stride), C].
+
+    The reference pads its max-pool with one zero on the right, so that the last value of an odd
+    length is max(x, 0), and pads channels with the smaller half on the left.
+    """
+    if stride == 2:
+        x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0)))
+        pairs = x.reshape(x.shape[0], x.shape[1] // 2, 2, x.shape[2])
+        first, second = pairs[:, :, 0], pairs[:, :, 1]
+        # Not `maximum`: on a tie the reference sends the whole gradient to the first sample.
+        x = jnp.where((second > first) | jnp.isnan(second), second, first)
+    missing = channels - x.shape[-1]
+    if missing:
+        x = jnp.pad(x, ((0, 0), (0, 0), (missing // 2, missing - missing // 2)))
+    return x
