@@ -1,0 +1,1 @@
+"""From recordings in files to batches of numbers: quality, records, index, pipeline."""

@@ -1,0 +1,223 @@
+"""The sidecar index of a prepared data set: what training must know before it reads a shard.
+
+`prepare` writes `clef_index.json` and one `index_<split>.npz` per split next to the shards, so that
+training starts in seconds however many recordings there are.
+
+Shapes: N records, P patients, L leads.
+"""
+
+import dataclasses
+import difflib
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+FORMAT = 1
+METADATA_FILE = "clef_index.json"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Index:
+    """One split of a prepared data set, records ordered by patient."""
+
+    version_dir: pathlib.Path
+    dataset: str
+    """Name, config and version: `mimic_iv_ecg/one_per_patient/1.0.0`."""
+    split: str
+    leads: tuple[str, ...]
+    sample_rate_hz: float
+    num_samples: int
+    patient: np.ndarray
+    """int64 [N], the patient's number from 0 within the split, ascending."""
+    row: np.ndarray
+    """int64 [N], the record's position in the split: shards in order, then position in the shard."""
+    risk: np.ndarray
+    """float32 [N], ten-year risk in [0, 1], NaN where unknown."""
+    completeness: np.ndarray
+    """float32 [N], share of the risk score's inputs that were observed."""
+    usable_leads: np.ndarray
+    """uint16 [N], bit i is set where lead i is usable."""
+    gain_per_mv: np.ndarray
+    """float32 [N, L]."""
+    baseline: np.ndarray
+    """int32 [N, L], the sample value at 0 mV."""
+    patient_offset: np.ndarray
+    """int64 [P + 1]; entries `patient_offset[p]` to `patient_offset[p + 1]` are patient p's."""
+    cohort_risk_quantiles: np.ndarray
+    """float32 [101], quantiles 0, 0.01, ... 1 of the training patients' risk; NaN if unknown."""
+    fingerprint: str
+    """SHA-256 over every stored byte of every split: identifies the data."""
+    shard_paths: tuple[str, ...]
+    shard_lengths: np.ndarray
+    """int64 [shards], records in each."""
+    settings: Mapping[str, Any]
+    """How the clinical values were made: score, region, windows, source."""
+
+    @property
+    def num_records(self) -> int:
+        return len(self.row)
+
+    @property
+    def num_patients(self) -> int:
+        return len(self.patient_offset) - 1
+
+    def usable(self) -> np.ndarray:
+        """bool [N, L]: the leads that training may draw."""
+        bits = 1 << np.arange(len(self.leads), dtype=np.uint16)
+        return (self.usable_leads[:, None] & bits[None]) != 0
+
+
+def load(version_dir: str | pathlib.Path, split: str) -> Index:
+    """The index of one split of a prepared data set.
+
+    Raises:
+        FileNotFoundError: no finished data set is there.
+        ValueError: it has no such split, or was prepared by an incompatible version.
+    """
+    version_dir = pathlib.Path(version_dir)
+    metadata = _read_metadata(version_dir)
+    splits = metadata["splits"]
+    if split not in splits:
+        raise ValueError(
+            f"{metadata['dataset']} has no split {split!r}; it has {', '.join(sorted(splits))}."
+        )
+    with np.load(version_dir / f"index_{split}.npz", allow_pickle=False) as arrays:
+        stored = dict(arrays.items())
+    num_records = len(stored["row"])
+    for name in ("gain_per_mv", "baseline"):  # one row if all records share it
+        stored[name] = np.broadcast_to(stored[name], (num_records, len(metadata["leads"])))
+    quantiles = metadata["cohort_risk_quantiles"]
+    return Index(
+        version_dir=version_dir,
+        dataset=metadata["dataset"],
+        split=split,
+        leads=tuple(metadata["leads"]),
+        sample_rate_hz=metadata["sample_rate_hz"],
+        num_samples=metadata["num_samples"],
+        cohort_risk_quantiles=np.array(quantiles or [np.nan] * 101, np.float32),
+        fingerprint=metadata["fingerprint"],
+        shard_paths=tuple(str(version_dir / name) for name in splits[split]["shards"]),
+        shard_lengths=np.array(splits[split]["shard_lengths"], np.int64),
+        settings=metadata["settings"],
+        **stored,
+    )
+
+
+def _read_metadata(version_dir: pathlib.Path) -> dict[str, Any]:
+    path = version_dir / METADATA_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist, so {version_dir} is no data set that clef_jax.prepare "
+            "finished. Run `python -m clef_jax.prepare` with --overwrite."
+        )
+    metadata = json.loads(path.read_text())
+    if metadata["format"] != FORMAT:
+        raise ValueError(
+            f"{path} has format {metadata['format']}, this version reads format {FORMAT}. "
+            "Prepare the data set again with `python -m clef_jax.prepare --overwrite`."
+        )
+    return metadata
+
+
+def find(data_dir: str | pathlib.Path, dataset: str) -> pathlib.Path:
+    """The folder of a prepared data set, newest version first.
+
+    Args:
+        data_dir: the `--data-dir` that was given to prepare.
+        dataset: `name` (its default config) or `name/config`, with an optional `/version`.
+
+    Raises:
+        FileNotFoundError: it is not prepared there, or only half.
+    """
+    data_dir = pathlib.Path(data_dir)
+    name, _, rest = dataset.strip("/").partition("/")
+    if not rest:
+        rest = _default_config(data_dir / name)
+    wanted = data_dir / name / rest
+    found = [p.parent for p in (wanted / METADATA_FILE, *wanted.glob(f"*.*.*/{METADATA_FILE}"))]
+    finished = [p for p in found if _is_finished(p)]
+    if finished:
+        return max(finished, key=_version)
+    raise FileNotFoundError(_not_prepared(data_dir, dataset, wanted))
+
+
+def _default_config(folder: pathlib.Path) -> str:
+    """TFDS notes a data set's default config beside its configs."""
+    noted = folder / ".config" / "metadata.json"
+    return json.loads(noted.read_text())["default_config_name"] if noted.is_file() else ""
+
+
+def _is_finished(version_dir: pathlib.Path) -> bool:
+    return (version_dir / METADATA_FILE).is_file() and not version_dir.name.startswith("incomplete")
+
+
+def _version(version_dir: pathlib.Path) -> tuple[int, ...]:
+    return tuple(int(part) for part in version_dir.name.split("."))
+
+
+def prepared(data_dir: str | pathlib.Path) -> list[str]:
+    """Every finished data set under a folder, as `name/config`."""
+    data_dir = pathlib.Path(data_dir)
+    found = {p.parent for n in (2, 3) for p in data_dir.glob("*/" * n + METADATA_FILE)}
+    return sorted({str(p.parent.relative_to(data_dir)) for p in found if _is_finished(p)})
+
+
+def _not_prepared(data_dir: pathlib.Path, dataset: str, wanted: pathlib.Path) -> str:
+    command = f"python -m clef_jax.prepare --dataset={dataset} --source=... --data-dir={data_dir}"
+    if not data_dir.is_dir():
+        return f"The data folder {data_dir} does not exist. Prepare the data with `{command}`."
+    if any(wanted.glob("incomplete.*")):
+        return (
+            f"{dataset} in {data_dir} is half built: a prepare is still running, or was "
+            f"killed. If none runs, start it again: `{command}`."
+        )
+    others = prepared(data_dir)
+    hint = f" It holds {', '.join(others)}." if others else ""
+    near = difflib.get_close_matches(dataset, others, n=1)
+    hint += f" Did you mean {near[0]}?" if near else ""
+    return f"{dataset} is not prepared in {data_dir}.{hint} Prepare it with `{command}`."
+
+
+def write(
+    version_dir: pathlib.Path,
+    metadata: Mapping[str, Any],
+    splits: Mapping[str, Mapping[str, np.ndarray]],
+) -> None:
+    """Writes the sidecar files of a data set.
+
+    Args:
+        version_dir: the folder of the shards.
+        metadata: everything that `load` reads from the JSON file but the format number.
+        splits: for each split the per-record arrays of `columns`.
+    """
+    for split, arrays in splits.items():
+        np.savez_compressed(version_dir / f"index_{split}.npz", **arrays)
+    text = json.dumps({"format": FORMAT, **metadata}, indent=1, allow_nan=False)
+    (version_dir / METADATA_FILE).write_text(text + "\n")
+
+
+def columns(
+    patient_counts: Sequence[int], per_record: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The arrays of one split from its records in stored order, a patient's records together.
+
+    Args:
+        patient_counts: records of each patient, in stored order.
+        per_record: `risk`, `completeness`, `usable_leads` [N]; `gain_per_mv`, `baseline` [N, L].
+    """
+    counts = np.asarray(patient_counts, np.int64)
+    compact = {
+        name: values[:1] if (values == values[:1]).all() else values
+        for name, values in per_record.items()
+        if name in ("gain_per_mv", "baseline")
+    }
+    return {
+        "patient": np.repeat(np.arange(len(counts)), counts),
+        "row": np.arange(counts.sum()),
+        "patient_offset": np.concatenate([[0], np.cumsum(counts)]),
+        **per_record,
+        **compact,
+    }
