@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from clef_jax.errors import UserError
+
 FORMAT = 1
 METADATA_FILE = "clef_index.json"
 
@@ -27,7 +29,7 @@ class Index:
     dataset: str
     """Name, config and version: `mimic_iv_ecg/one_per_patient/1.0.0`."""
     split: str
-    leads: tuple[str, ...]
+    lead_names: tuple[str, ...]
     sample_rate_hz: float
     num_samples: int
     patient: np.ndarray
@@ -39,14 +41,14 @@ class Index:
     completeness: np.ndarray
     """float32 [N], share of the risk score's inputs that were observed."""
     usable_leads: np.ndarray
-    """uint16 [N], bit i is set where lead i is usable."""
+    """bool [N, L], the leads that training may draw."""
     gain_per_mv: np.ndarray
     """float32 [N, L]."""
     baseline: np.ndarray
     """int32 [N, L], the sample value at 0 mV."""
     patient_offset: np.ndarray
     """int64 [P + 1]; entries `patient_offset[p]` to `patient_offset[p + 1]` are patient p's."""
-    cohort_risk_quantiles: np.ndarray
+    cohort_quantiles: np.ndarray
     """float32 [101], quantiles 0, 0.01, ... 1 of the training patients' risk; NaN if unknown."""
     fingerprint: str
     """SHA-256 over every stored byte of every split: identifies the data."""
@@ -64,24 +66,22 @@ class Index:
     def num_patients(self) -> int:
         return len(self.patient_offset) - 1
 
-    def usable(self) -> np.ndarray:
-        """bool [N, L]: the leads that training may draw."""
-        bits = 1 << np.arange(len(self.leads), dtype=np.uint16)
-        return (self.usable_leads[:, None] & bits[None]) != 0
+    def position(self, row: np.ndarray) -> np.ndarray:
+        """Where these rows of the split stand in the arrays above."""
+        return np.searchsorted(self.row, row)
 
 
 def load(version_dir: str | pathlib.Path, split: str) -> Index:
     """The index of one split of a prepared data set.
 
     Raises:
-        FileNotFoundError: no finished data set is there.
-        ValueError: it has no such split, or was prepared by an incompatible version.
+        UserError: no finished data set is there, it has no such split, or another format.
     """
     version_dir = pathlib.Path(version_dir)
     metadata = _read_metadata(version_dir)
     splits = metadata["splits"]
     if split not in splits:
-        raise ValueError(
+        raise UserError(
             f"{metadata['dataset']} has no split {split!r}; it has {', '.join(sorted(splits))}."
         )
     with np.load(version_dir / f"index_{split}.npz", allow_pickle=False) as arrays:
@@ -89,15 +89,17 @@ def load(version_dir: str | pathlib.Path, split: str) -> Index:
     num_records = len(stored["row"])
     for name in ("gain_per_mv", "baseline"):  # one row if all records share it
         stored[name] = np.broadcast_to(stored[name], (num_records, len(metadata["leads"])))
-    quantiles = metadata["cohort_risk_quantiles"]
+    bits = 1 << np.arange(len(metadata["leads"]), dtype=np.uint16)
+    stored["usable_leads"] = (stored["usable_leads"][:, None] & bits[None]) != 0
+    quantiles = metadata["cohort_quantiles"]
     return Index(
         version_dir=version_dir,
         dataset=metadata["dataset"],
         split=split,
-        leads=tuple(metadata["leads"]),
+        lead_names=tuple(metadata["leads"]),
         sample_rate_hz=metadata["sample_rate_hz"],
         num_samples=metadata["num_samples"],
-        cohort_risk_quantiles=np.array(quantiles or [np.nan] * 101, np.float32),
+        cohort_quantiles=np.array(quantiles or [np.nan] * 101, np.float32),
         fingerprint=metadata["fingerprint"],
         shard_paths=tuple(str(version_dir / name) for name in splits[split]["shards"]),
         shard_lengths=np.array(splits[split]["shard_lengths"], np.int64),
@@ -109,13 +111,13 @@ def load(version_dir: str | pathlib.Path, split: str) -> Index:
 def _read_metadata(version_dir: pathlib.Path) -> dict[str, Any]:
     path = version_dir / METADATA_FILE
     if not path.is_file():
-        raise FileNotFoundError(
+        raise UserError(
             f"{path} does not exist, so {version_dir} is no data set that clef_jax.prepare "
             "finished. Run `python -m clef_jax.prepare` with --overwrite."
         )
     metadata = json.loads(path.read_text())
     if metadata["format"] != FORMAT:
-        raise ValueError(
+        raise UserError(
             f"{path} has format {metadata['format']}, this version reads format {FORMAT}. "
             "Prepare the data set again with `python -m clef_jax.prepare --overwrite`."
         )
@@ -130,7 +132,7 @@ def find(data_dir: str | pathlib.Path, dataset: str) -> pathlib.Path:
         dataset: `name` (its default config) or `name/config`, with an optional `/version`.
 
     Raises:
-        FileNotFoundError: it is not prepared there, or only half.
+        UserError: it is not prepared there, or only half.
     """
     data_dir = pathlib.Path(data_dir)
     name, _, rest = dataset.strip("/").partition("/")
@@ -141,7 +143,7 @@ def find(data_dir: str | pathlib.Path, dataset: str) -> pathlib.Path:
     finished = [p for p in found if _is_finished(p)]
     if finished:
         return max(finished, key=_version)
-    raise FileNotFoundError(_not_prepared(data_dir, dataset, wanted))
+    raise UserError(_not_prepared(data_dir, dataset, wanted))
 
 
 def _default_config(folder: pathlib.Path) -> str:
@@ -206,7 +208,8 @@ def columns(
 
     Args:
         patient_counts: records of each patient, in stored order.
-        per_record: `risk`, `completeness`, `usable_leads` [N]; `gain_per_mv`, `baseline` [N, L].
+        per_record: `risk`, `completeness`, `usable_leads` [N] (a bit mask, bit i for lead i);
+            `gain_per_mv`, `baseline` [N, L].
     """
     counts = np.asarray(patient_counts, np.int64)
     compact = {

@@ -99,7 +99,7 @@ class Reader:
     def __setstate__(self, index: Index) -> None:
         Reader.__init__(self, index)
 
-    def read(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
+    def records(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
         """The serialized records at these rows, in this order; each shard is asked once."""
         rows = np.asarray(rows, np.int64)
         if rows.size and not (0 <= rows.min() and rows.max() < self._shard_end[-1]):
@@ -117,7 +117,7 @@ class Reader:
                     out[where] = record
         return out
 
-    def read_leads(
+    def read(
         self, rows: Sequence[int] | np.ndarray, leads: Sequence[int] | np.ndarray
     ) -> np.ndarray:
         """Some leads of some records, in analogue-to-digital units.
@@ -131,16 +131,16 @@ class Reader:
         """
         leads = np.asarray(leads, np.int64)
         leads = np.broadcast_to(leads, (len(rows), leads.shape[-1]))
-        shape = (len(self._index.leads), self._index.num_samples)
+        shape = (len(self._index.lead_names), self._index.num_samples)
         out = np.empty((*leads.shape, shape[1]), np.int16)
-        for place, record, chosen in zip(out, self.read(rows), leads, strict=True):
+        for place, record, chosen in zip(out, self.records(rows), leads, strict=True):
             signal = np.frombuffer(feature(record, "signal"), "<i2").reshape(shape)
             np.take(signal, chosen, axis=0, out=place, mode="raise")
         return out
 
-    def read_text(self, rows: Sequence[int] | np.ndarray, name: str = "record_id") -> list[str]:
+    def texts(self, rows: Sequence[int] | np.ndarray, name: str = "record_id") -> list[str]:
         """A text feature of some records, for example to say which recordings were at fault."""
-        return [str(feature(record, name), "utf-8") for record in self.read(rows)]
+        return [str(feature(record, name), "utf-8") for record in self.records(rows)]
 
     def _shard(self, number: int) -> Any:
         shard = self._shards.get(number)
@@ -165,5 +165,5 @@ def _reader(index: Index) -> Reader:
 def read_leads(
     index: Index, rows: Sequence[int] | np.ndarray, leads: Sequence[int] | np.ndarray
 ) -> np.ndarray:
-    """`Reader.read_leads` with shards kept open between calls: int16 [n, k, T]."""
-    return _reader(index).read_leads(rows, leads)
+    """`Reader.read` with shards kept open between calls: int16 [n, k, T]."""
+    return _reader(index).read(rows, leads)
