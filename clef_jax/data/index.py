@@ -35,7 +35,7 @@ class Index:
     patient: np.ndarray
     """int64 [N], the patient's number from 0 within the split, ascending."""
     row: np.ndarray
-    """int64 [N], the record's position in the split: shards in order, then position in the shard."""
+    """int64 [N], the record's position in the split: shards in order, then within the shard."""
     risk: np.ndarray
     """float32 [N], ten-year risk in [0, 1], NaN where unknown."""
     completeness: np.ndarray

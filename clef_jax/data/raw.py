@@ -1,4 +1,4 @@
-"""Reads prepared records fast: the signal is sliced out of the stored bytes, nothing else is parsed.
+"""Reads prepared records fast: slices the signal out of the stored bytes and parses nothing else.
 
 Decoding whole examples costs several times what training can afford per core.
 Shapes: n records, k leads of each, L stored leads, T time.
@@ -31,7 +31,7 @@ def feature(serialized: bytes, name: str) -> memoryview:
 
 
 def _walk(data: bytes, key: bytes) -> memoryview | None:
-    """Example = {1: {1: entry}*}, entry = {1: key, 2: {1: {1: value}}}; None if it looks otherwise."""
+    """Example = {1: {1: entry}*}, entry = {1: key, 2: {1: {1: value}}}; None if otherwise."""
     try:
         position = _enter(data, 0)[0]
         while position < len(data):
@@ -85,7 +85,7 @@ def _parse(serialized: bytes, name: str) -> memoryview:
 
 
 class Reader:
-    """Reads records of one split by row. Cheap to create and to pickle; opens shards when needed."""
+    """Reads records of one split by row. Cheap to create and to pickle; opens shards on demand."""
 
     def __init__(self, index: Index):
         self._index = index
@@ -102,7 +102,7 @@ class Reader:
     def records(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
         """The serialized records at these rows, in this order; each shard is asked once."""
         rows = np.asarray(rows, np.int64)
-        if rows.size and not (0 <= rows.min() and rows.max() < self._shard_end[-1]):
+        if rows.size and not (rows.min() >= 0 and rows.max() < self._shard_end[-1]):
             raise IndexError(
                 f"Rows {rows.min()} to {rows.max()} of a split of {self._shard_end[-1]} records."
             )
