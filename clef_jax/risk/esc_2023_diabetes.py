@@ -10,26 +10,11 @@ from clef_jax.risk._score import Score, check_binary, check_region
 from clef_jax.risk.esc_2021 import _SCORE2_MEN, _SCORE2_WOMEN
 
 _AGES_YEARS = (40.0, 69.0)
-_NAMES = [
-    "age",
-    "smoker",
-    "sbp",
-    "diabetes",
-    "total",
-    "hdl",
-    "age*smoker",
-    "age*sbp",
-    "age*diabetes",
-    "age*total",
-    "age*hdl",
-    "diagnosis",
-    "hba1c",
-    "egfr",
-    "egfr^2",
-    "age*hba1c",
-    "age*egfr",
-]
 # fmt: off
+_NAMES = [
+    "age", "smoker", "sbp", "diabetes", "total", "hdl", "age*smoker", "age*sbp", "age*diabetes",
+    "age*total", "age*hdl", "diagnosis", "hba1c", "egfr", "egfr^2", "age*hba1c", "age*egfr",
+]
 _MEN = dict(zip(_NAMES, (
     0.5368, 0.4774, 0.1322, 0.6457, 0.1102, -0.1087, -0.0672, -0.0268, -0.0983, -0.0181, 0.0095,
     -0.0998, 0.0955, -0.0591, 0.0058, -0.0134, 0.0115), strict=True))

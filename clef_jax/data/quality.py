@@ -1,0 +1,181 @@
+"""What makes a recording, or a lead of it, unfit, and how it is reported.
+
+Shapes: L leads, T time, W windows.
+"""
+
+import collections
+import dataclasses
+import json
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+
+from clef_jax import leads
+from clef_jax.data.record import MISSING_ADC, Layout, Recording
+
+MAX_BAD_FRACTION = 0.2
+"""A lead is unusable beyond this share of bad samples: the longest gap that training's own
+zero-masking and gap filling leaves a beat of ordinary rate on both sides of is about 2 of 10 s."""
+FLAT_MV = 0.03
+"""A beat in any lead is several times taller, and a connected electrode's noise not much lower."""
+FLAT_WINDOW_SECONDS = 2.0
+"""Holds a beat down to a rate of 30 per minute."""
+FLAT_LEAD_FRACTION = 0.9
+"""From this share of flat windows on the lead is called flat, below it has a flat run."""
+MAX_ECG_MV = 10.0
+"""No heart gives more at the skin; electrodes being touched do."""
+RAIL_ADC = 32767
+"""The largest sample; the smallest is `MISSING_ADC`, so a clipped low sample is one above it."""
+
+Action = Literal["kept", "lead_unusable", "quarantined"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One line of the quality report."""
+
+    record_id: str
+    problem: str
+    """A short stable code, for example `nan_run`."""
+    lead: str | None
+    detail: str
+    """One sentence."""
+    action: Action
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+
+class Defect(Exception):
+    """The recording cannot be used; says which problem it has, and one sentence about it."""
+
+    def __init__(self, problem: str, detail: str, lead: str | None = None):
+        super().__init__(problem, detail, lead)
+        self.problem = problem
+        self.detail = detail
+        self.lead = lead
+
+    def finding(self, record_id: str) -> Finding:
+        return Finding(record_id, self.problem, self.lead, self.detail, "quarantined")
+
+
+def arrange(recording: Recording, layout: Layout) -> Recording:
+    """The recording with the layout's leads in the layout's order, found by name.
+
+    Raises:
+        Defect: another rate or length, or a lead that is unknown, missing or there twice.
+    """
+    if recording.sample_rate_hz != layout.sample_rate_hz:
+        raise Defect(
+            "wrong_rate",
+            f"Sampled at {recording.sample_rate_hz:g} Hz instead of {layout.sample_rate_hz:g} Hz.",
+        )
+    if recording.signal.shape[1] != layout.num_samples:
+        raise Defect(
+            "wrong_length",
+            f"{recording.signal.shape[1]} samples instead of {layout.num_samples}.",
+        )
+    names = [_canonical(name) for name in recording.lead_names]
+    for name, count in collections.Counter(names).items():
+        if count > 1:
+            raise Defect("duplicate_lead", f"Lead {name} is there {count} times.", name)
+    missing = [name for name in layout.leads if name not in names]
+    if missing:
+        lead = missing[0] if len(missing) == 1 else None
+        raise Defect("missing_lead", f"It has no lead {', '.join(missing)}.", lead)
+    order = [names.index(name) for name in layout.leads]
+    return dataclasses.replace(
+        recording,
+        signal=np.ascontiguousarray(recording.signal[order]),
+        lead_names=layout.leads,
+        gain_per_mv=recording.gain_per_mv[order],
+        baseline=recording.baseline[order],
+        bad_checksums=tuple(_canonical(name) for name in recording.bad_checksums),
+    )
+
+
+def _canonical(name: str) -> str:
+    try:
+        return leads.canonical(name)
+    except ValueError:
+        raise Defect("unknown_lead", f"No lead is called {name!r}.") from None
+
+
+def check(recording: Recording, record_id: str) -> tuple[np.ndarray, list[Finding]]:
+    """Looks at every lead: bool [L], the usable ones, and what was found.
+
+    The recording is to be quarantined if no lead is usable; then a finding says so.
+    """
+    missing = recording.signal == MISSING_ADC
+    beyond_mv, clipped = _extreme(recording, missing)
+    flat, flat_fraction = _flat(recording, missing)
+    bad_fraction = (missing | clipped | beyond_mv | flat).mean(axis=1)
+    usable = (bad_fraction <= MAX_BAD_FRACTION) & (flat_fraction < FLAT_LEAD_FRACTION)
+    shares = {
+        "nan_run": (missing, "has no value"),
+        "clipped": (clipped, "is clipped at the converter's rail"),
+        "implausible_amplitude": (beyond_mv, f"is beyond {MAX_ECG_MV:g} mV"),
+    }
+    findings = []
+    for number, name in enumerate(recording.lead_names):
+        action: Action = "kept" if usable[number] else "lead_unusable"
+        for problem, (mask, words) in shares.items():
+            if mask[number].any():
+                share = _percent(mask[number].mean())
+                detail = f"{share} of lead {name} {words}."
+                findings.append(Finding(record_id, problem, name, detail, action))
+        findings += _flat_findings(record_id, name, flat_fraction[number], action)
+        if name in recording.bad_checksums:
+            detail = f"The samples of lead {name} contradict the checksum in the header."
+            findings.append(Finding(record_id, "checksum_mismatch", name, detail, "kept"))
+    if not usable.any():
+        detail = "No lead is usable."
+        findings.append(Finding(record_id, "no_usable_lead", None, detail, "quarantined"))
+    return usable, findings
+
+
+def _extreme(recording: Recording, missing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """bool [L, T]: samples beyond any ECG's amplitude, and samples at the converter's rail."""
+    signal = recording.signal
+    # In the signal's own units: comparing int16 is ten times faster than converting to millivolts.
+    reach = MAX_ECG_MV * recording.gain_per_mv
+    high = np.clip(recording.baseline + reach, -RAIL_ADC, RAIL_ADC).astype(np.int16)
+    low = np.clip(recording.baseline - reach, -RAIL_ADC, RAIL_ADC).astype(np.int16)
+    beyond = ((signal > high[:, None]) | (signal < low[:, None])) & ~missing
+    clipped = (signal == RAIL_ADC) | (signal == -RAIL_ADC)
+    return beyond & ~clipped, clipped
+
+
+def _flat(recording: Recording, missing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """bool [L, T]: samples in windows without any signal; and the share of such windows, [L]."""
+    num_leads, num_samples = recording.signal.shape
+    width = min(num_samples, round(FLAT_WINDOW_SECONDS * recording.sample_rate_hz))
+    count = num_samples // width
+    shape = (num_leads, count, width)
+    windows = recording.signal[:, : count * width].reshape(shape)
+    gaps = missing[:, : count * width].reshape(shape)
+    if missing.any():
+        lowest = np.where(gaps, RAIL_ADC, windows).min(axis=2).astype(np.int32)
+    else:
+        lowest = windows.min(axis=2).astype(np.int32)
+    height = windows.max(axis=2) - lowest  # a gap is the smallest value and never the maximum
+    # A few samples between gaps are alike without being flat.
+    told = gaps.mean(axis=2) <= 0.5
+    flat = told & (height <= FLAT_MV * recording.gain_per_mv[:, None])  # [L, W]
+    samples = np.zeros(recording.signal.shape, bool)
+    samples[:, : count * width] = np.repeat(flat, width, axis=1)
+    return samples, flat.sum(axis=1) / np.maximum(told.sum(axis=1), 1)
+
+
+def _flat_findings(record_id: str, name: str, fraction: float, action: Action) -> Iterator[Finding]:
+    if fraction >= FLAT_LEAD_FRACTION:
+        detail = f"Lead {name} stays within {FLAT_MV:g} mV: it recorded nothing."
+        yield Finding(record_id, "flat_lead", name, detail, action)
+    elif fraction > 0:
+        detail = f"{_percent(fraction)} of lead {name} stays within {FLAT_MV:g} mV."
+        yield Finding(record_id, "flat_run", name, detail, action)
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2g} %" if fraction < 0.995 else f"{100 * fraction:.4g} %"
