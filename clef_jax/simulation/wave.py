@@ -1,0 +1,203 @@
+"""The waves of one beat: when the dipole swings, for how long, where to and where from.
+
+Each wave is a Gaussian in time with a rising and a falling width. Directions come from textbook
+vectorcardiograms (Frank axes as in `dipole`): septal activation to the right and the front, the
+free walls to the left and down, the base last, to the back and up; repolarisation to the left,
+down and slightly to the front.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from clef_jax.simulation.dipole import frontal_vector
+from clef_jax.simulation.heart import Heart
+
+_USUAL_AXIS_DEGREES = 55.0
+_MAIN_MV = 1.02
+"""Frontal amplitude of the main QRS wave."""
+_NORMAL_ACTIVATION_MS = 92.0
+"""How long the left ventricle takes in right bundle branch block."""
+
+_SEPTAL = np.array([-0.13, -0.06, -0.22])
+_BASAL = np.array([-0.1, -0.2, 0.6])
+_RIGHT_ATRIAL = np.array([0.025, 0.075, -0.05])
+_LEFT_ATRIAL = np.array([0.06, 0.05, 0.045])
+_REPOLARISATION = np.array([0.3, 0.2, -0.18])
+_ELEVATION = np.array([0.55, 0.45, -0.7])
+_ECTOPIC_QRS_MS = 155.0
+_ECTOPIC_QT_MS = 430.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Waves:
+    """Shapes: W waves. Times are seconds after the begin of the QRS complex."""
+
+    centre_seconds: np.ndarray
+    rise_seconds: np.ndarray
+    """[W] standard deviation before the centre."""
+    fall_seconds: np.ndarray
+    vector_mv: np.ndarray
+    """[W, 3]"""
+    place_cm: np.ndarray
+    """[W, 3]"""
+    stretches: np.ndarray
+    """[W] bool: a wave of repolarisation, which comes later after a long RR interval."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Wave:
+    centre_ms: float
+    rise_ms: float
+    fall_ms: float
+    vector_mv: np.ndarray
+    place_cm: tuple[float, float, float]
+    stretches: bool = False
+
+
+def sinus(heart: Heart) -> Waves:
+    """The waves of a beat that comes through the AV node; without P while the atria fibrillate."""
+    depolarisation = {
+        "normal": _normal_qrs,
+        "right_block": _right_block_qrs,
+        "left_block": _left_block_qrs,
+    }[heart.conduction](heart)
+    atrial = [] if heart.fibrillating else _p_waves(heart)
+    return _stack([*atrial, *depolarisation, *_repolarisation(heart, depolarisation)])
+
+
+def ventricular(heart: Heart) -> Waves:
+    """A premature beat from somewhere in the ventricles: wide, tall, with T the other way."""
+    azimuth = np.deg2rad(heart.ectopic_azimuth_degrees)
+    main = np.array([np.cos(azimuth), 0.55 * np.cos(2.0 * azimuth + 0.5), -np.sin(azimuth)])
+    side = np.array([-main[2], -0.3, main[0]])
+    first, second = 1.25 * main + 0.2 * side, 0.8 * main - 0.5 * side
+    width, end = _ECTOPIC_QRS_MS, _ECTOPIC_QT_MS
+    return _stack(
+        [
+            _Wave(centre_ms=0.36 * width, rise_ms=20.0, fall_ms=22.0, vector_mv=first,
+                  place_cm=(1.0, 1.0, -0.5)),
+            _Wave(centre_ms=0.68 * width, rise_ms=24.0, fall_ms=22.0, vector_mv=second,
+                  place_cm=(0.0, 0.0, 1.0)),
+            _Wave(centre_ms=end - 115.0, rise_ms=70.0, fall_ms=48.0,
+                  vector_mv=-0.42 * (first + 0.6 * second), place_cm=(0.5, 0.5, -0.3),
+                  stretches=True),
+        ]
+    )  # fmt: skip
+
+
+def _p_waves(heart: Heart) -> list[_Wave]:
+    width, begin = heart.p_duration_ms, -heart.pr_ms
+    return [
+        _Wave(centre_ms=begin + 0.36 * width, rise_ms=0.15 * width, fall_ms=0.16 * width,
+              vector_mv=heart.p_amplitude * _RIGHT_ATRIAL, place_cm=(-3.0, -3.0, 0.0)),
+        _Wave(centre_ms=begin + 0.64 * width, rise_ms=0.16 * width, fall_ms=0.15 * width,
+              vector_mv=heart.p_amplitude * _LEFT_ATRIAL, place_cm=(0.0, -3.0, 3.0)),
+    ]  # fmt: skip
+
+
+def _normal_qrs(heart: Heart, width_ms: float | None = None) -> list[_Wave]:
+    width = heart.qrs_ms if width_ms is None else width_ms
+    septal, basal = _turned(_SEPTAL, heart), _turned(_BASAL, heart)
+    septal_centre, septal_width, main = 0.17, 0.075, 1.0
+    posterior = 0.22
+    if heart.scar == "inferior":
+        septal, septal_centre, septal_width, main = np.array([0.05, -0.5, -0.12]), 0.2, 0.11, 0.8
+    elif heart.scar == "anterior":
+        septal, septal_centre, septal_width, main = np.array([0.02, -0.05, 0.4]), 0.2, 0.11, 0.75
+        posterior = 0.55
+    vector = frontal_vector(heart.axis_degrees, main * _MAIN_MV, posterior)
+    return [
+        _Wave(centre_ms=septal_centre * width, rise_ms=0.07 * width, fall_ms=septal_width * width,
+              vector_mv=heart.voltage * septal, place_cm=(0.0, 0.0, -1.0)),
+        _Wave(centre_ms=0.42 * width, rise_ms=0.115 * width, fall_ms=0.135 * width,
+              vector_mv=heart.voltage * vector, place_cm=(1.0, 1.0, 0.0)),
+        _Wave(centre_ms=0.66 * width, rise_ms=0.13 * width, fall_ms=0.12 * width,
+              vector_mv=heart.voltage * basal, place_cm=(1.0, -1.5, 2.0)),
+    ]  # fmt: skip
+
+
+def _right_block_qrs(heart: Heart) -> list[_Wave]:
+    """A normal beginning, then the right ventricle late and slow, to the right and the front."""
+    late = heart.voltage * np.array([-0.5, 0.0, -0.62])
+    width = heart.qrs_ms - _NORMAL_ACTIVATION_MS
+    centre = _NORMAL_ACTIVATION_MS + 0.12 * width
+    begin = [
+        dataclasses.replace(wave, vector_mv=wave.vector_mv * strength)
+        for wave, strength in zip(
+            _normal_qrs(heart, _NORMAL_ACTIVATION_MS), (1.0, 0.9, 0.7), strict=True
+        )
+    ]
+    last = _Wave(centre_ms=centre, rise_ms=16.0, fall_ms=12.0 + 0.2 * width, vector_mv=late,
+                 place_cm=(-2.5, 0.0, -1.5))  # fmt: skip
+    return [*begin, last]
+
+
+def _left_block_qrs(heart: Heart) -> list[_Wave]:
+    """No septal forces; one slow, notched wave to the left and the back."""
+    width = heart.qrs_ms
+    early = frontal_vector(heart.axis_degrees + 15.0, 0.85 * _MAIN_MV, 0.6)
+    late = frontal_vector(heart.axis_degrees - 15.0, 0.85 * _MAIN_MV, 0.7)
+    return [
+        _Wave(centre_ms=0.34 * width, rise_ms=0.125 * width, fall_ms=0.14 * width,
+              vector_mv=heart.voltage * early, place_cm=(0.0, 0.5, 0.0)),
+        _Wave(centre_ms=0.64 * width, rise_ms=0.13 * width, fall_ms=0.13 * width,
+              vector_mv=heart.voltage * late, place_cm=(2.0, 0.0, 1.0)),
+    ]  # fmt: skip
+
+
+def _repolarisation(heart: Heart, depolarisation: list[_Wave]) -> list[_Wave]:
+    """ST level and T, whose direction follows the parameters, the scar and the conduction."""
+    direction = _turned_backwards(_REPOLARISATION, heart.t_angle_degrees)
+    vector = heart.t_amplitude * direction
+    if heart.scar == "inferior":
+        vector = vector * np.array([1.0, -0.4, 1.0])
+    elif heart.scar == "anterior":
+        vector = vector * np.array([0.5, 1.0, -0.7])
+    if heart.conduction == "left_block":
+        vector = 0.3 * vector - 0.22 * (depolarisation[0].vector_mv + depolarisation[1].vector_mv)
+    elif heart.conduction == "right_block":
+        vector = vector - 0.25 * depolarisation[-1].vector_mv
+    fall = 0.105 * heart.qt_ms
+    peak = heart.qt_ms - 2.1 * fall
+    gap = max(peak - heart.qrs_ms, 60.0)
+    level = heart.st_level_mv * _ELEVATION
+    return [
+        _Wave(centre_ms=heart.qrs_ms + 0.4 * gap, rise_ms=0.3 * gap, fall_ms=0.35 * gap,
+              vector_mv=level, place_cm=(0.5, 0.5, -0.5), stretches=True),
+        _Wave(centre_ms=peak, rise_ms=1.45 * fall, fall_ms=fall, vector_mv=vector,
+              place_cm=(0.5, 0.5, -0.5), stretches=True),
+    ]  # fmt: skip
+
+
+def _turned(vector: np.ndarray, heart: Heart) -> np.ndarray:
+    """The vector turned in the frontal plane together with the electrical axis."""
+    angle = np.deg2rad(heart.axis_degrees - _USUAL_AXIS_DEGREES)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    x, y, z = vector
+    return np.array([cosine * x - sine * y, sine * x + cosine * y, z])
+
+
+def _turned_backwards(vector: np.ndarray, angle_degrees: float) -> np.ndarray:
+    """The vector turned about the body's axis, from the left over the chest to the right."""
+    angle = np.deg2rad(angle_degrees)
+    x, y, z = vector
+    # The upward part must shrink too: in strain, T is negative in II as well as in V5 and V6.
+    return np.array(
+        [
+            np.cos(angle) * x + np.sin(angle) * z,
+            y * np.cos(0.8 * angle),
+            np.cos(angle) * z - np.sin(angle) * x,
+        ]
+    )
+
+
+def _stack(waves: list[_Wave]) -> Waves:
+    return Waves(
+        centre_seconds=np.array([wave.centre_ms for wave in waves]) / 1000.0,
+        rise_seconds=np.array([wave.rise_ms for wave in waves]) / 1000.0,
+        fall_seconds=np.array([wave.fall_ms for wave in waves]) / 1000.0,
+        vector_mv=np.stack([wave.vector_mv for wave in waves]),
+        place_cm=np.array([wave.place_cm for wave in waves]),
+        stretches=np.array([wave.stretches for wave in waves]),
+    )
