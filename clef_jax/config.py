@@ -1,0 +1,200 @@
+"""Every setting of a pre-training run. Nothing else in the package holds a default for them."""
+
+import dataclasses
+import difflib
+import json
+import math
+import pathlib
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import tyro
+
+from clef_jax import leads, objectives
+from clef_jax.models import SIZES
+from clef_jax.signal.augment import AugmentConfig
+
+RANDOM_LEADS = "random"
+
+Precision = Literal["auto", "float32", "bfloat16"]
+Schedule = Literal["warm_restarts", "cosine"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One pre-training run. A run with a checkpoint in its workdir goes on by itself."""
+
+    data_dir: str
+    """Folder that `python -m clef_jax.prepare` wrote to."""
+    workdir: str
+    """Folder of this run: checkpoints, metrics, config. Start the same command again to resume."""
+    size: str = "small"
+    """Encoder: small (0.4 M parameters), medium (31 M), large (297 M), or tiny for tests."""
+    dataset: str = "mimic_iv_ecg"
+    """Prepared data set, NAME or NAME/CONFIG; any with 12 leads will do."""
+    leads: str = RANDOM_LEADS
+    """Leads that views are drawn from: random (all twelve), one name (I), or several (I,II,V5)."""
+    same_lead_fraction: float = 0.8
+    """Probability that the second view takes the first one's lead; otherwise a lead is drawn anew."""
+    window_seconds: float = 10.0
+    """Length of the signal that the encoder sees, from the start of the record."""
+    band_hz: tuple[float, float] = (0.67, 40.0)
+    """Pass band of the zero-phase 5th-order Butterworth filter."""
+    augment: AugmentConfig = AugmentConfig()
+    noise_path: str | None = None
+    """DATA_noises_real.mat with recorded noise at 500 Hz; without it noise is generated."""
+
+    objective: str = "clef"
+    """Loss, by the name of its file in clef_jax/objectives/."""
+    preset: str = "paper"
+    """Settings of the objective to start from: paper, or released (as the public code does)."""
+    objective_config: Annotated[Any, tyro.conf.Suppress] = None
+    """The objective's own settings where they differ from the preset's; see `loss_config`."""
+
+    global_batch_size: int = 64
+    """Patients per step over all hosts and devices; each gives two views."""
+    num_epochs: float = 100.0
+    """Passes over the patients. Ignored when --num-steps is given."""
+    num_steps: int | None = None
+    """Optimiser steps; overrides --num-epochs."""
+    learning_rate: float = 1e-4
+    """Peak learning rate of AdamW."""
+    weight_decay: float = 5e-4
+    """Decoupled weight decay of AdamW, on every parameter."""
+    schedule: Schedule = "warm_restarts"
+    """warm_restarts: cosine per epoch, restarted at epochs 10, 30, 70 (the paper); cosine: one
+    decay over the whole run after the warm-up."""
+    min_learning_rate: float = 1e-6
+    """Lowest learning rate of either schedule."""
+    warmup_steps: int = 0
+    """Steps of linear warm-up from zero."""
+    max_grad_norm: float | None = None
+    """Clip the gradient to this global norm; None leaves it alone."""
+    precision: Precision = "auto"
+    """Of the encoder's activations: auto is bfloat16 on TPU and GPU, float32 on CPU. Parameters,
+    filters, loss and optimiser are float32 always."""
+    remat: bool = False
+    """Recompute each block's activations in the backward pass: less memory, more time."""
+    seed: int = 42
+    """Decides initial weights, order of patients, leads, and augmentation."""
+
+    max_nonfinite_steps: int = 10
+    """Consecutive steps with a non-finite loss or gradient (each is skipped) before giving up."""
+    debug_nans: bool = False
+    """Stop at the operation that makes the first NaN, for debugging; slow."""
+    log_every_steps: int = 10
+    """Steps between two lines of metrics."""
+    health_every_steps: int = 500
+    """Steps between two looks at the representation (validation patients); 0 never looks."""
+    health_patients: int = 256
+    """Patients in such a look."""
+    checkpoint_every_steps: int = 500
+    """Steps between two checkpoints; the last step and SIGTERM always save."""
+    keep_checkpoints: int = 3
+    """Newest checkpoints to keep."""
+    read_threads: int = 2
+    """Threads that read batches ahead."""
+    read_ahead_batches: int = 4
+    """Batches kept ready."""
+    compilation_cache_dir: str | None = "~/.cache/clef_jax/xla"
+    """Where compiled steps are kept between starts; None keeps none."""
+    coordinator_address: str | None = None
+    """HOST:PORT of process 0 when several processes train together, or auto to ask the cluster
+    (TPU pods, SLURM); None for one process."""
+    num_processes: int | None = None
+    """Number of processes; only with a HOST:PORT."""
+    process_id: int | None = None
+    """Number of this process, from 0; only with a HOST:PORT."""
+
+    FREE_TO_CHANGE: ClassVar[frozenset[str]] = frozenset(
+        "data_dir workdir noise_path num_epochs num_steps preset max_nonfinite_steps debug_nans "
+        "log_every_steps health_every_steps health_patients checkpoint_every_steps "
+        "keep_checkpoints read_threads read_ahead_batches compilation_cache_dir "
+        "coordinator_address num_processes process_id".split()
+    )
+    """Settings that a resumed run may change: none alters what a step computes. (Of `preset` the
+    outcome counts, `objective_config`; the data and the noise are compared by fingerprint.)"""
+
+    def __post_init__(self):
+        if self.size not in SIZES:
+            raise UserError(unknown("size", self.size, SIZES))
+        presets = objectives.load_one(self.objective).PRESETS
+        if self.preset not in presets:
+            raise UserError(unknown("preset", self.preset, presets))
+        self.lead_names  # noqa: B018 - refuses unknown names now, not at the first batch
+        for name in ("global_batch_size", "log_every_steps", "checkpoint_every_steps"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{flag(name)} must be at least 1, not {getattr(self, name)}.")
+        if self.global_batch_size < 2:
+            raise UserError("--global-batch-size must be at least 2: patients repel each other.")
+        if not 0 <= self.same_lead_fraction <= 1:
+            raise UserError("--same-lead-fraction is a probability between 0 and 1.")
+        if self.num_steps is not None and self.num_steps < 1:
+            raise UserError(f"--num-steps must be at least 1, not {self.num_steps}.")
+        if not self.learning_rate >= self.min_learning_rate >= 0:
+            raise UserError("--learning-rate must not be below --min-learning-rate.")
+
+    @property
+    def loss_config(self) -> Any:
+        """The objective's settings: its own, else those of the preset."""
+        if self.objective_config is not None:
+            return self.objective_config
+        return objectives.load_one(self.objective).PRESETS[self.preset]
+
+    @property
+    def lead_names(self) -> tuple[str, ...]:
+        """The leads that views are drawn from."""
+        if self.leads == RANDOM_LEADS:
+            return leads.STANDARD_12
+        return tuple(dict.fromkeys(leads.canonical(name) for name in self.leads.split(",")))
+
+    def steps_per_epoch(self, num_patients: int) -> int:
+        """Whole batches in one pass over the patients."""
+        return num_patients // self.global_batch_size
+
+    def total_steps(self, num_patients: int) -> int:
+        """Optimiser steps of the whole run."""
+        if self.num_steps is not None:
+            return self.num_steps
+        return max(1, math.ceil(self.num_epochs * self.steps_per_epoch(num_patients)))
+
+    @property
+    def folder(self) -> pathlib.Path:
+        return pathlib.Path(self.workdir).expanduser().resolve()
+
+
+def saved(config: TrainConfig) -> dict[str, Any]:
+    """The configuration as JSON keeps it in a checkpoint, presets resolved."""
+    resolved = dataclasses.replace(config, objective_config=config.loss_config)
+    return json.loads(json.dumps(dataclasses.asdict(resolved), default=np.ndarray.tolist))
+
+
+def flag(field: str) -> str:
+    """How a field is written on the command line."""
+    return "--" + field.replace("_", "-")
+
+
+def unknown(what: str, name: str, known) -> str:
+    """A sentence for a name that is not among the known ones, with the nearest of them."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"Unknown {what} {name!r}; there are {', '.join(known)}.{hint}"
+
+
+def differences(old: dict, new: dict) -> list[str]:
+    """Which settings that matter differ between two saved configurations, as sentences."""
+    found = []
+    for name in sorted({*old, *new} - TrainConfig.FREE_TO_CHANGE):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            for key in sorted({*before, *after}):
+                if before.get(key) != after.get(key):
+                    found.append(f"{name}.{key} was {before.get(key)!r}, now {after.get(key)!r}")
+        elif before != after:
+            found.append(f"{name} was {before!r}, now {after!r}")
+    if new.get("schedule") == "cosine":
+        for name in ("num_steps", "num_epochs"):
+            if old.get(name) != new.get(name):
+                found.append(f"{name} was {old.get(name)!r}, now {new.get(name)!r}, "
+                             "which stretches the cosine schedule")
+    return found

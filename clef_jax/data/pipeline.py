@@ -1,0 +1,161 @@
+"""Prepared records to device batches. Which records, leads and views a step sees is a pure
+function of (seed, step): nothing else decides it, neither hosts, nor threads, nor restarts.
+
+Shapes: B patients of the global batch, b of them on this process, T time.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+
+import grain
+import jax
+import numpy as np
+
+from clef_jax import leads
+from clef_jax.config import TrainConfig
+from clef_jax.data import index as index_lib, raw
+from clef_jax.errors import UserError
+
+VIEWS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """What one step reads."""
+
+    row: np.ndarray
+    """int64[B], positions in the prepared split, one per patient."""
+    lead: np.ndarray
+    """int64[B, 2], for each view a position among the record's leads."""
+
+
+class Plan:
+    """Every step's draws: patients in shuffled passes, then a record of each, then two leads.
+
+    A pass drops the patients beyond the last whole batch (others in every pass), so that no batch
+    holds a patient twice: the objective takes any two rows for different patients.
+    """
+
+    def __init__(
+        self,
+        index: index_lib.Index,
+        *,
+        lead_names: tuple[str, ...],
+        same_lead_fraction: float,
+        global_batch_size: int,
+        seed: int,
+    ):
+        allowed = np.array([name in lead_names for name in index.lead_names])
+        absent = [name for name in lead_names if name not in index.lead_names]
+        if absent:
+            raise UserError(
+                f"This data set has no lead {', '.join(absent)}; it has "
+                f"{', '.join(index.lead_names)}."
+            )
+        usable = index.usable_leads & allowed[None, :]  # [records, leads]
+        kept = usable.any(axis=1)
+        self.index = index
+        self.num_left_out = int((~kept).sum())
+        """Records without any usable lead among those asked for."""
+        self._row = index.row[kept]
+        self._usable = usable[kept]
+        _, self._first, self._count = np.unique(
+            index.patient[kept], return_index=True, return_counts=True
+        )
+        self.num_patients = len(self._first)
+        self.global_batch_size = global_batch_size
+        self._same_lead_fraction = same_lead_fraction
+        self._seed = seed
+        if self.num_patients < global_batch_size:
+            raise UserError(
+                f"--global-batch-size={global_batch_size} is more than the "
+                f"{self.num_patients} patients with a usable lead; ask for fewer."
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.num_patients // self.global_batch_size
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - a plan lives as long as the run
+    def _order(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self._seed, 0, epoch]).permutation(self.num_patients)
+
+    def draw(self, step: int) -> Draw:
+        """The records and leads of one step over all hosts."""
+        epoch, batch = divmod(step, self.steps_per_epoch)
+        size = self.global_batch_size
+        patient = self._order(epoch)[batch * size : (batch + 1) * size]
+        rng = np.random.default_rng([self._seed, 1, step])
+        record = self._first[patient] + rng.integers(self._count[patient])
+        first, other = (_nth_true(self._usable[record], rng.random(size)) for _ in range(VIEWS))
+        second = np.where(rng.random(size) < self._same_lead_fraction, first, other)
+        return Draw(row=self._row[record], lead=np.stack([first, second], axis=1))
+
+
+def _nth_true(mask: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+    """For each row of mask [B, L] one of its true columns, by a number in [0, 1): int64[B]."""
+    nth = (uniform * mask.sum(axis=1)).astype(np.int64) + 1
+    return (np.cumsum(mask, axis=1) < nth[:, None]).sum(axis=1)
+
+
+class _Batches:
+    """The share of one process of every step's batch; random access, so any step can come next."""
+
+    def __init__(self, plan: Plan, num_samples: int, process: int, num_processes: int):
+        self._plan = plan
+        self._num_samples = num_samples
+        share = plan.global_batch_size // num_processes
+        self._mine = slice(process * share, (process + 1) * share)
+        self._reader = raw.Reader(plan.index)
+        # The step knows leads by their place in the standard order, whatever the data set's order.
+        self._standard = np.array([leads.STANDARD_12.index(n) for n in plan.index.lead_names])
+
+    def __getitem__(self, step: int) -> dict[str, np.ndarray]:
+        draw = self._plan.draw(step)
+        row, lead = draw.row[self._mine], draw.lead[self._mine]
+        index = self._plan.index
+        where = index.position(row)
+        return {
+            "adc": self._reader.read(row, lead)[:, :, : self._num_samples],  # int16[b, 2, T]
+            "gain_per_mv": np.take_along_axis(index.gain_per_mv[where], lead, axis=1),
+            "baseline": np.take_along_axis(index.baseline[where], lead, axis=1),
+            "lead": self._standard[lead].astype(np.int32),
+            "risk": index.risk[where],
+            "completeness": index.completeness[where],
+        }
+
+
+def make_plan(
+    index: index_lib.Index, config: TrainConfig, *, batch_size: int | None = None
+) -> Plan:
+    """The plan of a run over one split; touches no record."""
+    return Plan(
+        index,
+        lead_names=config.lead_names,
+        same_lead_fraction=config.same_lead_fraction,
+        global_batch_size=batch_size or config.global_batch_size,
+        seed=config.seed,
+    )
+
+
+def make_batches(
+    plan: Plan, config: TrainConfig, *, first_step: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """An endless iterator over this process's rows of each step's batch, from `first_step` on.
+
+    Yields int16 `adc` [b, 2, T] (ADC units, the lowest value is "missing"), `gain_per_mv` and
+    `baseline` [b, 2], `lead` [b, 2] (place in `leads.STANDARD_12`), `risk` and `completeness` [b].
+    """
+    num_samples = round(config.window_seconds * plan.index.sample_rate_hz)
+    if num_samples > plan.index.num_samples:
+        raise UserError(
+            f"--window-seconds={config.window_seconds} is longer than the records: "
+            f"{plan.index.num_samples} samples at {plan.index.sample_rate_hz} Hz."
+        )
+    source = _Batches(plan, num_samples, jax.process_index(), jax.process_count())
+    steps = grain.MapDataset.range(first_step, np.iinfo(np.int64).max)
+    options = grain.ReadOptions(
+        num_threads=config.read_threads, prefetch_buffer_size=config.read_ahead_batches
+    )
+    return iter(steps.map(source.__getitem__).to_iter_dataset(options))

@@ -1,0 +1,21 @@
+"""Mistakes that the user can mend. Commands print them as one sentence, without a traceback."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+import rich.console
+
+
+class UserError(ValueError):
+    """What is wrong, where, and what to do about it, in the user's words."""
+
+
+@contextlib.contextmanager
+def told_to_user() -> Iterator[None]:
+    """Ends the command with exit code 1 and the error's sentence on standard error."""
+    try:
+        yield
+    except UserError as error:
+        rich.console.Console(stderr=True).print(f"[bold red]Error:[/] {error}", highlight=False)
+        sys.exit(1)

@@ -1,0 +1,127 @@
+"""What a run tells: scalars to JSON lines and TensorBoard, a progress line to the terminal.
+
+Only process 0 writes.
+"""
+
+import collections
+import contextlib
+import json
+import math
+import pathlib
+import time
+from collections.abc import Iterator
+
+import jax
+import rich.console
+import rich.progress
+from tensorboardX import SummaryWriter
+
+METRICS_FILE = "metrics.jsonl"
+
+_NOT_TOLD = frozenset(
+    "pairs_per_second data_seconds compute_seconds num_skipped num_skipped_in_a_row".split()
+)
+"""Values that the progress line tells in another form, or only when something happens."""
+
+
+class Clock:
+    """Splits the time of the last steps between waiting for data and everything else."""
+
+    def __init__(self, window_steps: int = 50):
+        self._steps: collections.deque[tuple[float, float]] = collections.deque(maxlen=window_steps)
+        self.restart()
+
+    def restart(self) -> None:
+        """A step begins now; what came before it (a checkpoint, a look) was no part of one."""
+        self._start, self._waited = time.perf_counter(), 0.0
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - start
+
+    def step_done(self) -> None:
+        self._steps.append((time.perf_counter() - self._start, self._waited))
+
+    def rates(self, pairs_per_step: int) -> dict[str, float]:
+        """Pairs per second, and the seconds that a step waits for data and computes."""
+        n = max(len(self._steps), 1)
+        seconds = sum(step for step, _ in self._steps)
+        waited = sum(waited for _, waited in self._steps)
+        return {
+            "pairs_per_second": pairs_per_step * n / max(seconds, 1e-9),
+            "data_seconds": waited / n,
+            "compute_seconds": (seconds - waited) / n,
+        }
+
+
+class Log:
+    """The metrics of one run. Lines past `step`, from a run that was killed, are dropped."""
+
+    def __init__(self, workdir: pathlib.Path, *, step: int, total_steps: int):
+        self._speaks = jax.process_index() == 0
+        self._total_steps = total_steps
+        self.console = rich.console.Console(quiet=not self._speaks, highlight=False)
+        if not self._speaks:
+            return
+        workdir.mkdir(parents=True, exist_ok=True)
+        path = workdir / METRICS_FILE
+        kept = [line for line in read(workdir) if line["step"] <= step]
+        path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        self._file = path.open("a")
+        self._tensorboard = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+        self._progress = rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TimeRemainingColumn(),
+            console=self.console,
+        )
+        self._task = self._progress.add_task("compiling", total=total_steps, completed=step)
+
+    def __enter__(self) -> "Log":
+        if self._speaks and self.console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._speaks:
+            self._progress.stop()
+            self._file.close()
+            self._tensorboard.close()
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Appends one line; a value that is not finite is written as null."""
+        if not self._speaks:
+            return
+        finite = {name: v if math.isfinite(v) else None for name, v in values.items()}
+        self._file.write(json.dumps({"step": step, **finite}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._tensorboard.add_scalar(name, value, step)
+
+    def progress(self, step: int, values: dict[str, float]) -> None:
+        """Moves the bar with loss, its parts and the rates; without a terminal, prints a line."""
+        if not self._speaks:
+            return
+        told = {name: v for name, v in values.items() if name not in _NOT_TOLD}
+        text = "  ".join(f"{name} {value:.4f}" for name, value in told.items())
+        seconds = values["data_seconds"] + values["compute_seconds"]
+        text += f"  {values['pairs_per_second']:.1f} pairs/s"
+        text += f"  {values['data_seconds'] / max(seconds, 1e-9):.0%} waiting for data"
+        self._progress.update(self._task, completed=step, description=text)
+        if not self.console.is_terminal:
+            self.console.print(f"step {step}/{self._total_steps}  {text}", soft_wrap=True)
+
+
+def read(workdir: pathlib.Path) -> list[dict]:
+    """The lines of a run's metrics; a last line cut short by a kill is left out."""
+    path = workdir / METRICS_FILE
+    lines = []
+    for text in path.read_text().splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            continue  # only a kill in the middle of a write leaves such a line
+    return lines

@@ -1,0 +1,144 @@
+"""The steps of one run: read, update, report, look, save, stop."""
+
+import dataclasses
+import json
+import signal as signals
+import threading
+from typing import Any
+
+import jax
+import numpy as np
+
+from clef_jax import checkpoint, health, logs, mesh as mesh_lib, update
+from clef_jax.data import index as index_lib, pipeline
+from clef_jax.errors import UserError
+
+NONFINITE_FILE = "nonfinite_steps.jsonl"
+
+
+class StopSignal:
+    """Turns SIGTERM into a question that the loop asks after each step."""
+
+    received = False
+
+    def __enter__(self) -> "StopSignal":
+        self._main = threading.current_thread() is threading.main_thread()
+        if self._main:  # Python lets only the main thread hear signals.
+            self._before = signals.signal(signals.SIGTERM, self._receive)
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._main:
+            signals.signal(signals.SIGTERM, self._before)
+
+    def _receive(self, *_) -> None:
+        self.received = True
+
+
+@dataclasses.dataclass
+class Loop:
+    """The steps from a state to the end of the run."""
+
+    trainer: update.Trainer
+    plan: pipeline.Plan
+    constants: update.Constants
+    checkpoints: checkpoint.Checkpoints
+    log: logs.Log
+    facts: dict[str, Any]
+    total_steps: int
+
+    def run(self, state: update.TrainState) -> update.TrainState:
+        config, clock, step = self.trainer.config, logs.Clock(), int(state.step)
+        train_step = update.make_train_step(self.trainer)
+        batches = pipeline.make_batches(self.plan, config, first_step=step)
+        look = Look(self) if config.health_every_steps else None
+        metrics, stop = None, StopSignal()
+        with stop:
+            while step < self.total_steps and not stop.received:
+                with clock.waiting():
+                    batch = mesh_lib.to_devices(next(batches), self.trainer.mesh)
+                with jax.transfer_guard("disallow"):
+                    state, next_metrics = train_step(state, batch, self.constants)
+                # Metrics are read one step late, so that devices need not wait for the host.
+                self.report(step, metrics, clock)
+                metrics, step = next_metrics, step + 1
+                clock.step_done()
+                stop.received |= self.checkpoints.preempted(step)
+                last = step == self.total_steps or stop.received
+                if look and (step % config.health_every_steps == 0 or last):
+                    self.log.scalars(step, look(state))
+                if step % config.checkpoint_every_steps == 0 or last:
+                    self.report(step, metrics, clock)
+                    metrics = None
+                    self.save(state, step)
+                clock.restart()
+        if stop.received:
+            self.log.console.print(f"Asked to stop; saved after step {step}.")
+        return state
+
+    def save(self, state: update.TrainState, step: int) -> None:
+        position = {"next_step": step, "pairs_seen": step * self.plan.global_batch_size}
+        self.checkpoints.save(state, step, self.facts | {"position": position})
+
+    def report(self, step: int, metrics: dict[str, jax.Array] | None, clock: logs.Clock) -> None:
+        """Tells the metrics of update number `step`, and gives up after too many skipped ones."""
+        if metrics is None:
+            return
+        config = self.trainer.config
+        values = {name: float(v) for name, v in jax.device_get(metrics).items()}
+        if values["num_skipped_in_a_row"]:
+            self.tell_skipped(step, values)
+        if step % config.log_every_steps == 0 or step == self.total_steps:
+            values |= clock.rates(config.global_batch_size)
+            self.log.scalars(step, values)
+            self.log.progress(step, values)
+
+    def tell_skipped(self, step: int, values: dict[str, float]) -> None:
+        """Keeps the record ids of a step that was not finite; raises when there are too many."""
+        config, in_a_row = self.trainer.config, int(values["num_skipped_in_a_row"])
+        path = config.folder / NONFINITE_FILE
+        if jax.process_index() == 0:
+            rows = self.plan.draw(step - 1).row
+            ids = index_lib.record_ids(self.plan.index, rows)
+            with path.open("a") as file:
+                file.write(json.dumps({"step": step, "record_ids": ids}) + "\n")
+        self.log.console.print(f"Step {step} skipped: its loss or gradient was not finite.")
+        if in_a_row >= config.max_nonfinite_steps:
+            raise UserError(
+                f"{in_a_row} steps in a row were not finite, the last of them step {step}. Their "
+                f"record ids are in {path}. Look at those records, lower --learning-rate, or find "
+                "the operation with --debug-nans."
+            )
+
+
+class Look:
+    """Measures the representation on the same patients each time, without augmentation.
+
+    They come from the validation split; where it is too small, from the training split.
+    """
+
+    def __init__(self, loop: Loop):
+        config, mesh = loop.trainer.config, loop.trainer.mesh
+        plan = _validation_plan(loop) or loop.plan
+        batches = pipeline.make_batches(plan, config, first_step=0)
+        self._batch = mesh_lib.to_devices(next(batches), mesh)
+        self._embed_step = update.make_embed_step(loop.trainer)
+        self._constants = loop.constants
+        self._prefix = "train" if plan is loop.plan else plan.index.split
+        self._risk = plan.index.risk[plan.index.position(plan.draw(0).row)]
+
+    def __call__(self, state: update.TrainState) -> dict[str, float]:
+        views = self._embed_step(state.params, self._batch, self._constants)
+        view_a, view_b = jax.device_get(views)
+        values = health.measure(np.asarray(view_a), np.asarray(view_b), self._risk)
+        return {f"{self._prefix}/{name}": value for name, value in values.items()}
+
+
+def _validation_plan(loop: Loop) -> pipeline.Plan | None:
+    config, train = loop.trainer.config, loop.plan.index
+    if "validation" not in index_lib.splits(train.version_dir):
+        return None
+    index = index_lib.load(train.version_dir, "validation")
+    unit = loop.trainer.mesh.size
+    size = min(config.health_patients, len(np.unique(index.patient))) // unit * unit
+    return pipeline.make_plan(index, config, batch_size=size) if size >= 3 else None

@@ -1,0 +1,52 @@
+"""The device mesh and the one place where shardings are decided.
+
+Parameters and optimiser state are on every device; whatever has one row per patient is split over
+the `data` axis.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
+
+DATA = "data"
+
+ROWS = P(DATA)
+"""One row per patient, split over the devices."""
+EVERYWHERE = P()
+"""The same on every device."""
+
+
+def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """All devices (or those given) in one row along the `data` axis."""
+    devices = jax.devices() if devices is None else devices
+    return Mesh(np.asarray(devices), (DATA,), axis_types=(AxisType.Auto,))
+
+
+def rows(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, ROWS)
+
+
+def everywhere(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, EVERYWHERE)
+
+
+def check_batch_size(global_batch_size: int, mesh: Mesh) -> None:
+    """Raises UserError, naming sizes that would do, if the batch does not split evenly."""
+    n = mesh.size
+    if global_batch_size % n:
+        lower, upper = global_batch_size // n * n, -(-global_batch_size // n) * n
+        near = f"{lower} or {upper}" if lower else f"{upper}"
+        raise UserError(
+            f"--global-batch-size={global_batch_size} does not split over {n} devices; {near} does."
+        )
+
+
+def to_devices(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """Joins the processes' rows [B / processes, ...] into global arrays [B, ...]."""
+    sharding = rows(mesh)
+    return {
+        name: jax.make_array_from_process_local_data(sharding, rows_here)
+        for name, rows_here in batch.items()
+    }

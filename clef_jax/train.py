@@ -1,0 +1,89 @@
+"""Pre-trains an encoder: `python -m clef_jax.train --data-dir=DIR --workdir=DIR --size=small`.
+
+Reads from top to bottom: settings, processes, data, state; the steps are in `loop`.
+"""
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from clef_jax import arguments, checkpoint, logs, mesh as mesh_lib, schedule, update
+from clef_jax.config import TrainConfig, saved
+from clef_jax.data import index as index_lib, pipeline
+from clef_jax.errors import told_to_user
+from clef_jax.loop import Loop
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    with told_to_user():
+        run(arguments.parse(argv))
+
+
+def run(config: TrainConfig) -> update.TrainState:
+    """One run from its first step, or from its newest checkpoint, to its last step."""
+    start_processes(config)
+    mesh = mesh_lib.make_mesh()
+    mesh_lib.check_batch_size(config.global_batch_size, mesh)
+    index = index_lib.load(index_lib.find(config.data_dir, config.dataset), "train")
+    plan = pipeline.make_plan(index, config)
+    total_steps = config.total_steps(plan.num_patients)
+    rate = schedule.make(config, steps_per_epoch=plan.steps_per_epoch, total_steps=total_steps)
+    trainer = update.make_trainer(config, rate, mesh, cohort=index.cohort_quantiles)
+    constants = update.make_constants(config, index.sample_rate_hz, mesh)
+    facts = {
+        "config": saved(config),
+        "data": {"data set": index.fingerprint, "noise": constants.noise.fingerprint()},
+    }
+    with checkpoint.Checkpoints(config.folder, keep=config.keep_checkpoints) as checkpoints:
+        state = first_or_saved_state(trainer, checkpoints, facts)
+        step = int(state.step)
+        with logs.Log(config.folder, step=step, total_steps=total_steps) as log:
+            announce(log, trainer, plan, step, total_steps)
+            return Loop(trainer, plan, constants, checkpoints, log, facts, total_steps).run(state)
+
+
+def start_processes(config: TrainConfig) -> None:
+    """Joins the other processes, if there are any, before anything touches a device."""
+    jax.config.update("jax_debug_nans", config.debug_nans)
+    if config.compilation_cache_dir is not None:
+        folder = pathlib.Path(config.compilation_cache_dir).expanduser()
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    if config.coordinator_address == "auto":
+        jax.distributed.initialize()
+    elif config.coordinator_address is not None:
+        jax.distributed.initialize(
+            config.coordinator_address, config.num_processes, config.process_id
+        )
+
+
+def first_or_saved_state(
+    trainer: update.Trainer, checkpoints: checkpoint.Checkpoints, facts: dict[str, Any]
+) -> update.TrainState:
+    step = checkpoints.latest_step
+    if step is None:
+        return trainer.init()
+    checkpoint.refuse_changes(checkpoints.run(step), facts, trainer.config.folder)
+    return checkpoints.restore(step, checkpoint.abstract_state(trainer.init, trainer.mesh))
+
+
+def announce(
+    log: logs.Log, trainer: update.Trainer, plan: pipeline.Plan, step: int, total_steps: int
+) -> None:
+    """Prints the settings, and what they come to on this machine and data."""
+    config, mesh = trainer.config, trainer.mesh
+    log.console.print_json(json.dumps(saved(config)))
+    log.console.print(
+        f"{plan.num_patients} patients; {plan.num_left_out} records left out, as no lead that was "
+        f"asked for is usable in them; {plan.steps_per_epoch} steps an epoch, {total_steps} in all; "
+        f"{mesh.size} x {mesh.devices.flat[0].device_kind}, "
+        f"{update.compute_dtype(config).name} activations."
+    )
+    if step:
+        log.console.print(f"Resuming after step {step} from {config.folder}.")
+
+
+if __name__ == "__main__":
+    main()

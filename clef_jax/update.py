@@ -1,0 +1,245 @@
+"""The train state and the one jitted update that changes it.
+
+Shapes: B patients of the global batch, T time, D embedding. Each patient gives two views.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+
+from clef_jax import mesh as mesh_lib, models, objectives
+from clef_jax.config import TrainConfig
+from clef_jax.signal import noise as noise_lib, view as view_lib
+from clef_jax.signal.augment import AugmentConfig
+from clef_jax.signal.device import Bandpass, make_bandpass
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """All that changes from step to step. There is no random key: draws follow (seed, step)."""
+
+    step: jax.Array
+    """Updates tried so far; also the position in the data."""
+    params: nnx.State
+    opt_state: optax.OptState
+    num_skipped: jax.Array
+    """Updates skipped because loss or gradient was not finite."""
+    num_skipped_in_a_row: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Constants:
+    """Arrays that every step reads and none changes; arguments, so that XLA need not fold them."""
+
+    bandpass: Bandpass
+    noise: noise_lib.NoiseBank
+
+
+def compute_dtype(config: TrainConfig) -> jnp.dtype:
+    """What the encoder computes in."""
+    if config.precision == "auto":
+        return jnp.dtype(jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16)
+    return jnp.dtype(config.precision)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trainer:
+    """What stays the same during a run: settings, encoder structure, optimiser, mesh."""
+
+    config: TrainConfig
+    loss_config: Any
+    """The objective's settings, completed by what the data set knows about its cohort."""
+    mesh: Mesh
+    tx: optax.GradientTransformation
+    graph: nnx.GraphDef
+    init: Callable[[], TrainState]
+    """Makes the first state, each array born in its sharding."""
+
+
+def make_optimizer(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    adamw = optax.adamw(schedule, weight_decay=config.weight_decay)
+    if config.max_grad_norm is None:
+        return adamw
+    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), adamw)
+
+
+def make_trainer(
+    config: TrainConfig,
+    schedule: optax.Schedule,
+    mesh: Mesh,
+    *,
+    cohort: Sequence[float] | None = None,
+) -> Trainer:
+    """`cohort` are the quantiles of risk in the data set, for the objectives that ask for them."""
+    loss_config = config.loss_config
+    if getattr(loss_config, "cohort", ()) is None and cohort is not None:
+        loss_config = dataclasses.replace(loss_config, cohort=tuple(map(float, cohort)))
+    tx = make_optimizer(config, schedule)
+    dtype = compute_dtype(config)
+
+    def create() -> models.Net1D:
+        rngs = nnx.Rngs(config.seed)
+        return models.create_encoder(config.size, rngs=rngs, dtype=dtype, remat=config.remat)
+
+    def first_state() -> TrainState:
+        params = nnx.state(create(), nnx.Param)
+        zero = jnp.zeros((), jnp.int32)
+        return TrainState(zero, params, tx.init(params), zero, zero)
+
+    init = jax.jit(first_state, out_shardings=mesh_lib.everywhere(mesh))
+    return Trainer(
+        config, loss_config, mesh, tx, nnx.graphdef(nnx.eval_shape(create)), init
+    )
+
+
+def make_constants(config: TrainConfig, sample_rate_hz: float, mesh: Mesh) -> Constants:
+    num_samples = round(config.window_seconds * sample_rate_hz)
+    constants = Constants(
+        bandpass=make_bandpass(num_samples, sample_rate_hz, *config.band_hz),
+        noise=noise_lib.load_noise(config.noise_path),
+    )
+    return jax.device_put(constants, mesh_lib.everywhere(mesh))
+
+
+def make_views(
+    trainer: Trainer, batch: dict, constants: Constants, step: jax.Array, augment: AugmentConfig
+) -> jax.Array:
+    """Filtered, augmented, z-scored views float32[B, 2, T] of a batch's raw samples.
+
+    Each view's key comes from (seed, step, place in the global batch), so that no arrangement of
+    devices changes a draw.
+    """
+
+    def local(keys, adc, gain_per_mv, baseline, lead, constants):
+        rows = adc.shape[0] * adc.shape[1]
+        signal = view_lib.make_view(
+            keys.reshape(rows),
+            adc.reshape(rows, -1),
+            gain_per_mv.reshape(rows),
+            baseline.reshape(rows),
+            lead.reshape(rows),
+            filter=constants.bandpass,
+            noise=constants.noise,
+            config=augment,
+        )
+        return signal.reshape(adc.shape)
+
+    num_views = batch["adc"].shape[0] * batch["adc"].shape[1]
+    step_key = jax.random.fold_in(jax.random.key(trainer.config.seed), step)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(step_key, jnp.arange(num_views))
+    rows = mesh_lib.ROWS
+    return jax.shard_map(
+        local,
+        mesh=trainer.mesh,
+        in_specs=(rows, rows, rows, rows, rows, mesh_lib.EVERYWHERE),
+        out_specs=rows,
+    )(
+        keys.reshape(batch["adc"].shape[:2]),
+        batch["adc"],
+        batch["gain_per_mv"],
+        batch["baseline"],
+        batch["lead"],
+        constants,
+    )
+
+
+def embed(trainer: Trainer, params: nnx.State, signals: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Embeddings ([B, D], [B, D]) of both views, from float32[B, 2, T].
+
+    Runs per device under `shard_map`: under plain `jit`, XLA gathers the whole batch of signals
+    around every grouped convolution (openxla/xla#47945).
+    """
+
+    def local(params, signals):
+        encoder = nnx.merge(trainer.graph, params)
+        b, views, t = signals.shape
+        return encoder(signals.reshape(b * views, t, 1)).reshape(b, views, -1)
+
+    embeddings = jax.shard_map(
+        local,
+        mesh=trainer.mesh,
+        in_specs=(mesh_lib.EVERYWHERE, mesh_lib.ROWS),
+        out_specs=mesh_lib.ROWS,
+    )(params, signals)
+    return embeddings[:, 0], embeddings[:, 1]
+
+
+def loss_terms(
+    trainer: Trainer, params: nnx.State, signals: jax.Array, batch: dict
+) -> dict[str, jax.Array]:
+    """The objective's scalars over the global batch; `loss` among them."""
+    view_a, view_b = embed(trainer, params, signals)
+    return objectives.load_one(trainer.config.objective).terms(
+        view_a,
+        view_b,
+        batch["risk"],
+        batch["completeness"],
+        trainer.loss_config,
+        mesh=trainer.mesh,
+    )
+
+
+def train_step(
+    state: TrainState, batch: dict, constants: Constants, *, trainer: Trainer
+) -> tuple[TrainState, dict[str, Any]]:
+    """One update on the global batch; an update with anything non-finite in it changes nothing."""
+    signals = make_views(trainer, batch, constants, state.step, trainer.config.augment)
+
+    def loss_fn(params):
+        terms = loss_terms(trainer, params, signals, batch)
+        return terms["loss"], terms
+
+    (loss, terms), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    grad_norm = optax.global_norm(grads)
+    finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+    updates, opt_state = trainer.tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    keep = functools.partial(jax.tree.map, lambda new, old: jnp.where(finite, new, old))
+    skipped = (~finite).astype(jnp.int32)
+    state = TrainState(
+        step=state.step + 1,
+        params=keep(params, state.params),
+        opt_state=keep(opt_state, state.opt_state),
+        num_skipped=state.num_skipped + skipped,
+        num_skipped_in_a_row=(state.num_skipped_in_a_row + skipped) * skipped,
+    )
+    metrics = terms | {
+        "grad_norm": grad_norm,
+        "num_skipped": state.num_skipped,
+        "num_skipped_in_a_row": state.num_skipped_in_a_row,
+    }
+    return state, metrics
+
+
+def make_train_step(trainer: Trainer) -> Callable:
+    """`train_step` compiled for the trainer's mesh; the incoming state is donated."""
+    everywhere, rows = mesh_lib.everywhere(trainer.mesh), mesh_lib.rows(trainer.mesh)
+    return jax.jit(
+        functools.partial(train_step, trainer=trainer),
+        in_shardings=(everywhere, rows, everywhere),
+        out_shardings=(everywhere, everywhere),
+        donate_argnums=0,
+    )
+
+
+def make_embed_step(trainer: Trainer) -> Callable:
+    """Compiled (params, batch, constants) -> (view_a, view_b, terms), without augmentation."""
+    everywhere, rows = mesh_lib.everywhere(trainer.mesh), mesh_lib.rows(trainer.mesh)
+
+    def embed_step(params, batch, constants):
+        signals = make_views(trainer, batch, constants, jnp.zeros((), jnp.int32), AugmentConfig.OFF)
+        view_a, view_b = embed(trainer, params, signals)
+        return view_a, view_b
+
+    return jax.jit(
+        embed_step, in_shardings=(everywhere, rows, everywhere), out_shardings=everywhere
+    )
