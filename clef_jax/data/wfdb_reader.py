@@ -93,7 +93,7 @@ def read(path: pathlib.Path) -> Recording:
             detail = f"The header names the signal file {signal.file!r} in another folder."
             raise Defect("path_outside_source", detail)
     samples = _read_plain(path, header) if header.is_plain else _read_by_wfdb(path)
-    sums = samples.astype(np.int32).sum(axis=1) & 0xFFFF
+    sums = samples.sum(axis=1, dtype=np.int64) & 0xFFFF
     return Recording(
         signal=samples,
         lead_names=tuple(s.lead for s in header.signals),

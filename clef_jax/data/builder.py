@@ -1,0 +1,246 @@
+"""What all data set builders share: everything but the knowledge of one source.
+
+A builder says which recordings there are (`_listing`), how to read one (`READ`) and which form they
+have (`LAYOUT`); the rest - shards, workers, quality, risk, index - is here.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import inspect
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+from etils import epath
+
+from clef_jax.data import index, listing as listing_lib, pool, record, report, shard
+from clef_jax.data.clinical import Settings
+from clef_jax.errors import UserError
+
+
+@dataclasses.dataclass(kw_only=True)
+class Config(tfds.core.BuilderConfig):
+    """A variant of a data set that stores other recordings."""
+
+    one_per_patient: bool = False
+    """Keep only each patient's earliest usable recording."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to run a build. Only the clinical ones change what is stored."""
+
+    clinical_source: str | None = None
+    """A folder or file that the builder understands, "none", or None for its usual place."""
+    clinical: Settings = Settings()
+    num_workers: int = 1
+    """Processes that read and write shards; 1 is this process."""
+    strict: bool = False
+    """Stop at the first quarantined recording."""
+    watch: report.Watch | None = None
+
+
+class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
+    """Builds sharded ArrayRecord with a sidecar index and a quality report."""
+
+    LAYOUT: ClassVar[record.Layout]
+    READ: ClassVar[shard.Read]
+    """A function of a module, in a `staticmethod`: it travels to the workers by name."""
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        # TFDS looks for README.md and the like from the top package, and fails if that is a
+        # namespace of an editable installation.
+        file = epath.Path(inspect.getfile(cls))
+        cls.code_path = file
+        cls.pkg_dir_path = file.parent
+
+    def __init__(self, *, options: Options | None = None, **kwargs: Any):
+        self.options = options or Options()
+        self.report: report.Report | None = None
+        """What the last `download_and_prepare` did."""
+        kwargs.setdefault("file_format", "array_record")
+        super().__init__(**kwargs)
+
+    def _listing(self, source: pathlib.Path) -> contextlib.AbstractContextManager:
+        """A context that gives the `listing.Listing` of a source folder.
+
+        Raises:
+            UserError: the folder is not this source, or a table is missing.
+        """
+        raise NotImplementedError
+
+    def _log_download_bytes(self) -> None:
+        """Nothing is downloaded; TFDS would print that it is."""
+
+    def _log_download_done(self) -> None:
+        """The command shows the report instead."""
+
+    @property
+    def _one_per_patient(self) -> bool:
+        return getattr(self.builder_config, "one_per_patient", False)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            features=record.features(self.LAYOUT),
+            metadata=tfds.core.MetadataDict(
+                sample_rate_hz=self.LAYOUT.sample_rate_hz,
+                leads=list(self.LAYOUT.leads),
+                clinical=dataclasses.asdict(self.options.clinical),
+            ),
+        )
+
+    def _tasks(self, listing: listing_lib.Listing, source: pathlib.Path):
+        """The shards of the build, as a stream; the files are named when all are written."""
+        for share in listing_lib.shares(listing, one_per_patient=self._one_per_patient):
+            yield shard.Task(
+                share=share,
+                path=str(self.data_path / f"part-{share.number:05d}"),
+                source=str(source),
+                layout=self.LAYOUT,
+                read=self.READ,
+                scorer=listing.scorer,
+                one_per_patient=self._one_per_patient,
+            )
+
+    def _shard_iterators_per_split(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> Mapping[str, Sequence[shard.Examples]]:
+        """The same shards as picklable iterators, for a runner of TFDS' own."""
+        source = pathlib.Path(dl_manager.manual_dir)
+        iterators: dict[str, list[shard.Examples]] = {}
+        with self._listing(source) as listing:
+            for task in self._tasks(listing, source):
+                iterators.setdefault(task.share.split, []).append(shard.Examples(task))
+        return iterators
+
+    def _download_and_prepare(
+        self,
+        dl_manager: tfds.download.DownloadManager,
+        download_config: tfds.download.DownloadConfig | None = None,
+    ) -> None:
+        source = pathlib.Path(dl_manager.manual_dir)
+        folder = pathlib.Path(self.data_path)
+        with (
+            self._listing(source) as listing,
+            (folder / report.QUALITY_FILE).open("w", encoding="utf-8") as stream,
+        ):
+            self.report = _start_report(listing)
+            self.report.add_findings(listing.findings, stream)
+            self._stop_if_strict(listing.findings)
+            kept = []
+            for summary in pool.run(self._tasks(listing, source), self.options.num_workers):
+                self.report.add(summary, stream)
+                if self.options.watch is not None:
+                    self.options.watch(self.report)
+                self._stop_if_strict(summary.findings)
+                if summary.num_stored:
+                    kept.append(summary)
+                else:
+                    pathlib.Path(summary.path).unlink()
+        self._finish(kept, listing)
+
+    def _stop_if_strict(self, findings: Sequence) -> None:
+        bad = [finding for finding in findings if finding.action == "quarantined"]
+        if self.options.strict and bad:
+            raise UserError(
+                f"Stopped by --strict at {bad[0].record_id}: {bad[0].problem}. {bad[0].detail}"
+            )
+
+    def _finish(self, kept: Sequence[shard.Summary], listing: listing_lib.Listing) -> None:
+        """Names the shards, and writes the index and the metadata."""
+        assert self.report is not None
+        if not kept:
+            problems = ", ".join(sorted({problem for problem, _ in self.report.problems}))
+            raise UserError(
+                f"None of the {listing.num_records} recordings is usable ({problems}), so no data "
+                "set was made. --strict shows the first one's reason."
+            )
+        by_split: dict[str, list[shard.Summary]] = {}
+        for summary in kept:
+            by_split.setdefault(summary.split, []).append(summary)
+        for split in {listing_lib.TRAIN, listing_lib.VALIDATION} - set(by_split):
+            self.report.notes.append(f"No recording fell into the split {split!r}: there is none.")
+        infos = {split: self._name_shards(split, group) for split, group in by_split.items()}
+        self.info.set_splits(tfds.core.SplitDict(list(infos.values())))
+        self.report.num_bytes = sum(info.num_bytes for info in infos.values())
+        metadata = {
+            "dataset": self.info.full_name,
+            "leads": list(self.LAYOUT.leads),
+            "sample_rate_hz": self.LAYOUT.sample_rate_hz,
+            "num_samples": self.LAYOUT.num_samples,
+            "fingerprint": _fingerprint(by_split),
+            "cohort_quantiles": _risk_quantiles(by_split),
+            "settings": {
+                **dataclasses.asdict(self.options.clinical),
+                "clinical_source": listing.clinical_source,
+            },
+            "splits": {
+                split: {
+                    "shards": [path.name for path in info.filepaths],
+                    "shard_lengths": info.shard_lengths,
+                }
+                for split, info in infos.items()
+            },
+        }
+        for name in ("cohort_quantiles", "fingerprint"):
+            self.info.metadata[name] = metadata[name]
+        columns = {split: _columns(group) for split, group in by_split.items()}
+        index.write(pathlib.Path(self.data_path), metadata, columns)
+
+    def _name_shards(self, split: str, group: Sequence[shard.Summary]) -> tfds.core.SplitInfo:
+        info = tfds.core.SplitInfo(
+            name=split,
+            shard_lengths=[summary.num_stored for summary in group],
+            num_bytes=sum(pathlib.Path(summary.path).stat().st_size for summary in group),
+            filename_template=self._get_filename_template(split_name=split),
+        )
+        for summary, path in zip(group, info.filepaths, strict=True):
+            epath.Path(summary.path).rename(path)
+        return info
+
+
+def _start_report(listing: listing_lib.Listing) -> report.Report:
+    return report.Report(
+        num_listed=listing.num_records,
+        num_patients_listed=listing.num_patients,
+        clinical_source=listing.clinical_source,
+        coverage=listing.coverage,
+    )
+
+
+def _fingerprint(by_split: Mapping[str, Sequence[shard.Summary]]) -> str:
+    digest = hashlib.sha256()
+    for split, group in sorted(by_split.items()):
+        digest.update(split.encode())
+        for summary in group:
+            digest.update(summary.digest)
+    return digest.hexdigest()
+
+
+def _risk_quantiles(by_split: Mapping[str, Sequence[shard.Summary]]) -> list[float] | None:
+    """101 quantiles of the risk at the first stored recording of each training patient."""
+    risks = []
+    for summary in by_split.get(listing_lib.TRAIN, ()):
+        first = np.concatenate([[0], np.cumsum(summary.patient_counts)[:-1]])
+        risks.append(summary.columns["risk"][first])
+    known = np.concatenate([np.zeros(0), *risks])
+    known = known[~np.isnan(known)]
+    return np.quantile(known, np.linspace(0, 1, 101)).tolist() if len(known) else None
+
+
+def _columns(group: Sequence[shard.Summary]) -> dict[str, np.ndarray]:
+    counts = [count for summary in group for count in summary.patient_counts]
+    whole = {
+        name: np.concatenate([_rows(summary, name) for summary in group])
+        for name in group[0].columns
+    }
+    return index.columns(counts, whole)
+
+
+def _rows(summary: shard.Summary, name: str) -> np.ndarray:
+    values = summary.columns[name]
+    return np.broadcast_to(values, (summary.num_stored, *values.shape[1:]))

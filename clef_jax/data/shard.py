@@ -1,0 +1,193 @@
+"""One shard of a build: reads, checks and writes the recordings of some patients.
+
+A shard is a pure function of its task, so that any process on any machine may do it, and its memory
+does not depend on how many recordings the data set has.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from array_record.python import array_record_module
+
+from clef_jax.data import quality, record
+from clef_jax.data.clinical import Scored, Scorer
+from clef_jax.data.listing import Entry, Share
+
+# One record per chunk for random access. Level 1 decompresses a third faster than the default.
+_WRITER_OPTIONS = "group_size:1,zstd:1,max_parallelism:1"
+
+Read = Callable[[pathlib.Path, Entry], record.Recording]
+"""Reads one recording of a source folder; raises `quality.Defect`. A function of a module."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """Everything that a worker needs for one shard."""
+
+    share: Share
+    path: str
+    """The file to write."""
+    source: str
+    """The folder of the raw recordings."""
+    layout: record.Layout
+    read: Read
+    scorer: Scorer | None
+    one_per_patient: bool
+    """Take each patient's earliest usable recording only."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What came of a shard; arrays have one row per stored record."""
+
+    split: str
+    path: str
+    num_listed: int
+    num_read: int
+    num_bytes: int
+    digest: bytes
+    """SHA-256 of the stored bytes."""
+    findings: tuple[quality.Finding, ...]
+    patient_counts: tuple[int, ...]
+    """Stored records of each stored patient."""
+    columns: dict[str, np.ndarray]
+    """risk, completeness, usable_leads [n] (bit mask), gain_per_mv, baseline [n, L] or [1, L]."""
+
+    @property
+    def num_stored(self) -> int:
+        return sum(self.patient_counts)
+
+    @property
+    def num_quarantined(self) -> int:
+        return sum(finding.action == "quarantined" for finding in self.findings)
+
+
+@dataclasses.dataclass(frozen=True)
+class Looked:
+    """One recording that was read: its findings, and its example if it is usable."""
+
+    findings: tuple[quality.Finding, ...]
+    example: dict[str, Any] | None
+
+
+def look(task: Task) -> Iterator[Looked]:
+    """Reads and checks the recordings of a shard, patient by patient."""
+    entries = [entry for patient in task.share.patients for entry in patient]
+    scored = iter(_score(task, entries))
+    for patient in task.share.patients:
+        found = False
+        for entry in patient:
+            risk = next(scored)
+            if found and task.one_per_patient:
+                continue
+            looked = _look_at(task, entry, risk)
+            found |= looked.example is not None
+            yield looked
+
+
+def _score(task: Task, entries: list[Entry]) -> Iterator[dict[str, Any]]:
+    """The risk features of each entry: from the scorer, or as the source gives them."""
+    if task.scorer is not None:
+        scored = task.scorer([entry.observed for entry in entries])
+    else:
+        scored = Scored(
+            risk=np.array([entry.risk for entry in entries], np.float32),
+            completeness=np.array([entry.completeness for entry in entries], np.float32),
+            extrapolated=np.array([entry.risk_extrapolated for entry in entries], bool),
+        )
+    for risk, completeness, extrapolated in zip(
+        scored.risk, scored.completeness, scored.extrapolated, strict=True
+    ):
+        yield {"risk": risk, "completeness": completeness, "risk_extrapolated": extrapolated}
+
+
+def _look_at(task: Task, entry: Entry, risk: dict[str, Any]) -> Looked:
+    try:
+        recording = task.read(pathlib.Path(task.source), entry)
+        recording = quality.arrange(recording, task.layout)
+    except quality.Defect as defect:
+        return Looked((defect.finding(entry.record_id),), None)
+    usable, findings = quality.check(recording, entry.record_id)
+    if not usable.any():
+        return Looked(tuple(findings), None)
+    example = {
+        "signal": recording.signal,
+        "gain_per_mv": recording.gain_per_mv,
+        "baseline": recording.baseline,
+        "sample_rate_hz": np.float32(recording.sample_rate_hz),
+        "lead_names": list(recording.lead_names),
+        "usable_leads": usable,
+        "patient_id": entry.patient_id,
+        "record_id": entry.record_id,
+        "recorded_at": entry.recorded_at,
+        **{name: np.float32(getattr(entry.observed, name)) for name in record.OBSERVED_NAMES},
+        **risk,
+    }
+    return Looked(tuple(findings), example)
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """The usable recordings of a shard as TFDS wants them: called, it yields (key, example)."""
+
+    task: Task
+
+    def __call__(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for looked in look(self.task):
+            if looked.example is not None:
+                yield looked.example["record_id"], looked.example
+
+
+def write(task: Task) -> Summary:
+    """Writes one shard and says what it holds. A shard without records leaves an empty file."""
+    findings: list[quality.Finding] = []
+    rows: list[dict[str, Any]] = []
+    counts: dict[str, int] = {}
+    digest = hashlib.sha256()
+    num_bytes = num_read = 0
+    writer = array_record_module.ArrayRecordWriter(task.path, _WRITER_OPTIONS)
+    for looked in look(task):
+        num_read += 1
+        findings += looked.findings
+        if looked.example is None:
+            continue
+        serialized = record.serialize(looked.example, task.layout)
+        writer.write(serialized)
+        digest.update(serialized)
+        num_bytes += len(serialized)
+        patient = looked.example["patient_id"]
+        counts[patient] = counts.get(patient, 0) + 1
+        rows.append(_index_row(looked.example))
+    writer.close()
+    return Summary(
+        split=task.share.split,
+        path=task.path,
+        num_listed=task.share.num_records,
+        num_read=num_read,
+        num_bytes=num_bytes,
+        digest=digest.digest(),
+        findings=tuple(findings),
+        patient_counts=tuple(counts.values()),
+        columns=_columns(rows),
+    )
+
+
+def _index_row(example: dict[str, Any]) -> dict[str, Any]:
+    mask = sum(1 << lead for lead in np.flatnonzero(example["usable_leads"]))
+    kept = {name: example[name] for name in ("risk", "completeness", "gain_per_mv", "baseline")}
+    return {**kept, "usable_leads": np.uint16(mask)}
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """Columns of the rows; gains and baselines as one row where all are alike."""
+    if not rows:
+        return {}
+    columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    for name in ("gain_per_mv", "baseline"):
+        if (columns[name] == columns[name][:1]).all():
+            columns[name] = columns[name][:1]
+    return columns

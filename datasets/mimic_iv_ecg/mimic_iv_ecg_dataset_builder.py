@@ -1,0 +1,142 @@
+"""MIMIC-IV-ECG 1.0 (doi:10.13026/4nqg-sb35) with clinical values from MIMIC-IV.
+
+Standard 12-lead recordings of ten seconds at 500 Hz. Their files keep the leads in another order
+than most, aVF before aVL; leads are found by name.
+"""
+
+import contextlib
+import datetime
+import math
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+import tensorflow_datasets as tfds
+
+from clef_jax import leads
+from clef_jax.data import builder, clinical, wfdb_reader
+from clef_jax.data.listing import Entry, Listing
+from clef_jax.data.record import OBSERVED_NAMES, Layout, Observed, Recording
+
+from . import hosp, record_list, reference_csv, table
+
+_FETCH_ROWS = 1000
+_MEASURED = ("sbp_mmhg", "total_cholesterol_mmol_l", "hdl_mmol_l")
+_UNKNOWN = """
+CREATE TABLE clinical AS
+SELECT line, path, subject, time, NULL AS male, NULL AS age_years, NULL AS smoker, NULL AS diabetes,
+  NULL AS sbp_mmhg, NULL AS total_cholesterol_mmol_l, NULL AS hdl_mmol_l,
+  row_number() OVER (PARTITION BY subject ORDER BY time NULLS LAST, line) AS nth
+FROM record
+"""
+
+
+def read(source: pathlib.Path, entry: Entry) -> Recording:
+    """One recording; its record id is its path in record_list.csv."""
+    return wfdb_reader.read(wfdb_reader.locate(source, entry.record_id))
+
+
+class Builder(builder.RecordingBuilder):
+    """Reads the folder of MIMIC-IV-ECG that holds record_list.csv and files/."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First release."}
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Download MIMIC-IV-ECG from https://physionet.org/content/mimic-iv-ecg/1.0/ and MIMIC-IV's "
+        "folder hosp from https://physionet.org/content/mimiciv/; put hosp beside record_list.csv."
+    )
+    BUILDER_CONFIGS = [
+        builder.Config(
+            name="one_per_patient",
+            description="Each patient's earliest usable recording.",
+            one_per_patient=True,
+        ),
+        builder.Config(name="all_records", description="Every usable recording."),
+    ]
+    LAYOUT = Layout(leads=leads.STANDARD_12, sample_rate_hz=500.0, num_samples=5000)
+    READ = staticmethod(read)
+
+    @contextlib.contextmanager
+    def _listing(self, source: pathlib.Path) -> Iterator[Listing]:
+        with table.connect(pathlib.Path(self.data_path) / "scratch") as database:
+            findings = record_list.load(database, source)
+            words, coverage, ready = self._load_clinical(database, source)
+            ((records, patients),) = database.execute(
+                "SELECT count(*), count(DISTINCT subject) FROM record"
+            ).fetchall()
+            yield Listing(
+                entries=_entries(database, ready=ready),
+                num_records=records,
+                num_patients=patients,
+                scorer=None if words == "none" or ready else self._scorer(database),
+                findings=findings,
+                clinical_source=words,
+                coverage={**_coverage(database), **coverage},
+            )
+
+    def _load_clinical(
+        self, database: duckdb.DuckDBPyConnection, source: pathlib.Path
+    ) -> tuple[str, dict[str, str], bool]:
+        """Creates the table `clinical`; says from what, how well, and if it holds ready risks."""
+        given = self.options.clinical_source
+        if given == "none":
+            database.execute(_UNKNOWN)
+            return "none", {}, False
+        if given and pathlib.Path(given).is_file():
+            lines = reference_csv.load(database, pathlib.Path(given))
+            return "a table with ready risks", lines, True
+        hosp.load(database, hosp.find(source, given), self.options.clinical)
+        return "MIMIC-IV hospital tables", hosp.implausible(database), False
+
+    def _scorer(self, database: duckdb.DuckDBPyConnection) -> clinical.Scorer:
+        """Medians are of the patients' first recordings, so that no patient counts twice."""
+        medians = {}
+        for male in (1, 0):
+            columns = ", ".join(f"median({name})" for name in _MEASURED)
+            query = f"SELECT {columns} FROM clinical WHERE nth = 1 AND male = {male}"
+            (row,) = database.execute(query).fetchall()
+            medians[male] = {
+                n: math.nan if v is None else v for n, v in zip(_MEASURED, row, strict=True)
+            }
+        return clinical.Scorer(
+            score=self.options.clinical.score,
+            region=self.options.clinical.region,
+            median_of_men=medians[1],
+            median_of_women=medians[0],
+        )
+
+
+def _entries(database: duckdb.DuckDBPyConnection, *, ready: bool) -> Iterator[Entry]:
+    """The recordings by patient and time, fetched in blocks."""
+    risk = ("risk", "completeness") if ready else ()
+    names = (*OBSERVED_NAMES, *risk)
+    cursor = database.cursor().execute(
+        f"SELECT path, subject, time, {', '.join(names)} FROM clinical ORDER BY subject, nth"
+    )
+    while block := cursor.fetchmany(_FETCH_ROWS):
+        for path, subject, time, *values in block:
+            known: dict[str, Any] = {
+                name: math.nan if value is None else float(value)
+                for name, value in zip(names, values, strict=True)
+            }
+            given = {name: known.pop(name) for name in risk}
+            yield Entry(
+                record_id=path,
+                patient_id=str(subject),
+                recorded_at=time.isoformat() if isinstance(time, datetime.datetime) else "",
+                observed=Observed(**known),
+                **given,
+            )
+
+
+def _coverage(database: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """How many patients have each value at their first recording."""
+    counts = ", ".join(f"count({name})" for name in OBSERVED_NAMES)
+    ((total, *known),) = database.execute(
+        f"SELECT count(*), {counts} FROM clinical WHERE nth = 1"
+    ).fetchall()
+    return {
+        f"patients with {name}": f"{count:,} ({100 * count / max(total, 1):.1f} %)"
+        for name, count in zip(OBSERVED_NAMES, known, strict=True)
+    }

@@ -1,0 +1,89 @@
+"""Reads record_list.csv: which recordings there are, whose, and when they were taken."""
+
+import pathlib
+
+import duckdb
+
+from clef_jax.data.quality import Finding
+from clef_jax.errors import UserError
+
+from . import table
+
+FILE = "record_list.csv"
+
+# A table of the rows with what is wrong with each; the first problem counts.
+_JUDGED = """
+CREATE TABLE judged AS
+WITH numbered AS (
+  SELECT row_number() OVER () AS line, trim(path) AS path,
+    TRY_CAST(subject_id AS BIGINT) AS subject, TRY_CAST(study_id AS BIGINT) AS study,
+    TRY_CAST(ecg_time AS TIMESTAMP) AS time
+  FROM listed
+), counted AS (
+  SELECT *,
+    row_number() OVER (PARTITION BY path ORDER BY line) AS path_number,
+    row_number() OVER (PARTITION BY study ORDER BY line) AS study_number,
+    TRY_CAST(regexp_extract(path, '(?:^|/)p(\\d{5,})/', 1) AS BIGINT) AS path_subject
+  FROM numbered
+)
+SELECT line, path, subject, time,
+  CASE
+    WHEN subject IS NULL OR path IS NULL OR path = '' THEN 'bad_row'
+    WHEN path_number > 1 OR (study IS NOT NULL AND study_number > 1) THEN 'duplicate_record'
+    WHEN path_subject <> subject THEN 'subject_mismatch'
+    WHEN time IS NULL THEN 'unknown_time'
+  END AS problem
+FROM counted
+"""
+_SENTENCES = {
+    "bad_row": "Row {line} of {file} lacks a subject_id or a path.",
+    "duplicate_record": "Row {line} of {file} lists a path or study that an earlier row lists.",
+    "subject_mismatch": "Row {line} of {file}: the path is of another subject than subject_id.",
+    "unknown_time": "Row {line} of {file} has no ecg_time; age and clinical values are unknown.",
+}
+
+
+def load(database: duckdb.DuckDBPyConnection, source: pathlib.Path) -> tuple[Finding, ...]:
+    """Creates the table `record` (line, path, subject, time) of the recordings to read.
+
+    Returns:
+        What was found wrong with other rows.
+
+    Raises:
+        UserError: there is no such file in the source folder; says where it is if it is near.
+    """
+    path = source / FILE
+    if not path.is_file():
+        raise UserError(_not_here(source))
+    table.view(database, "listed", path, ("subject_id", "study_id", "ecg_time", "path"))
+    database.execute(_JUDGED)
+    database.execute(
+        "CREATE TABLE record AS SELECT line, path, subject, time FROM judged "
+        "WHERE problem IS NULL OR problem = 'unknown_time'"
+    )
+    rows = database.execute(
+        "SELECT line, path, problem FROM judged WHERE problem IS NOT NULL ORDER BY line"
+    ).fetchall()
+    return tuple(
+        Finding(
+            record_id=path or f"{FILE} row {line}",
+            problem=problem,
+            lead=None,
+            detail=_SENTENCES[problem].format(line=line, file=FILE),
+            action="kept" if problem == "unknown_time" else "quarantined",
+        )
+        for line, path, problem in rows
+    )
+
+
+def _not_here(source: pathlib.Path) -> str:
+    if not source.is_dir():
+        return f"The source folder {source} does not exist."
+    near = [source.resolve().parent, *sorted(p for p in source.iterdir() if p.is_dir())]
+    found = [folder for folder in near if (folder / FILE).is_file()]
+    hint = (
+        f" It is in {found[0]}: use --source={found[0]}."
+        if found
+        else " Give the folder of MIMIC-IV-ECG that holds it and the folder `files`."
+    )
+    return f"{source} holds no {FILE}, so it is not the top of a MIMIC-IV-ECG download.{hint}"

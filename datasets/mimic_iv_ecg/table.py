@@ -1,0 +1,65 @@
+"""CSV tables as DuckDB sees them: all columns as text, because MIMIC's columns hold surprises."""
+
+import os
+import pathlib
+from collections.abc import Iterable
+
+import duckdb
+
+from clef_jax.errors import UserError
+
+_MEMORY_LIMIT = "2GB"
+"""DuckDB spills to disk beyond it; labevents alone has 158 million rows."""
+
+
+def connect(scratch: pathlib.Path) -> duckdb.DuckDBPyConnection:
+    """An empty database in memory that spills into a folder of its own."""
+    settings = {
+        "memory_limit": _MEMORY_LIMIT,
+        "temp_directory": str(scratch),
+        "threads": str(min(8, os.cpu_count() or 1)),
+        # Rows of a csv keep their order without it, but sorting them would hold them all.
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
+    return duckdb.connect(":memory:", config=settings)
+
+
+def view(
+    database: duckdb.DuckDBPyConnection,
+    name: str,
+    path: pathlib.Path,
+    columns: Iterable[str],
+    where: str = "TRUE",
+) -> None:
+    """Creates a view of some columns of a csv or csv.gz file; absent columns are refused.
+
+    Raises:
+        UserError: the file is no such table.
+    """
+    quoted = str(path).replace("'", "''")
+    source = (
+        f"read_csv('{quoted}', header = true, all_varchar = true, null_padding = true, "
+        "strict_mode = false, ignore_errors = true, sample_size = 100, delim = ',', quote = '\"')"
+    )
+    try:
+        found = [row[0] for row in database.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()]
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} cannot be read as a table: {reason}") from error
+    missing = [column for column in columns if column not in found]
+    if missing:
+        raise UserError(
+            f"The table {path} has no column {', '.join(missing)}; it has {', '.join(found)}."
+        )
+    selected = ", ".join(f'"{column}"' for column in columns)
+    database.execute(f"CREATE VIEW {name} AS SELECT {selected} FROM {source} WHERE {where}")
+
+
+def find(folder: pathlib.Path, name: str) -> pathlib.Path | None:
+    """The file of a table, compressed or not; None if there is none."""
+    for extension in (".csv.gz", ".csv"):
+        path = folder / f"{name}{extension}"
+        if path.is_file():
+            return path
+    return None
