@@ -10,11 +10,18 @@ import tyro
 
 from clef_jax import objectives
 from clef_jax.config import TrainConfig
+from clef_jax.errors import UserError
 
 
 def parse(argv: Sequence[str] | None = None) -> TrainConfig:
-    """Settings from `--name=value` arguments; those of the objective as `--clef.temperature=0.1`."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    """Settings from `--name=value` arguments; the objective's as `--clef.temperature=0.1`."""
+    try:
+        return _parse(list(sys.argv[1:] if argv is None else argv))
+    except ValueError as error:  # the settings' own checks speak in sentences
+        raise UserError(str(error)) from error
+
+
+def _parse(argv: list[str]) -> TrainConfig:
     # Which settings there are depends on the objective and its preset, so these come first.
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     defaults = {f.name: f.default for f in dataclasses.fields(TrainConfig)}

@@ -1,7 +1,6 @@
 """Every setting of a pre-training run. Nothing else in the package holds a default for them."""
 
 import dataclasses
-import difflib
 import json
 import math
 import pathlib
@@ -11,7 +10,8 @@ import numpy as np
 import tyro
 
 from clef_jax import leads, objectives
-from clef_jax.models import SIZES
+from clef_jax.errors import UserError
+from clef_jax.models import size as size_lib
 from clef_jax.signal.augment import AugmentConfig
 
 RANDOM_LEADS = "random"
@@ -33,9 +33,9 @@ class TrainConfig:
     dataset: str = "mimic_iv_ecg"
     """Prepared data set, NAME or NAME/CONFIG; any with 12 leads will do."""
     leads: str = RANDOM_LEADS
-    """Leads that views are drawn from: random (all twelve), one name (I), or several (I,II,V5)."""
+    """Leads that views are drawn from: random (all twelve), one (I), or several (I,II,V5)."""
     same_lead_fraction: float = 0.8
-    """Probability that the second view takes the first one's lead; otherwise a lead is drawn anew."""
+    """Probability that the second view takes the first one's lead; else a lead is drawn anew."""
     window_seconds: float = 10.0
     """Length of the signal that the encoder sees, from the start of the record."""
     band_hz: tuple[float, float] = (0.67, 40.0)
@@ -107,20 +107,18 @@ class TrainConfig:
     """Number of this process, from 0; only with a HOST:PORT."""
 
     FREE_TO_CHANGE: ClassVar[frozenset[str]] = frozenset(
-        "data_dir workdir noise_path num_epochs num_steps preset max_nonfinite_steps debug_nans "
-        "log_every_steps health_every_steps health_patients checkpoint_every_steps "
-        "keep_checkpoints read_threads read_ahead_batches compilation_cache_dir "
-        "coordinator_address num_processes process_id".split()
+        {"data_dir", "workdir", "noise_path", "num_epochs", "num_steps", "preset"}
+        | {"max_nonfinite_steps", "debug_nans", "log_every_steps", "health_every_steps"}
+        | {"health_patients", "checkpoint_every_steps", "keep_checkpoints", "read_threads"}
+        | {"read_ahead_batches", "compilation_cache_dir", "coordinator_address"}
+        | {"num_processes", "process_id"}
     )
     """Settings that a resumed run may change: none alters what a step computes. (Of `preset` the
     outcome counts, `objective_config`; the data and the noise are compared by fingerprint.)"""
 
     def __post_init__(self):
-        if self.size not in SIZES:
-            raise UserError(unknown("size", self.size, SIZES))
-        presets = objectives.load_one(self.objective).PRESETS
-        if self.preset not in presets:
-            raise UserError(unknown("preset", self.preset, presets))
+        size_lib.by_name(self.size)
+        objectives.preset(self.objective, self.preset)
         self.lead_names  # noqa: B018 - refuses unknown names now, not at the first batch
         for name in ("global_batch_size", "log_every_steps", "checkpoint_every_steps"):
             if getattr(self, name) < 1:
@@ -139,7 +137,7 @@ class TrainConfig:
         """The objective's settings: its own, else those of the preset."""
         if self.objective_config is not None:
             return self.objective_config
-        return objectives.load_one(self.objective).PRESETS[self.preset]
+        return objectives.preset(self.objective, self.preset)
 
     @property
     def lead_names(self) -> tuple[str, ...]:
@@ -174,13 +172,6 @@ def flag(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def unknown(what: str, name: str, known) -> str:
-    """A sentence for a name that is not among the known ones, with the nearest of them."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"Unknown {what} {name!r}; there are {', '.join(known)}.{hint}"
-
-
 def differences(old: dict, new: dict) -> list[str]:
     """Which settings that matter differ between two saved configurations, as sentences."""
     found = []
@@ -195,6 +186,8 @@ def differences(old: dict, new: dict) -> list[str]:
     if new.get("schedule") == "cosine":
         for name in ("num_steps", "num_epochs"):
             if old.get(name) != new.get(name):
-                found.append(f"{name} was {old.get(name)!r}, now {new.get(name)!r}, "
-                             "which stretches the cosine schedule")
+                found.append(
+                    f"{name} was {old.get(name)!r}, now {new.get(name)!r}, "
+                    "which stretches the cosine schedule"
+                )
     return found

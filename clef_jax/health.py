@@ -10,9 +10,9 @@ import scipy.stats
 def measure(view_a: np.ndarray, view_b: np.ndarray, risk: np.ndarray) -> dict[str, float]:
     """Scalars about two views [N, D] of N patients with risks [N] (NaN where unknown).
 
-    - `alignment`: mean squared distance of a patient's views on the sphere, 0 is best; `uniformity`:
-      log of the mean Gaussian potential over pairs of patients, lower is more spread (Wang & Isola
-      2020, t = 2).
+    - `alignment`: mean squared distance of a patient's views on the sphere, 0 is best;
+      `uniformity`: log of the mean Gaussian potential over pairs of patients, lower is more spread
+      (Wang & Isola 2020, t = 2).
     - `effective_rank`: exponential of the entropy of the singular values (RankMe, Garrido et al.
       2023), from 1 (collapsed) to D.
     - `retrieval`: share of patients whose second view lies nearest to their own first.

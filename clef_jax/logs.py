@@ -19,7 +19,7 @@ from tensorboardX import SummaryWriter
 METRICS_FILE = "metrics.jsonl"
 
 _NOT_TOLD = frozenset(
-    "pairs_per_second data_seconds compute_seconds num_skipped num_skipped_in_a_row".split()
+    {"pairs_per_second", "data_seconds", "compute_seconds", "num_skipped", "num_skipped_in_a_row"}
 )
 """Values that the progress line tells in another form, or only when something happens."""
 

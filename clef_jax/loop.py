@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from clef_jax import checkpoint, health, logs, mesh as mesh_lib, update
-from clef_jax.data import index as index_lib, pipeline
+from clef_jax.data import index as index_lib, pipeline, raw
 from clef_jax.errors import UserError
 
 NONFINITE_FILE = "nonfinite_steps.jsonl"
@@ -99,7 +99,7 @@ class Loop:
         path = config.folder / NONFINITE_FILE
         if jax.process_index() == 0:
             rows = self.plan.draw(step - 1).row
-            ids = index_lib.record_ids(self.plan.index, rows)
+            ids = raw.Reader(self.plan.index).texts(rows, "record_id")
             with path.open("a") as file:
                 file.write(json.dumps({"step": step, "record_ids": ids}) + "\n")
         self.log.console.print(f"Step {step} skipped: its loss or gradient was not finite.")
@@ -140,5 +140,5 @@ def _validation_plan(loop: Loop) -> pipeline.Plan | None:
         return None
     index = index_lib.load(train.version_dir, "validation")
     unit = loop.trainer.mesh.size
-    size = min(config.health_patients, len(np.unique(index.patient))) // unit * unit
+    size = min(config.health_patients, index.num_patients) // unit * unit
     return pipeline.make_plan(index, config, batch_size=size) if size >= 3 else None

@@ -10,6 +10,8 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 
+from clef_jax.errors import UserError
+
 DATA = "data"
 
 ROWS = P(DATA)

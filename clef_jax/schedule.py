@@ -5,10 +5,11 @@ import numpy as np
 import optax
 
 from clef_jax.config import TrainConfig
+from clef_jax.errors import UserError
 
 FIRST_CYCLE_EPOCHS = 10
 CYCLE_GROWTH = 2
-"""Length of the first cosine cycle and of each next one relative to it (the reference's T_0, T_mult)."""
+"""Length of the first cosine cycle, and of each next one relative to it (T_0 and T_mult)."""
 
 
 def warm_restarts(

@@ -77,8 +77,8 @@ def announce(
     log.console.print_json(json.dumps(saved(config)))
     log.console.print(
         f"{plan.num_patients} patients; {plan.num_left_out} records left out, as no lead that was "
-        f"asked for is usable in them; {plan.steps_per_epoch} steps an epoch, {total_steps} in all; "
-        f"{mesh.size} x {mesh.devices.flat[0].device_kind}, "
+        f"asked for is usable in them; {plan.steps_per_epoch} steps an epoch, {total_steps} in "
+        f"all; {mesh.size} x {mesh.devices.flat[0].device_kind}, "
         f"{update.compute_dtype(config).name} activations."
     )
     if step:

@@ -96,9 +96,7 @@ def make_trainer(
         return TrainState(zero, params, tx.init(params), zero, zero)
 
     init = jax.jit(first_state, out_shardings=mesh_lib.everywhere(mesh))
-    return Trainer(
-        config, loss_config, mesh, tx, nnx.graphdef(nnx.eval_shape(create)), init
-    )
+    return Trainer(config, loss_config, mesh, tx, nnx.graphdef(nnx.eval_shape(create)), init)
 
 
 def make_constants(config: TrainConfig, sample_rate_hz: float, mesh: Mesh) -> Constants:

@@ -108,6 +108,11 @@ def load(version_dir: str | pathlib.Path, split: str) -> Index:
     )
 
 
+def splits(version_dir: str | pathlib.Path) -> tuple[str, ...]:
+    """The names of a prepared data set's splits."""
+    return tuple(sorted(_read_metadata(pathlib.Path(version_dir))["splits"]))
+
+
 def _read_metadata(version_dir: pathlib.Path) -> dict[str, Any]:
     path = version_dir / METADATA_FILE
     if not path.is_file():
