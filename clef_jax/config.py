@@ -191,3 +191,16 @@ def differences(old: dict, new: dict) -> list[str]:
                     "which stretches the cosine schedule"
                 )
     return found
+
+
+def from_saved(values: dict[str, Any]) -> TrainConfig:
+    """The configuration that `saved` turned into JSON."""
+    preset = objectives.preset(values["objective"], values["preset"])
+    return TrainConfig(
+        **values
+        | {
+            "band_hz": tuple(values["band_hz"]),
+            "augment": AugmentConfig(**values["augment"]),
+            "objective_config": type(preset)(**values["objective_config"]),
+        }
+    )

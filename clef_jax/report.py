@@ -1,0 +1,184 @@
+"""A page about one run: `python -m clef_jax.report --workdir=DIR [--out=FILE.html]`.
+
+Loss curves, recordings before and after augmentation, and a map of the embeddings coloured by risk,
+in one file that needs nothing else. It shows no identifier of any patient.
+"""
+
+import dataclasses
+import html
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import rich.console
+import tyro
+
+from clef_jax import checkpoint, figure, leads, logs, mesh as mesh_lib, schedule, update
+from clef_jax.config import TrainConfig, from_saved
+from clef_jax.data import index as index_lib, pipeline
+from clef_jax.data.record import MISSING_ADC
+from clef_jax.errors import UserError, told_to_user
+from clef_jax.signal.augment import AugmentConfig
+
+EXAMPLES = 4
+MAP_PATIENTS = 512
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Writes a page about a training run: curves, example views, and a map of the embeddings."""
+
+    workdir: str
+    """Folder of the run."""
+    out: str | None = None
+    """The page to write; WORKDIR/report.html if not given."""
+    data_dir: str | None = None
+    """Where the prepared data is now, if it moved since the run."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = tyro.cli(Arguments, args=argv, prog="python -m clef_jax.report")
+    with told_to_user():
+        path = write(arguments)
+    rich.console.Console(highlight=False).print(f"The report is in {path}.", soft_wrap=True)
+
+
+def write(arguments: Arguments) -> pathlib.Path:
+    """Renders the page and returns where it is."""
+    workdir = pathlib.Path(arguments.workdir).expanduser().resolve()
+    run = read_run(workdir)
+    config = from_saved(run["config"])
+    config = dataclasses.replace(config, data_dir=arguments.data_dir or config.data_dir)
+    view = View.open(config, workdir)
+    lines = logs.read(workdir)
+    sections = {
+        "How the loss fell": figure.curves(
+            lines,
+            [n for n in ("loss", "nce", "alignment") if any(n in x for x in lines)],
+            smooth_lines=10,
+        ),
+        "Is the representation healthy?": figure.curves(lines, health_names(lines)),
+        "Recordings before and after augmentation": view.examples(),
+        "Patients in the space of the encoder, by risk": view.embedding_map(),
+    }
+    out = pathlib.Path(arguments.out) if arguments.out else workdir / "report.html"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page(config, run, lines, sections))
+    return out
+
+
+def read_run(workdir: pathlib.Path) -> dict[str, Any]:
+    """Settings, data facts and position of a run's newest checkpoint."""
+    if not (workdir / checkpoint.FOLDER).is_dir():
+        raise UserError(f"{workdir} holds no training run: there is no folder {checkpoint.FOLDER}.")
+    with checkpoint.Checkpoints(workdir) as checkpoints:
+        if checkpoints.latest_step is None:
+            raise UserError(f"There is no finished checkpoint in {checkpoints.folder} yet.")
+        return checkpoints.run(checkpoints.latest_step)
+
+
+def health_names(lines: list[dict]) -> list[str]:
+    """The scalars of the looks at the representation, in the order they were written."""
+    return [n for n in dict.fromkeys(n for line in lines for n in line) if "/" in n]
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """A run's encoder and data, opened for looking at."""
+
+    trainer: update.Trainer
+    params: Any
+    index: index_lib.Index
+
+    @classmethod
+    def open(cls, config: TrainConfig, workdir: pathlib.Path) -> "View":
+        mesh = mesh_lib.make_mesh(jax.local_devices()[:1])
+        index = index_lib.load(index_lib.find(config.data_dir, config.dataset), "train")
+        rate = schedule.make(config, steps_per_epoch=1, total_steps=config.warmup_steps + 1)
+        trainer = update.make_trainer(config, rate, mesh, cohort=index.cohort_quantiles)
+        return cls(trainer, checkpoint.restore_params(workdir, trainer.init, mesh), index)
+
+    def _first_batch(self, size: int) -> tuple[pipeline.Plan, dict]:
+        plan = pipeline.make_plan(self.index, self.trainer.config, batch_size=size)
+        batches = pipeline.make_batches(plan, self.trainer.config, first_step=0)
+        return plan, mesh_lib.to_devices(next(batches), self.trainer.mesh)
+
+    def examples(self) -> figure.Figure:
+        """Some recordings as stored, filtered, and in two augmented views."""
+        config = self.trainer.config
+        _, batch = self._first_batch(min(EXAMPLES, self.index.num_patients))
+        constants = update.make_constants(config, self.index.sample_rate_hz, self.trainer.mesh)
+        make = jax.jit(update.make_views, static_argnums=(0, 4))
+        step = np.zeros((), np.int32)
+        plain = make(self.trainer, batch, constants, step, AugmentConfig.OFF)
+        augmented = make(self.trainer, batch, constants, step, config.augment)
+        adc = np.asarray(batch["adc"])[:, 0].astype(float)
+        baseline, gain = (np.asarray(batch[n])[:, :1] for n in ("baseline", "gain_per_mv"))
+        stored = np.where(adc == MISSING_ADC, np.nan, (adc - baseline) / gain)
+        views = {
+            "filtered, z-scored": np.asarray(plain)[:, 0],
+            "first view": np.asarray(augmented)[:, 0],
+            "second view": np.asarray(augmented)[:, 1],
+        }
+        names = [leads.STANDARD_12[i] for i in np.asarray(batch["lead"])[:, 0]]
+        return figure.before_and_after(stored, views, names, self.index.sample_rate_hz)
+
+    def embedding_map(self) -> figure.Figure:
+        """Up to `MAP_PATIENTS` training patients, one view each."""
+        plan, batch = self._first_batch(min(MAP_PATIENTS, self.index.num_patients))
+        constants = update.make_constants(
+            self.trainer.config, self.index.sample_rate_hz, self.trainer.mesh
+        )
+        view_a, _ = update.make_embed_step(self.trainer)(self.params, batch, constants)
+        risk = self.index.risk[self.index.position(plan.draw(0).row)]
+        return figure.embedding_map(np.asarray(view_a, float), risk)
+
+
+def page(config: TrainConfig, run: dict, lines: list[dict], sections: dict) -> str:
+    """The page's HTML, pictures inside."""
+    trained = [line for line in lines if "loss" in line]
+    facts = {
+        "Encoder": f"{config.size}, {config.objective} objective",
+        "Data": f"{config.dataset}, fingerprint {run['data']['data set'][:12]}",
+        "Steps": f"{run['position']['next_step']:,} of {config.global_batch_size} patients",
+    }
+    if trained:
+        first, last = trained[0], trained[-1]
+        seconds = last["data_seconds"] + last["compute_seconds"]
+        facts["Loss"] = (
+            f"{first['loss']:.3f} at step {first['step']}, {last['loss']:.3f} at the end"
+        )
+        facts["Speed"] = (
+            f"{last['pairs_per_second']:.0f} pairs/s; {last['data_seconds'] / seconds:.0%} of a "
+            "step is waiting for data"
+        )
+    rows = "".join(f"<dt>{k}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
+    settings = "".join(
+        f"<tr><td>{html.escape(k)}</td><td>{html.escape(str(v))}</td></tr>"
+        for k, v in run["config"].items()
+    )
+    body = "".join(
+        f'<section><h2>{title}</h2><img alt="{title}" src="{figure.as_data_uri(f)}"></section>'
+        for title, f in sections.items()
+    )
+    return _PAGE.format(facts=rows, body=body, settings=settings)
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>clef_jax: a pre-training run</title><style>
+body {{ font: 16px/1.5 system-ui, sans-serif; color: #1b263b; max-width: 1080px; margin: 2rem auto;
+  padding: 0 1rem; }}
+h1 {{ font-size: 1.6rem; }} h2 {{ font-size: 1.15rem; margin-top: 2.2rem; }}
+img {{ max-width: 100%; }}
+dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; }}
+dt {{ color: #6b7486; }} dd {{ margin: 0; }}
+td {{ padding: .1rem 1rem .1rem 0; font-size: .85rem; }}
+</style></head><body><h1>A pre-training run</h1><dl>{facts}</dl>{body}
+<details><summary>All settings</summary><table>{settings}</table></details></body></html>
+"""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+import dataclasses
+
+import pytest
+
+from clef_jax import config as config_lib, leads, objectives
+from clef_jax.config import TrainConfig
+
+
+def make(**settings):
+    return TrainConfig(data_dir="data", workdir="run", **settings)
+
+
+def test_defaults_are_the_papers():
+    config = make()
+    assert config.loss_config == objectives.preset("clef", "paper")
+    assert (config.learning_rate, config.weight_decay, config.global_batch_size) == (1e-4, 5e-4, 64)
+    assert config.lead_names == leads.STANDARD_12
+    assert config.total_steps(161_352) == 100 * (161_352 // 64)
+
+
+def test_num_steps_overrides_num_epochs():
+    assert make(num_steps=7, num_epochs=1000).total_steps(640) == 7
+
+
+def test_leads_are_read_by_name_in_any_spelling():
+    assert make(leads="ii,AVR,ii").lead_names == ("II", "aVR")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"size": "larg"}, "large"),
+        ({"objective": "clf"}, "clef"),
+        ({"preset": "papr"}, "paper"),
+        ({"leads": "I,V9"}, "V9"),
+        ({"global_batch_size": 1}, "at least 2"),
+        ({"num_steps": 0}, "at least 1"),
+        ({"same_lead_fraction": 1.5}, "between 0 and 1"),
+        ({"learning_rate": 1e-9}, "below"),
+    ],
+)
+def test_bad_settings_are_refused_with_a_sentence(settings, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make(**settings)
+
+
+def test_saved_configuration_comes_back():
+    config = make(preset="released", band_hz=(1.0, 30.0), leads="I")
+    back = config_lib.from_saved(config_lib.saved(config))
+    assert config_lib.saved(back) == config_lib.saved(config)
+    assert back.loss_config == config.loss_config
+    assert back.band_hz == (1.0, 30.0)
+
+
+def test_only_differences_that_matter_are_told():
+    old = config_lib.saved(make())
+    assert config_lib.differences(old, config_lib.saved(make(num_steps=9, read_threads=5))) == []
+    told = config_lib.differences(old, config_lib.saved(make(seed=1, preset="released")))
+    assert any("seed was 42, now 1" in line for line in told)
+    assert any("objective_config.nce_weight" in line for line in told)
+
+
+def test_a_longer_run_stretches_the_cosine():
+    old, new = (config_lib.saved(make(schedule="cosine", num_steps=n)) for n in (5, 9))
+    assert "stretches the cosine" in config_lib.differences(old, new)[0]
+
+
+def test_every_setting_is_documented_and_every_free_one_exists():
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    assert names >= TrainConfig.FREE_TO_CHANGE
