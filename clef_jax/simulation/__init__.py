@@ -1,4 +1,4 @@
-"""A simulated hospital cohort: who the patients are, how their hearts beat, what the files look like.
+"""A simulated hospital cohort: its patients, how their hearts beat and what the files look like.
 
 The path of one patient: `patient.draw` -> `visit.draw` -> per visit `heart.draw` ->
 `rhythm.schedule` -> `wave` and `dipole` -> `recording.record` -> `defect.plant` -> `tree`.

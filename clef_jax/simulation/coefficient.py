@@ -149,7 +149,7 @@ class HeartTable:
         scatter=9.0,
         day_scatter=8.0,
     )
-    """MIMIC-IV-ECG: near 80; diabetes and smoking raise it by 3 to 5; beta blockers after infarct."""
+    """MIMIC-IV-ECG: near 80; diabetes, smoking: 3 to 5 more; beta blockers after infarct."""
     log_respiratory_variability: Trend = Trend(
         base=-3.5,
         decade=-0.22,
@@ -197,7 +197,7 @@ class HeartTable:
         base=-0.05, decade=-0.03, male=0.1, sbp=0.035, bmi=-0.16, hypertension=0.07, copd=-0.12,
         scatter=0.2, day_scatter=0.05,
     )  # fmt: skip
-    """Sokolow-Lyon voltage rises some 4 % per 10 mmHg; fat and air between heart and skin lower it."""
+    """Sokolow-Lyon voltage rises some 4 % per 10 mmHg; fat and air around the heart lower it."""
     t_amplitude: Trend = Trend(
         base=0.95, decade=-0.05, male=0.22, smoker=-0.07, cholesterol=-0.02, diabetes=-0.12,
         hypertension=-0.06, infarct=-0.15, failure=-0.18, scatter=0.24, day_scatter=0.09,
@@ -212,7 +212,7 @@ class HeartTable:
         base=0.015, decade=-0.008, male=0.02, smoker=-0.004, sbp=-0.003, hypertension=-0.008,
         infarct=-0.02, failure=-0.015, scatter=0.025, day_scatter=0.012,
     )  # fmt: skip
-    """Early repolarisation in young men, depression with strain and ischaemia: tens of microvolts."""
+    """Early repolarisation in young men, depression in strain and ischaemia: tens of microvolts."""
     log_ventricular_ectopy: Trend = Trend(
         base=-6.3,
         decade=0.35,

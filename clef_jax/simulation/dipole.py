@@ -91,7 +91,7 @@ def frontal_vector(axis_degrees: float, amplitude_mv: float, posterior_mv: float
 
 
 def draw_torso(rng: np.random.Generator) -> np.ndarray:
-    """[8, 3]: a patient's own lead vectors, from the build of the chest and the heart's position."""
+    """[8, 3]: a patient's own lead vectors, from the chest's build and the heart's position."""
     turn = rng.normal(0.0, 0.07, 3)
     rotation = np.array(
         [[1.0, -turn[2], turn[1]], [turn[2], 1.0, -turn[0]], [-turn[1], turn[0], 1.0]]

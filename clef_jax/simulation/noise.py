@@ -65,7 +65,7 @@ def _draw_envelope(rng: np.random.Generator, num_samples: int) -> np.ndarray:
     if burst >= _BURST_FRACTION:
         return np.ones(num_samples)
     time = np.linspace(0.0, 1.0, num_samples)
-    return 1.0 + rng.uniform(0.5, 3.0) * np.exp(-0.5 * ((time - centre) / width) ** 2)
+    return 1.0 + rng.uniform(0.5, 2.0) * np.exp(-0.5 * ((time - centre) / width) ** 2)
 
 
 def _draw_hum(

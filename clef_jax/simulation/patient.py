@@ -1,4 +1,4 @@
-"""Who one simulated patient is: demography, risk factors and diseases, each from the ones before."""
+"""Who one simulated patient is: demography, risk factors and diseases, one from another."""
 
 import dataclasses
 from typing import Literal

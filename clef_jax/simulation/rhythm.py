@@ -56,7 +56,7 @@ def schedule(heart: Heart, rng: np.random.Generator, duration_seconds: float) ->
 def _draw_sinus(
     heart: Heart, rng: np.random.Generator, phases: np.ndarray, end_seconds: float
 ) -> list[tuple[float, int]]:
-    """A modulated sinus node; a ventricular beat leaves its clock alone, an atrial one resets it."""
+    """A modulated sinus node, whose clock an atrial beat resets and a ventricular one does not."""
     clock_seconds = _FIRST_SECONDS + rng.uniform(0.0, heart.mean_rr_seconds)
     beats: list[tuple[float, int]] = []
     blocked = False

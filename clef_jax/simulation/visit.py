@@ -32,7 +32,7 @@ class Visit:
 
 def shuffled_serial(patient: Patient, number: int, *, multiplier: int) -> int:
     """A number below ten million that no other pair of patient and number has."""
-    return (patient.index * MAX_VISITS + number) * multiplier % _PRIME
+    return (patient.index * MAX_VISITS + number + 1) * multiplier % _PRIME
 
 
 def draw(seed: int, patient: Patient, records_per_patient: float) -> list[Visit]:

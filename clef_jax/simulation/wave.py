@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from clef_jax.simulation.dipole import frontal_vector
+from clef_jax.simulation.dipole import DOWER, frontal_vector
 from clef_jax.simulation.heart import Heart
 
 _USUAL_AXIS_DEGREES = 55.0
@@ -119,7 +119,7 @@ def _normal_qrs(heart: Heart, width_ms: float | None = None) -> list[_Wave]:
 
 def _right_block_qrs(heart: Heart) -> list[_Wave]:
     """A normal beginning, then the right ventricle late and slow, to the right and the front."""
-    late = heart.voltage * np.array([-0.5, 0.0, -0.62])
+    late = heart.voltage * np.array([-0.42, 0.0, -0.52])
     width = heart.qrs_ms - _NORMAL_ACTIVATION_MS
     centre = _NORMAL_ACTIVATION_MS + 0.12 * width
     begin = [
@@ -129,7 +129,7 @@ def _right_block_qrs(heart: Heart) -> list[_Wave]:
         )
     ]
     last = _Wave(centre_ms=centre, rise_ms=16.0, fall_ms=12.0 + 0.2 * width, vector_mv=late,
-                 place_cm=(-2.5, 0.0, -1.5))  # fmt: skip
+                 place_cm=(-1.0, 0.0, -1.0))  # fmt: skip
     return [*begin, last]
 
 
@@ -201,3 +201,8 @@ def _stack(waves: list[_Wave]) -> Waves:
         place_cm=np.array([wave.place_cm for wave in waves]),
         stretches=np.array([wave.stretches for wave in waves]),
     )
+
+
+def limb_leads_mv(waves: Waves) -> np.ndarray:
+    """[W, 2]: amplitudes in leads I and II on an average chest."""
+    return waves.vector_mv @ DOWER[:2].T

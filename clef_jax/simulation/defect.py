@@ -1,0 +1,77 @@
+"""Bad recordings at MIMIC-IV-ECG's real rates, each written down so that a reader can be checked.
+
+Rates: counts of a public validation of all 800,035 records of MIMIC-IV-ECG 1.0.
+"""
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+
+from clef_jax.simulation import stream
+from clef_jax.simulation.patient import Patient
+from clef_jax.simulation.recording import LEADS, NUM_SAMPLES
+from clef_jax.simulation.visit import Visit
+
+Kind = Literal["nan_run", "flat_lead", "rail_run"]
+
+_SOURCE_RECORDS = 800_035
+RATES: dict[Kind, float] = {
+    "nan_run": 10_554 / _SOURCE_RECORDS,
+    "flat_lead": 1_950 / _SOURCE_RECORDS,
+    "rail_run": 989 / _SOURCE_RECORDS,
+}
+"""Share of the records with missing samples, an all-zero lead, values at the converter's limit."""
+
+MAX_MULTIPLIER = 1.0 / sum(RATES.values())
+"""Above it more than every record would have a defect."""
+
+MISSING_ADC = -32768
+"""What WFDB's format 16 reserves for a missing sample."""
+RAIL_ADC = 32767
+"""163.8 mV at 200 units per millivolt."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Defect:
+    """A planted defect."""
+
+    path: str
+    kind: Kind
+    lead: str
+
+
+def plant(
+    seed: int, patient: Patient, visit: Visit, adc: np.ndarray, *, rate_multiplier: float
+) -> tuple[np.ndarray, Defect | None]:
+    """Spoils one lead of some recordings.
+
+    Args:
+        adc: int16 [12, T] in `LEADS` order; not changed.
+        rate_multiplier: how many times more often than in the source.
+
+    Returns:
+        The recording to store, and its defect if it has one.
+    """
+    rng = stream.make(seed, patient.index, "defect", visit.number)
+    luck, lead = rng.random(), int(rng.integers(len(LEADS)))
+    for kind, rate in RATES.items():
+        luck -= rate * rate_multiplier
+        if luck < 0.0:
+            spoilt = adc.copy()
+            spoilt[lead] = _spoil(kind, spoilt[lead], rng)
+            return spoilt, Defect(path=visit.path, kind=kind, lead=LEADS[lead])
+    return adc, None
+
+
+def _spoil(kind: Kind, lead_adc: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    lead_adc = lead_adc.copy()
+    length = int(rng.integers(20, 500))
+    start = int(rng.integers(NUM_SAMPLES - length))
+    if kind == "nan_run":
+        lead_adc[start : start + length] = MISSING_ADC
+    elif kind == "rail_run":
+        lead_adc[start : start + length] = RAIL_ADC if rng.random() < 0.5 else -RAIL_ADC
+    else:
+        lead_adc[:] = 0
+    return lead_adc
