@@ -47,7 +47,7 @@ def load() -> dict[str, Objective]:
     return {name: cast(Objective, importlib.import_module(f"{__name__}.{name}")) for name in names}
 
 
-def find(name: str) -> Objective:
+def load_one(name: str) -> Objective:
     """The objective of that name.
 
     Raises:
@@ -65,7 +65,7 @@ def preset(name: str, preset_name: str) -> Any:
     Raises:
         ValueError: there is no such objective or preset; the message names the nearest.
     """
-    presets = find(name).PRESETS
+    presets = load_one(name).PRESETS
     if preset_name not in presets:
         hint = _suggestion(preset_name, presets)
         raise ValueError(f"Objective {name!r} has no preset {preset_name!r}; {hint}.")
