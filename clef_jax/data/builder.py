@@ -6,17 +6,15 @@ have (`LAYOUT`); the rest - shards, workers, quality, risk, index - is here.
 
 import contextlib
 import dataclasses
-import hashlib
 import inspect
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from clef_jax.data import index, listing as listing_lib, pool, record, report, shard
+from clef_jax.data import index, listing as listing_lib, pool, record, report, shard, sidecar
 from clef_jax.data.clinical import Settings
 from clef_jax.errors import UserError
 
@@ -38,6 +36,8 @@ class Options:
     clinical: Settings = Settings()
     num_workers: int = 1
     """Processes that read and write shards; 1 is this process."""
+    compression: shard.Compression = "zstd"
+    """Of the shards: "zstd" takes a third of the space of "none", which reads twice as fast."""
     strict: bool = False
     """Stop at the first quarantined recording."""
     watch: report.Watch | None = None
@@ -104,6 +104,7 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 read=self.READ,
                 scorer=listing.scorer,
                 one_per_patient=self._one_per_patient,
+                compression=self.options.compression,
             )
 
     def _shard_iterators_per_split(
@@ -162,33 +163,24 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         by_split: dict[str, list[shard.Summary]] = {}
         for summary in kept:
             by_split.setdefault(summary.split, []).append(summary)
-        for split in {listing_lib.TRAIN, listing_lib.VALIDATION} - set(by_split):
+        for split in sorted({listing_lib.TRAIN, listing_lib.VALIDATION} - set(by_split)):
             self.report.notes.append(f"No recording fell into the split {split!r}: there is none.")
         infos = {split: self._name_shards(split, group) for split, group in by_split.items()}
         self.info.set_splits(tfds.core.SplitDict(list(infos.values())))
         self.report.num_bytes = sum(info.num_bytes for info in infos.values())
-        metadata = {
-            "dataset": self.info.full_name,
-            "leads": list(self.LAYOUT.leads),
-            "sample_rate_hz": self.LAYOUT.sample_rate_hz,
-            "num_samples": self.LAYOUT.num_samples,
-            "fingerprint": _fingerprint(by_split),
-            "cohort_quantiles": _risk_quantiles(by_split),
-            "settings": {
+        metadata = sidecar.metadata(
+            dataset=self.info.full_name,
+            layout=self.LAYOUT,
+            settings={
                 **dataclasses.asdict(self.options.clinical),
                 "clinical_source": listing.clinical_source,
             },
-            "splits": {
-                split: {
-                    "shards": [path.name for path in info.filepaths],
-                    "shard_lengths": info.shard_lengths,
-                }
-                for split, info in infos.items()
-            },
-        }
+            by_split=by_split,
+            shard_names={s: [path.name for path in info.filepaths] for s, info in infos.items()},
+        )
         for name in ("cohort_quantiles", "fingerprint"):
             self.info.metadata[name] = metadata[name]
-        columns = {split: _columns(group) for split, group in by_split.items()}
+        columns = {split: sidecar.columns(group) for split, group in by_split.items()}
         index.write(pathlib.Path(self.data_path), metadata, columns)
 
     def _name_shards(self, split: str, group: Sequence[shard.Summary]) -> tfds.core.SplitInfo:
@@ -210,37 +202,3 @@ def _start_report(listing: listing_lib.Listing) -> report.Report:
         clinical_source=listing.clinical_source,
         coverage=listing.coverage,
     )
-
-
-def _fingerprint(by_split: Mapping[str, Sequence[shard.Summary]]) -> str:
-    digest = hashlib.sha256()
-    for split, group in sorted(by_split.items()):
-        digest.update(split.encode())
-        for summary in group:
-            digest.update(summary.digest)
-    return digest.hexdigest()
-
-
-def _risk_quantiles(by_split: Mapping[str, Sequence[shard.Summary]]) -> list[float] | None:
-    """101 quantiles of the risk at the first stored recording of each training patient."""
-    risks = []
-    for summary in by_split.get(listing_lib.TRAIN, ()):
-        first = np.concatenate([[0], np.cumsum(summary.patient_counts)[:-1]])
-        risks.append(summary.columns["risk"][first])
-    known = np.concatenate([np.zeros(0), *risks])
-    known = known[~np.isnan(known)]
-    return np.quantile(known, np.linspace(0, 1, 101)).tolist() if len(known) else None
-
-
-def _columns(group: Sequence[shard.Summary]) -> dict[str, np.ndarray]:
-    counts = [count for summary in group for count in summary.patient_counts]
-    whole = {
-        name: np.concatenate([_rows(summary, name) for summary in group])
-        for name in group[0].columns
-    }
-    return index.columns(counts, whole)
-
-
-def _rows(summary: shard.Summary, name: str) -> np.ndarray:
-    values = summary.columns[name]
-    return np.broadcast_to(values, (summary.num_stored, *values.shape[1:]))

@@ -1,0 +1,84 @@
+"""Makes the sidecar index of a data set from the summaries of its shards.
+
+Shapes: N records of a split.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from clef_jax.data import index, listing
+from clef_jax.data.record import Layout
+from clef_jax.data.shard import Summary
+
+NUM_QUANTILES = 101
+
+
+def metadata(
+    *,
+    dataset: str,
+    layout: Layout,
+    settings: Mapping[str, Any],
+    by_split: Mapping[str, Sequence[Summary]],
+    shard_names: Mapping[str, Sequence[str]],
+) -> dict[str, Any]:
+    """What `clef_index.json` holds.
+
+    Args:
+        by_split: the shards of each split that hold records, in order.
+        shard_names: their file names.
+    """
+    return {
+        "dataset": dataset,
+        "leads": list(layout.leads),
+        "sample_rate_hz": layout.sample_rate_hz,
+        "num_samples": layout.num_samples,
+        "fingerprint": fingerprint(by_split),
+        "cohort_quantiles": cohort_quantiles(by_split.get(listing.TRAIN, ())),
+        "settings": dict(settings),
+        "splits": {
+            split: {
+                "shards": list(shard_names[split]),
+                "shard_lengths": [summary.num_stored for summary in group],
+            }
+            for split, group in by_split.items()
+        },
+    }
+
+
+def fingerprint(by_split: Mapping[str, Sequence[Summary]]) -> str:
+    """Identifies the stored content, whatever its compression and file names."""
+    digest = hashlib.sha256()
+    for split, group in sorted(by_split.items()):
+        digest.update(split.encode())
+        for summary in group:
+            digest.update(summary.digest)
+    return digest.hexdigest()
+
+
+def cohort_quantiles(group: Sequence[Summary]) -> list[float] | None:
+    """Quantiles 0 to 1 of the risk at each patient's first stored recording; None if unknown."""
+    risks = [np.zeros(0)]
+    for summary in group:
+        first = np.concatenate([[0], np.cumsum(summary.patient_counts)[:-1]]).astype(int)
+        risks.append(summary.columns["risk"][first])
+    risk = np.concatenate(risks)
+    known = risk[~np.isnan(risk)]
+    return np.quantile(known, np.linspace(0, 1, NUM_QUANTILES)).tolist() if len(known) else None
+
+
+def columns(group: Sequence[Summary]) -> dict[str, np.ndarray]:
+    """The arrays of `index.columns` for one split."""
+    counts = [count for summary in group for count in summary.patient_counts]
+    names = group[0].columns
+    return index.columns(
+        counts,
+        {name: np.concatenate([_rows(summary, name) for summary in group]) for name in names},
+    )
+
+
+def _rows(summary: Summary, name: str) -> np.ndarray:
+    values = summary.columns[name]
+    return np.broadcast_to(values, (summary.num_stored, *values.shape[1:]))
