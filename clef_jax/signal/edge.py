@@ -10,7 +10,7 @@ Shapes: T time (samples), R = 20 rank of the edge term, K signals.
 """
 
 import functools
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import scipy.fft
@@ -45,11 +45,11 @@ def decompose(num_samples: int, sample_rate_hz: float, low_hz: float, high_hz: f
     """
     sos = reference.sections(sample_rate_hz, low_hz, high_hz)
     reference.check_length(num_samples)
-    fft_length = scipy.fft.next_fast_len(2 * num_samples, real=True)
+    fft_length = cast(int, scipy.fft.next_fast_len(2 * num_samples, real=True))
     spectrum = _power_response(sos, fft_length)
 
     def convolve(x: np.ndarray) -> np.ndarray:
-        y = scipy.fft.irfft(scipy.fft.rfft(x, fft_length) * spectrum, fft_length)
+        y = np.asarray(scipy.fft.irfft(scipy.fft.rfft(x, fft_length) * spectrum, fft_length))
         return y[:, :num_samples]
 
     def edge(x: np.ndarray) -> np.ndarray:
@@ -76,8 +76,10 @@ def _orthonormal(rows: np.ndarray) -> np.ndarray:
 
 
 def _power_response(sos: np.ndarray, fft_length: int) -> np.ndarray:
-    frequency = 2 * np.pi * np.arange(fft_length // 2 + 1) / fft_length
-    return np.abs(scipy.signal.freqz_sos(sos, worN=frequency)[1]) ** 2
+    """|H|^2 at the frequencies of a real transform of `fft_length` samples."""
+    delay = np.exp(-2j * np.pi * np.arange(fft_length // 2 + 1) / fft_length)
+    powers = np.stack([np.ones_like(delay), delay, delay**2])
+    return np.prod(np.abs((sos[:, :3] @ powers) / (sos[:, 3:] @ powers)) ** 2, axis=0)
 
 
 def _filter(sos: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -107,6 +109,6 @@ def _one_pass_transposed(sos: np.ndarray, y: np.ndarray) -> np.ndarray:
     """F' y of one pass F x = (causal filter) x + x[0] (response of its starting state)."""
     steady = scipy.signal.sosfilt_zi(sos)
     start_response, _ = scipy.signal.sosfilt(sos, np.zeros(y.shape[-1]), zi=steady)
-    x = scipy.signal.sosfilt(sos, y[:, ::-1], axis=-1)[:, ::-1].copy()
+    x = np.asarray(scipy.signal.sosfilt(sos, y[:, ::-1], axis=-1))[:, ::-1].copy()
     x[:, 0] += y @ start_response
     return x

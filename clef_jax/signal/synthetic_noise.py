@@ -3,14 +3,14 @@
 Noise arises at electrodes, so it is generated for each electrode and led to the leads as potentials
 of the heart are; hence Einthoven's law and Wilson's reference hold between the rows.
 
-| kind      | shape at an electrode                             | parameters                         |
-|-----------|---------------------------------------------------|------------------------------------|
-| baseline  | power 1/f^2, falling as 1/f^6 above a corner      | from 0.05 Hz, corner 0.5 Hz        |
-| electrode | steps that decay, and band-limited noise of 0.7   | 0.4 steps/s, decay 0.3-1.5 s,      |
-|           | of their standard deviation                       | band 1-10 Hz                       |
-| motion    | band-limited noise in bursts over a quiet floor   | 1-20 Hz, a third of the time in    |
-|           |                                                   | bursts, floor 1/6 of a burst       |
-| mixture   | the sum of the three, each of equal power         |                                    |
+| kind      | shape at an electrode                           | parameters                      |
+|-----------|-------------------------------------------------|---------------------------------|
+| baseline  | power 1/f^2, falling as 1/f^6 above a corner    | from 0.05 Hz, corner 0.5 Hz     |
+| electrode | steps that decay, and band-limited noise of 0.7 | 0.4 steps/s, decay 0.3-1.5 s,   |
+|           | of their standard deviation                     | band 1-10 Hz                    |
+| motion    | band-limited noise in bursts over a quiet floor | 1-20 Hz, a third of the time in |
+|           |                                                 | bursts, floor 1/6 of a burst    |
+| mixture   | the sum of the three, each of equal power       |                                 |
 
 The kinds are those of the MIT-BIH Noise Stress Test Database (bw, em, ma: Moody, Muldrow and Mark,
 Computers in Cardiology 1984;11:381-384): wander below about 1 Hz, electrode motion as abrupt
