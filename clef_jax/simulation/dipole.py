@@ -78,15 +78,20 @@ def project(vector_mv: np.ndarray, place_cm: np.ndarray, lead_vector: np.ndarray
     return np.concatenate([limb_mv, chest_mv], axis=1)
 
 
-def frontal_vector(axis_degrees: float, amplitude_mv: float, posterior_mv: float) -> np.ndarray:
+def frontal_vector(
+    axis_degrees: float,
+    amplitude_mv: float,
+    posterior_mv: float,
+    besides_mv: tuple[float, float] | np.ndarray = (0.0, 0.0),
+) -> np.ndarray:
     """[3]: the dipole that lead I and II see under an electrical axis.
 
     Solves I = A cos(axis), II = A cos(axis - 60 degrees), Einthoven's triangle, for a dipole with
-    the given part towards the back.
+    the given part towards the back. `besides_mv` is what other waves add to I and II already.
     """
     axis = np.deg2rad(axis_degrees)
     wanted_mv = amplitude_mv * np.array([np.cos(axis), np.cos(axis - np.pi / 3)])
-    frontal = np.linalg.solve(DOWER[:2, :2], wanted_mv - DOWER[:2, 2] * posterior_mv)
+    frontal = np.linalg.solve(DOWER[:2, :2], wanted_mv - besides_mv - DOWER[:2, 2] * posterior_mv)
     return np.array([frontal[0], frontal[1], posterior_mv])
 
 

@@ -2,7 +2,8 @@
 
 Each wave is a Gaussian in time with a rising and a falling width. Directions come from textbook
 vectorcardiograms (Frank axes as in `dipole`): septal activation to the right and the front, the
-free walls to the left and down, the base last, to the back and up; repolarisation to the left,
+apex to the left and the front, the free walls to the left and down, the base last, to the back and
+up; repolarisation to the left,
 down and slightly to the front.
 """
 
@@ -14,13 +15,14 @@ from clef_jax.simulation.dipole import DOWER, frontal_vector
 from clef_jax.simulation.heart import Heart
 
 _USUAL_AXIS_DEGREES = 55.0
-_MAIN_MV = 1.02
-"""Frontal amplitude of the main QRS wave."""
+_NET_MV = 0.92
+"""Frontal amplitude of the main QRS wave less what septum and base take from it."""
 _NORMAL_ACTIVATION_MS = 92.0
 """How long the left ventricle takes in right bundle branch block."""
 
 _SEPTAL = np.array([-0.13, -0.06, -0.22])
-_BASAL = np.array([-0.1, -0.2, 0.6])
+_APICAL = np.array([0.2, 0.05, -0.2])
+_BASAL = np.array([-0.05, -0.18, 0.68])
 _RIGHT_ATRIAL = np.array([0.025, 0.075, -0.05])
 _LEFT_ATRIAL = np.array([0.06, 0.05, 0.045])
 _REPOLARISATION = np.array([0.3, 0.2, -0.18])
@@ -98,22 +100,28 @@ def _p_waves(heart: Heart) -> list[_Wave]:
 
 def _normal_qrs(heart: Heart, width_ms: float | None = None) -> list[_Wave]:
     width = heart.qrs_ms if width_ms is None else width_ms
-    septal, basal = _turned(_SEPTAL, heart), _turned(_BASAL, heart)
+    septal, apical, basal = (_turned(vector, heart) for vector in (_SEPTAL, _APICAL, _BASAL))
+    # By area, relative to the main wave's; without the scar, because a scar does move the axis.
+    besides_mv = DOWER[:2] @ (0.58 * septal + 0.6 * apical + basal)
     septal_centre, septal_width, main = 0.17, 0.075, 1.0
     posterior = 0.22
     if heart.scar == "inferior":
         septal, septal_centre, septal_width, main = np.array([0.05, -0.5, -0.12]), 0.2, 0.11, 0.8
     elif heart.scar == "anterior":
         septal, septal_centre, septal_width, main = np.array([0.02, -0.05, 0.4]), 0.2, 0.11, 0.75
-        posterior = 0.55
-    vector = frontal_vector(heart.axis_degrees, main * _MAIN_MV, posterior)
+        posterior, apical = 0.5, np.zeros(3)
+    # A vertical heart's vector lies in the frontal plane, a horizontal one's turns out of it.
+    net_mv = _NET_MV * (1.2 - 0.35 * np.cos(np.deg2rad(heart.axis_degrees)))
+    vector = main * frontal_vector(heart.axis_degrees, net_mv, posterior, besides_mv)
     return [
         _Wave(centre_ms=septal_centre * width, rise_ms=0.07 * width, fall_ms=septal_width * width,
               vector_mv=heart.voltage * septal, place_cm=(0.0, 0.0, -1.0)),
+        _Wave(centre_ms=0.32 * width, rise_ms=0.075 * width, fall_ms=0.075 * width,
+              vector_mv=heart.voltage * apical, place_cm=(1.0, 1.0, -1.0)),
         _Wave(centre_ms=0.42 * width, rise_ms=0.115 * width, fall_ms=0.135 * width,
-              vector_mv=heart.voltage * vector, place_cm=(1.0, 1.0, 0.0)),
+              vector_mv=heart.voltage * vector, place_cm=(0.6, 0.6, 0.3)),
         _Wave(centre_ms=0.66 * width, rise_ms=0.13 * width, fall_ms=0.12 * width,
-              vector_mv=heart.voltage * basal, place_cm=(1.0, -1.5, 2.0)),
+              vector_mv=heart.voltage * basal, place_cm=(1.0, -1.0, 1.0)),
     ]  # fmt: skip
 
 
@@ -125,7 +133,7 @@ def _right_block_qrs(heart: Heart) -> list[_Wave]:
     begin = [
         dataclasses.replace(wave, vector_mv=wave.vector_mv * strength)
         for wave, strength in zip(
-            _normal_qrs(heart, _NORMAL_ACTIVATION_MS), (1.0, 0.9, 0.7), strict=True
+            _normal_qrs(heart, _NORMAL_ACTIVATION_MS), (1.0, 1.0, 0.9, 0.7), strict=True
         )
     ]
     last = _Wave(centre_ms=centre, rise_ms=16.0, fall_ms=12.0 + 0.2 * width, vector_mv=late,
@@ -136,8 +144,8 @@ def _right_block_qrs(heart: Heart) -> list[_Wave]:
 def _left_block_qrs(heart: Heart) -> list[_Wave]:
     """No septal forces; one slow, notched wave to the left and the back."""
     width = heart.qrs_ms
-    early = frontal_vector(heart.axis_degrees + 15.0, 0.85 * _MAIN_MV, 0.6)
-    late = frontal_vector(heart.axis_degrees - 15.0, 0.85 * _MAIN_MV, 0.7)
+    early = frontal_vector(heart.axis_degrees + 15.0, _NET_MV, 0.6)
+    late = frontal_vector(heart.axis_degrees - 15.0, _NET_MV, 0.7)
     return [
         _Wave(centre_ms=0.34 * width, rise_ms=0.125 * width, fall_ms=0.14 * width,
               vector_mv=heart.voltage * early, place_cm=(0.0, 0.5, 0.0)),
