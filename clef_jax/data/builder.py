@@ -47,8 +47,8 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     """Builds sharded ArrayRecord with a sidecar index and a quality report."""
 
     LAYOUT: ClassVar[record.Layout]
-    READ: ClassVar[shard.Read]
-    """A function of a module, in a `staticmethod`: it travels to the workers by name."""
+    READ: ClassVar[staticmethod[[pathlib.Path, listing_lib.Entry], record.Recording]]
+    """A `shard.Read`, which must be a function of a module: it travels to the workers by name."""
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -178,8 +178,8 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             by_split=by_split,
             shard_names={s: [path.name for path in info.filepaths] for s, info in infos.items()},
         )
-        for name in ("cohort_quantiles", "fingerprint"):
-            self.info.metadata[name] = metadata[name]
+        assert self.info.metadata is not None  # made by _info
+        self.info.metadata.update({n: metadata[n] for n in ("cohort_quantiles", "fingerprint")})
         columns = {split: sidecar.columns(group) for split, group in by_split.items()}
         index.write(pathlib.Path(self.data_path), metadata, columns)
 

@@ -201,7 +201,8 @@ def write(
         splits: for each split the per-record arrays of `columns`.
     """
     for split, arrays in splits.items():
-        np.savez_compressed(version_dir / f"index_{split}.npz", **arrays)
+        file = version_dir / f"index_{split}.npz"
+        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
     text = json.dumps({"format": FORMAT, **metadata}, indent=1, allow_nan=False)
     (version_dir / METADATA_FILE).write_text(text + "\n")
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from array_record.python import array_record_module
+from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
 from clef_jax.data.index import Index
 
@@ -77,7 +77,8 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 def _parse(serialized: bytes, name: str) -> memoryview:
     from tensorflow_datasets.proto import tf_example_pb2
 
-    example = tf_example_pb2.Example.FromString(serialized)
+    parser = tf_example_pb2.Example  # pyright: ignore[reportAttributeAccessIssue]
+    example = parser.FromString(serialized)
     values = example.features.feature[name].bytes_list.value
     if not values:
         raise KeyError(f"The record has no bytes feature {name!r}.")
@@ -133,9 +134,9 @@ class Reader:
         leads = np.broadcast_to(leads, (len(rows), leads.shape[-1]))
         shape = (len(self._index.lead_names), self._index.num_samples)
         out = np.empty((*leads.shape, shape[1]), np.int16)
-        for place, record, chosen in zip(out, self.records(rows), leads, strict=True):
+        for number, (record, chosen) in enumerate(zip(self.records(rows), leads, strict=True)):
             signal = np.frombuffer(feature(record, "signal"), "<i2").reshape(shape)
-            np.take(signal, chosen, axis=0, out=place, mode="raise")
+            out[number] = signal[chosen]
         return out
 
     def texts(self, rows: Sequence[int] | np.ndarray, name: str = "record_id") -> list[str]:

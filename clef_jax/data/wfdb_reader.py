@@ -190,6 +190,8 @@ def _read_by_wfdb(path: pathlib.Path) -> np.ndarray:
         record = wfdb.rdrecord(str(path), physical=False)
     except _WFDB_ERRORS as error:
         raise Defect("unreadable", f"wfdb cannot read it: {error}") from error
+    assert isinstance(record, wfdb.Record)  # the header has one segment
+    assert record.fmt is not None
     samples = np.asarray(record.d_signal).T.astype(np.int64)
     for row, form in zip(samples, record.fmt, strict=True):
         row[row == _missing_value(form)] = MISSING_ADC

@@ -6,6 +6,7 @@ two decimals. The intended use of both is in people without diabetes.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -41,7 +42,7 @@ class _Model:
 _NAMES = ("smoker", "sbp", "diabetes", "total", "hdl")
 
 
-def _named(*values: float) -> dict[str, float]:
+def _named(*values: Any) -> dict[str, Any]:
     return dict(zip(_NAMES, values, strict=True))
 
 

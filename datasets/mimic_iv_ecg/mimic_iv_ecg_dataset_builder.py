@@ -59,7 +59,8 @@ class Builder(builder.RecordingBuilder):
 
     @contextlib.contextmanager
     def _listing(self, source: pathlib.Path) -> Iterator[Listing]:
-        with table.connect(pathlib.Path(self.data_path) / "scratch") as database:
+        scratch = pathlib.Path(self.data_path) / "scratch"
+        with table.told_to_user(), table.connect(scratch) as database:
             findings = record_list.load(database, source)
             words, coverage, ready = self._load_clinical(database, source)
             ((records, patients),) = database.execute(

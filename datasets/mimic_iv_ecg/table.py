@@ -1,8 +1,9 @@
 """CSV tables as DuckDB sees them: all columns as text, because MIMIC's columns hold surprises."""
 
+import contextlib
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import duckdb
 
@@ -14,15 +15,23 @@ _MEMORY_LIMIT = "2GB"
 
 def connect(scratch: pathlib.Path) -> duckdb.DuckDBPyConnection:
     """An empty database in memory that spills into a folder of its own."""
-    settings = {
+    settings: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": _MEMORY_LIMIT,
         "temp_directory": str(scratch),
         "threads": str(min(8, os.cpu_count() or 1)),
-        # Rows of a csv keep their order without it, but sorting them would hold them all.
-        "autoinstall_known_extensions": "false",
+        "autoinstall_known_extensions": "false",  # nothing is downloaded silently
         "autoload_known_extensions": "false",
     }
     return duckdb.connect(":memory:", config=settings)
+
+
+@contextlib.contextmanager
+def told_to_user() -> Iterator[None]:
+    """Turns DuckDB's errors, of a truncated download for example, into the user's."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise UserError(f"The tables could not be read: {error}") from error
 
 
 def view(
