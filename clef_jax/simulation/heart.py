@@ -79,6 +79,8 @@ def draw(seed: int, patient: Patient, visit: Visit) -> Heart:
     widening_ms = max(qrs_ms - 100.0, 0.0)  # repolarisation begins later when activation lasts
     qtc_ms = float(np.clip(value("qtc_ms"), 350.0, 530.0)) + 0.6 * widening_ms
     axis_degrees = value("axis_degrees") - 20.0 * (conduction == "left_block")
+    # Right axis deviation is rare in adults: the left ventricle outweighs the right.
+    axis_degrees -= 0.6 * max(axis_degrees - 78.0, 0.0)
     return Heart(
         heart_rate_bpm=rate_bpm,
         respiratory_variability=min(math.exp(value("log_respiratory_variability")), 0.14),
