@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 
@@ -73,6 +74,33 @@ def draw(seed: int, patient: Patient, visit: Visit) -> Heart:
     # The long right tail of feverish, anxious and bleeding patients, absent from a normal scatter.
     rate_bpm = float(np.clip(rate_bpm + rng.exponential(5.0), 42.0, 165.0))
     conduction = _conduction(patient, traits)
+    respiration_hz = float(np.clip(rng.normal(0.26, 0.05), 0.14, 0.45))
+    return Heart(
+        heart_rate_bpm=rate_bpm,
+        respiratory_variability=min(math.exp(value("log_respiratory_variability")), 0.14),
+        slow_variability=min(math.exp(value("log_slow_variability")), 0.1),
+        respiration_hz=respiration_hz,
+        fibrillating=fibrillating,
+        ventricular_ectopy=min(math.exp(value("log_ventricular_ectopy")), 0.25),
+        atrial_ectopy=0.0 if fibrillating else min(math.exp(value("log_atrial_ectopy")), 0.2),
+        # Conduction speeds up with the rate, by some 3 ms per 10 beats a minute.
+        pr_ms=float(np.clip(value("pr_ms") - 0.3 * (rate_bpm - 75.0), 104.0, 310.0)),
+        p_duration_ms=float(np.clip(value("p_duration_ms"), 70.0, 150.0)),
+        p_amplitude=math.exp(value("log_p_amplitude")),
+        voltage=math.exp(value("log_voltage")),
+        t_amplitude=max(value("t_amplitude"), 0.08),
+        t_angle_degrees=float(np.clip(value("t_angle_degrees"), -40.0, 165.0)),
+        st_level_mv=value("st_level_mv"),
+        scar=patient.scar,
+        ectopic_azimuth_degrees=150.0 * patient.temperament["log_ventricular_ectopy"],
+        **_ventricles(value, conduction, rate_bpm),
+    )
+
+
+def _ventricles(
+    value: Callable[[str], float], conduction: Conduction, rate_bpm: float
+) -> dict[str, Any]:
+    """What the conduction decides: QRS width, QT and the axis."""
     normal_qrs_ms, block_qrs_ms = value("qrs_ms"), value("block_qrs_ms")
     qrs_ms = normal_qrs_ms if conduction == "normal" else max(block_qrs_ms, 122.0)
     qrs_ms = float(np.clip(qrs_ms, 68.0, 190.0))
@@ -81,29 +109,12 @@ def draw(seed: int, patient: Patient, visit: Visit) -> Heart:
     axis_degrees = value("axis_degrees") - 20.0 * (conduction == "left_block")
     # Right axis deviation is rare in adults: the left ventricle outweighs the right.
     axis_degrees -= 0.6 * max(axis_degrees - 78.0, 0.0)
-    return Heart(
-        heart_rate_bpm=rate_bpm,
-        respiratory_variability=min(math.exp(value("log_respiratory_variability")), 0.14),
-        slow_variability=min(math.exp(value("log_slow_variability")), 0.1),
-        respiration_hz=float(np.clip(rng.normal(0.26, 0.05), 0.14, 0.45)),
-        fibrillating=fibrillating,
-        ventricular_ectopy=min(math.exp(value("log_ventricular_ectopy")), 0.25),
-        atrial_ectopy=0.0 if fibrillating else min(math.exp(value("log_atrial_ectopy")), 0.2),
-        # Conduction speeds up with the rate, by some 3 ms per 10 beats a minute.
-        pr_ms=float(np.clip(value("pr_ms") - 0.3 * (rate_bpm - 75.0), 104.0, 310.0)),
-        p_duration_ms=float(np.clip(value("p_duration_ms"), 70.0, 150.0)),
-        p_amplitude=math.exp(value("log_p_amplitude")),
-        conduction=conduction,
-        qrs_ms=qrs_ms,
-        qt_ms=qtc_ms * (60.0 / rate_bpm) ** (1.0 / 3.0),
-        axis_degrees=float((axis_degrees + 180.0) % 360.0 - 180.0),
-        voltage=math.exp(value("log_voltage")),
-        t_amplitude=max(value("t_amplitude"), 0.08),
-        t_angle_degrees=float(np.clip(value("t_angle_degrees"), -40.0, 165.0)),
-        st_level_mv=value("st_level_mv"),
-        scar=patient.scar,
-        ectopic_azimuth_degrees=150.0 * patient.temperament["log_ventricular_ectopy"],
-    )
+    return {
+        "conduction": conduction,
+        "qrs_ms": qrs_ms,
+        "qt_ms": qtc_ms * (60.0 / rate_bpm) ** (1.0 / 3.0),  # Fridericia
+        "axis_degrees": float((axis_degrees + 180.0) % 360.0 - 180.0),
+    }
 
 
 def _conduction(patient: Patient, traits: dict[str, float]) -> Conduction:

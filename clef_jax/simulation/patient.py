@@ -1,6 +1,7 @@
 """Who one simulated patient is: demography, risk factors and diseases, one from another."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -134,10 +135,6 @@ def _risk_factors(rng: np.random.Generator, age_years: int, male: bool) -> dict:
     if infarct:
         treated_mg_dl = total_cholesterol_mg_dl - CLINICAL.statin_drop_mg_dl
         total_cholesterol_mg_dl = max(treated_mg_dl, 80.0, hdl_mg_dl / 0.7)
-    failure = happens(CLINICAL.failure)
-    traits["failure"] = float(failure)
-    fibrillation, copd = happens(CLINICAL.fibrillation), happens(CLINICAL.copd)
-    traits |= {"fibrillation": float(fibrillation), "copd": float(copd)}
     return {
         "smoking": smoking,
         "bmi_kg_m2": bmi_kg_m2,
@@ -149,11 +146,17 @@ def _risk_factors(rng: np.random.Generator, age_years: int, male: bool) -> dict:
         "hdl_mg_dl": hdl_mg_dl,
         "infarct": infarct,
         "scar": _draw_scar(rng, infarct),
-        "failure": failure,
-        "fibrillation": fibrillation,
-        "copd": copd,
-        "died": happens(CLINICAL.death),
+        **_consequences(happens, traits),
     }
+
+
+def _consequences(happens: Callable[[Trend], bool], traits: dict[str, float]) -> dict[str, bool]:
+    """Draws what age and the risk factors lead to; `traits` receives each for the next."""
+    drawn = {}
+    for name in ("failure", "fibrillation", "copd"):
+        drawn[name] = happens(getattr(CLINICAL, name))
+        traits[name] = float(drawn[name])
+    return {**drawn, "died": happens(CLINICAL.death)}
 
 
 def _draw_scar(rng: np.random.Generator, infarct: bool) -> Scar:
