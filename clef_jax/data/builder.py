@@ -47,7 +47,7 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     """Builds sharded ArrayRecord with a sidecar index and a quality report."""
 
     LAYOUT: ClassVar[record.Layout]
-    READ: ClassVar[staticmethod[[pathlib.Path, listing_lib.Entry], record.Recording]]
+    READ: "ClassVar[staticmethod[[pathlib.Path, listing_lib.Entry], record.Recording]]"
     """A `shard.Read`, which must be a function of a module: it travels to the workers by name."""
 
     def __init_subclass__(cls, **kwargs: Any):

@@ -1,0 +1,174 @@
+"""Every rule finds its fault and accuses nobody else."""
+
+import json
+
+import numpy as np
+import pytest
+from mimic_tree import LEADS, ecg
+
+from clef_jax.data import quality, record
+from clef_jax.leads import STANDARD_12
+
+LAYOUT = record.Layout(leads=STANDARD_12, sample_rate_hz=500.0, num_samples=5000)
+MISSING = record.MISSING_ADC
+
+
+def recording(signal=None, **changes):
+    values = {
+        "signal": ecg(0) if signal is None else signal,
+        "lead_names": STANDARD_12,
+        "gain_per_mv": np.full(12, 200, np.float32),
+        "baseline": np.zeros(12, np.int32),
+        "sample_rate_hz": 500.0,
+    }
+    return record.Recording(**(values | changes))
+
+
+def check(signal, **changes):
+    usable, findings = quality.check(recording(signal, **changes), "r")
+    return usable, {(f.problem, f.lead, f.action) for f in findings}
+
+
+def test_a_good_recording_has_no_finding():
+    usable, found = check(ecg(0))
+    assert usable.all()
+    assert not found
+
+
+@pytest.mark.parametrize(
+    ("samples", "action"), [(1, "kept"), (999, "kept"), (1001, "lead_unusable")]
+)
+def test_missing_samples(samples, action):
+    signal = ecg(0)
+    signal[3, 40 : 40 + samples] = MISSING
+    usable, found = check(signal)
+    assert found == {("nan_run", "aVR", action)}
+    assert usable[3] == (action == "kept")
+    assert usable.sum() == 11 + (action == "kept")
+
+
+@pytest.mark.parametrize("value", [0, 123, -800])
+def test_a_constant_lead_is_flat(value):
+    signal = ecg(0)
+    signal[7] = value
+    usable, found = check(signal)
+    assert found == {("flat_lead", "V2", "lead_unusable")}
+    assert np.flatnonzero(~usable) == [7]
+
+
+def test_a_constant_lead_with_gaps_is_flat():
+    signal = ecg(0)
+    signal[7] = 5
+    signal[7, 100:700] = MISSING
+    usable, found = check(signal)
+    assert ("flat_lead", "V2", "lead_unusable") in found
+    assert not usable[7]
+
+
+def test_a_lead_that_flickers_by_a_few_units_is_flat():
+    signal = ecg(0)
+    signal[7] = np.random.default_rng(0).integers(0, 5, 5000)
+    assert check(signal)[1] == {("flat_lead", "V2", "lead_unusable")}
+
+
+def test_an_electrode_that_falls_off_leaves_a_flat_run():
+    signal = ecg(0)
+    signal[0, 2000:] = 12
+    usable, found = check(signal)
+    assert found == {("flat_run", "I", "lead_unusable")}
+    assert not usable[0]
+
+
+def test_flatness_follows_the_gain():
+    small = (ecg(0) / 20).astype(np.int16)  # 0.05 mV at 200 per mV, ten times that at 20
+    assert not check(small, gain_per_mv=np.full(12, 10, np.float32))[1]
+    found = check((ecg(0) / 100).astype(np.int16))[1]
+    assert {("flat_lead", name, "lead_unusable") for name in STANDARD_12} < found
+
+
+def test_samples_at_the_rail_are_clipped():
+    signal = ecg(0)
+    signal[2, 100:120] = 32767
+    signal[4, :3000:2] = -32767
+    assert check(signal)[1] == {("clipped", "III", "kept"), ("clipped", "aVL", "lead_unusable")}
+
+
+def test_amplitudes_beyond_any_heart():
+    signal = ecg(0)
+    signal[5, 100:110] = 2001
+    signal[6, :1500] = -2600
+    signal[6, :1500:2] = -2500
+    assert check(signal)[1] == {
+        ("implausible_amplitude", "aVF", "kept"),
+        ("implausible_amplitude", "V1", "lead_unusable"),
+    }
+    # The same numbers are 2 mV at another gain, and 10 mV from another baseline.
+    assert not check(signal, gain_per_mv=np.full(12, 1000, np.float32))[1]
+    shifted = check(ecg(0) + np.int16(3000), baseline=np.full(12, 3000, np.int32))[1]
+    assert not shifted
+
+
+@pytest.mark.parametrize("signal", [np.full((12, 5000), MISSING), np.full((12, 5000), 7)])
+def test_a_recording_without_usable_lead_is_quarantined(signal):
+    usable, found = check(signal.astype(np.int16))
+    assert not usable.any()
+    assert ("no_usable_lead", None, "quarantined") in found
+
+
+def test_a_wrong_checksum_is_reported_and_kept():
+    usable, found = check(ecg(0), bad_checksums=("V6",))
+    assert usable.all()
+    assert found == {("checksum_mismatch", "V6", "kept")}
+
+
+def test_leads_are_arranged_by_name():
+    names = tuple(name.upper() for name in LEADS)
+    signal = ecg(0)
+    gain = np.arange(1, 13, dtype=np.float32)
+    out = quality.arrange(
+        recording(signal, lead_names=names, gain_per_mv=gain, bad_checksums=("AVF",)), LAYOUT
+    )
+    assert out.lead_names == STANDARD_12
+    assert out.bad_checksums == ("aVF",)
+    for number, name in enumerate(STANDARD_12):
+        np.testing.assert_array_equal(out.signal[number], signal[LEADS.index(name)])
+        assert out.gain_per_mv[number] == gain[LEADS.index(name)]
+
+
+def test_leads_that_are_not_asked_for_are_left_out():
+    names = (*STANDARD_12, "X")
+    more = recording(
+        ecg(0, num_leads=13),
+        lead_names=names,
+        gain_per_mv=np.ones(13, np.float32),
+        baseline=np.zeros(13, np.int32),
+    )
+    assert quality.arrange(more, LAYOUT).signal.shape == (12, 5000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem", "words"),
+    [
+        ({"sample_rate_hz": 250.0}, "wrong_rate", "250 Hz instead of 500 Hz"),
+        ({"signal": ecg(0, num_samples=4999)}, "wrong_length", "4999 samples instead of 5000"),
+        ({"lead_names": ("V9", *STANDARD_12[1:])}, "unknown_lead", "'V9'"),
+        ({"lead_names": ("II", *STANDARD_12[1:])}, "duplicate_lead", "Lead II is there 2 times"),
+        ({"lead_names": ("X", *STANDARD_12[1:])}, "missing_lead", "no lead I."),
+    ],
+)
+def test_another_form_is_refused(changes, problem, words):
+    with pytest.raises(quality.Defect) as caught:
+        quality.arrange(recording(**changes), LAYOUT)
+    assert caught.value.problem == problem
+    assert words in caught.value.detail
+
+
+def test_a_finding_is_one_json_line():
+    finding = quality.Defect("wrong_rate", "Sampled at 1 Hz.").finding("files/r")
+    assert json.loads(finding.to_json()) == {
+        "record_id": "files/r",
+        "problem": "wrong_rate",
+        "lead": None,
+        "detail": "Sampled at 1 Hz.",
+        "action": "quarantined",
+    }
