@@ -80,6 +80,11 @@ def to_torch(encoder: Net1D) -> dict[str, np.ndarray]:
     return arrays
 
 
+def key_shapes(encoder: Net1D) -> dict[str, tuple[int, ...]]:
+    """The reference's keys and shapes for an encoder, in the reference's order."""
+    return {key: entry.shape for key, entry in _table(encoder.size, encoder.in_channels)}
+
+
 def _from_reference(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """[out, in, taps] to [taps, in, out]; a convolution with one tap is a plain matrix here."""
     return np.ascontiguousarray(array.T).reshape(shape)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from clef_jax.models.grouped_conv import grouped_conv
+from clef_jax.models.matmul import matmul
 
 
 def _uniform(rngs: nnx.Rngs, shape: tuple[int, ...], fan_in: int) -> nnx.Param:
@@ -50,7 +51,5 @@ class Linear(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [..., C_in] to [..., C_out]."""
-        kernel = self.kernel[...].astype(x.dtype)
-        return x @ kernel + jnp.broadcast_to(
-            self.bias[...].astype(x.dtype), (*x.shape[:-1], kernel.shape[1])
-        )
+        y = matmul(x, self.kernel[...].astype(x.dtype))
+        return y + self.bias[...].astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))

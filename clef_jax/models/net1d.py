@@ -11,6 +11,7 @@ from flax import nnx
 
 from clef_jax.models import size as size_lib
 from clef_jax.models.layer import Conv, Linear
+from clef_jax.models.swish import swish
 
 
 class SqueezeExcitation(nnx.Module):
@@ -22,7 +23,7 @@ class SqueezeExcitation(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [B, T, C] to [B, T, C]."""
-        gate = jax.nn.sigmoid(self.excite(jax.nn.silu(self.squeeze(_time_mean(x)))))  # [B, C]
+        gate = jax.nn.sigmoid(self.excite(swish(self.squeeze(_time_mean(x)))))  # [B, C]
         return x * gate.astype(x.dtype)[:, None, :]
 
 
@@ -55,9 +56,9 @@ class Block(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [B, T, C_in] to [B, ceil(T / stride), C]."""
-        y = self.reduce(jax.nn.silu(x) if self.activate_input else x)
-        y = self.mix(jax.nn.silu(y))
-        y = self.expand(jax.nn.silu(y))
+        y = self.reduce(swish(x) if self.activate_input else x)
+        y = self.mix(swish(y))
+        y = self.expand(swish(y))
         return self.gate(y) + _shortcut(x, self.stride, self.channels)
 
 
@@ -117,7 +118,7 @@ class Net1D(nnx.Module):
     def stages(self, signal: jax.Array) -> list[jax.Array]:
         """The mean over time after each stage, [B, C] each; the last is the embedding."""
         self._check(signal)
-        x = jax.nn.silu(self.stem(signal if self.dtype is None else signal.astype(self.dtype)))
+        x = swish(self.stem(signal if self.dtype is None else signal.astype(self.dtype)))
         means = []
         for stage in self.stage_list:
             for block in stage.blocks:
