@@ -37,6 +37,7 @@ def write_record(
 ) -> None:
     """One WFDB record; `signal` is in the order of `leads`."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    signal = np.asarray(signal, np.int16)
     signal.T.astype("<i2").tofile(path.with_name(path.name + ".dat"))
     lines = [f"{path.name} {len(leads)} {rate:g} {signal.shape[1]}"]
     for name, x in zip(leads, signal, strict=True):

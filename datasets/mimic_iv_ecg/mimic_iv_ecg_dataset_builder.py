@@ -73,7 +73,7 @@ class Builder(builder.RecordingBuilder):
                 scorer=None if words == "none" or ready else self._scorer(database),
                 findings=findings,
                 clinical_source=words,
-                coverage={**_coverage(database), **coverage},
+                coverage={**_coverage(database), **coverage, **table.unreadable(database)},
             )
 
     def _load_clinical(

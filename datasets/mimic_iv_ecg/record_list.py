@@ -10,25 +10,31 @@ from clef_jax.errors import UserError
 from . import table
 
 FILE = "record_list.csv"
+COLUMNS = ("subject_id", "study_id", "ecg_time", "path")
 
 # A table of the rows with what is wrong with each; the first problem counts.
 _JUDGED = """
 CREATE TABLE judged AS
 WITH numbered AS (
-  SELECT row_number() OVER () AS line, trim(path) AS path,
-    TRY_CAST(subject_id AS BIGINT) AS subject, TRY_CAST(study_id AS BIGINT) AS study,
-    TRY_CAST(ecg_time AS TIMESTAMP) AS time
-  FROM listed
+  SELECT line, whole, fields[{path}] AS path,
+    TRY_CAST(fields[{subject_id}] AS BIGINT) AS subject,
+    TRY_CAST(fields[{study_id}] AS BIGINT) AS study,
+    TRY_CAST(fields[{ecg_time}] AS TIMESTAMP) AS time
+  FROM (
+    SELECT number AS line, len(string_split(text, ',')) = {count} AS whole,
+      list_transform(string_split(text, ','), lambda field: trim(field, ' "\r\t')) AS fields
+    FROM listed WHERE number > 1 AND trim(text) <> ''
+  )
 ), counted AS (
   SELECT *,
     row_number() OVER (PARTITION BY path ORDER BY line) AS path_number,
     row_number() OVER (PARTITION BY study ORDER BY line) AS study_number,
-    TRY_CAST(regexp_extract(path, '(?:^|/)p(\\d{5,})/', 1) AS BIGINT) AS path_subject
+    TRY_CAST(regexp_extract(path, '(?:^|/)p(\\d{{5,}})/', 1) AS BIGINT) AS path_subject
   FROM numbered
 )
 SELECT line, path, subject, time,
   CASE
-    WHEN subject IS NULL OR path IS NULL OR path = '' THEN 'bad_row'
+    WHEN NOT whole OR subject IS NULL OR path = '' THEN 'bad_row'
     WHEN path_number > 1 OR (study IS NOT NULL AND study_number > 1) THEN 'duplicate_record'
     WHEN path_subject <> subject THEN 'subject_mismatch'
     WHEN time IS NULL THEN 'unknown_time'
@@ -36,10 +42,10 @@ SELECT line, path, subject, time,
 FROM counted
 """
 _SENTENCES = {
-    "bad_row": "Row {line} of {file} lacks a subject_id or a path.",
-    "duplicate_record": "Row {line} of {file} lists a path or study that an earlier row lists.",
-    "subject_mismatch": "Row {line} of {file}: the path is of another subject than subject_id.",
-    "unknown_time": "Row {line} of {file} has no ecg_time; age and clinical values are unknown.",
+    "bad_row": "Line {line} of {file} is no row with a subject_id and a path.",
+    "duplicate_record": "Line {line} of {file} lists a path or study that an earlier row lists.",
+    "subject_mismatch": "Line {line} of {file}: the path is of another subject than subject_id.",
+    "unknown_time": "Line {line} of {file} has no ecg_time; age and clinical values are unknown.",
 }
 
 
@@ -55,8 +61,8 @@ def load(database: duckdb.DuckDBPyConnection, source: pathlib.Path) -> tuple[Fin
     path = source / FILE
     if not path.is_file():
         raise UserError(_not_here(source))
-    table.view(database, "listed", path, ("subject_id", "study_id", "ecg_time", "path"))
-    database.execute(_JUDGED)
+    table.lines(database, "listed", path)
+    database.execute(_JUDGED.format(**_positions(path)))
     database.execute(
         "CREATE TABLE record AS SELECT line, path, subject, time FROM judged "
         "WHERE problem IS NULL OR problem = 'unknown_time'"
@@ -66,7 +72,7 @@ def load(database: duckdb.DuckDBPyConnection, source: pathlib.Path) -> tuple[Fin
     ).fetchall()
     return tuple(
         Finding(
-            record_id=path or f"{FILE} row {line}",
+            record_id=path or f"{FILE} line {line}",
             problem=problem,
             lead=None,
             detail=_SENTENCES[problem].format(line=line, file=FILE),
@@ -74,6 +80,18 @@ def load(database: duckdb.DuckDBPyConnection, source: pathlib.Path) -> tuple[Fin
         )
         for line, path, problem in rows
     )
+
+
+def _positions(path: pathlib.Path) -> dict[str, int]:
+    """Where the columns are, from 1, and how many there are."""
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        names = [name.strip(' "\r\n\ufeff') for name in stream.readline().split(",")]
+    missing = [name for name in COLUMNS if name not in names]
+    if missing:
+        raise UserError(
+            f"The table {path} has no column {', '.join(missing)}; it has {', '.join(names)}."
+        )
+    return {"count": len(names)} | {name: names.index(name) + 1 for name in COLUMNS}
 
 
 def _not_here(source: pathlib.Path) -> str:

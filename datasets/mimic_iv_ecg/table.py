@@ -48,8 +48,8 @@ def view(
     """
     quoted = str(path).replace("'", "''")
     source = (
-        f"read_csv('{quoted}', header = true, all_varchar = true, null_padding = true, "
-        "strict_mode = false, ignore_errors = true, sample_size = 100, delim = ',', quote = '\"')"
+        f"read_csv('{quoted}', header = true, all_varchar = true, delim = ',', quote = '\"', "
+        "strict_mode = false, store_rejects = true, rejects_limit = 100000, sample_size = 100)"
     )
     try:
         found = [row[0] for row in database.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()]
@@ -63,6 +63,28 @@ def view(
         )
     selected = ", ".join(f'"{column}"' for column in columns)
     database.execute(f"CREATE VIEW {name} AS SELECT {selected} FROM {source} WHERE {where}")
+
+
+def lines(database: duckdb.DuckDBPyConnection, name: str, path: pathlib.Path) -> None:
+    """Creates a view (number, text) of the lines of a file, whatever is in them."""
+    quoted = str(path).replace("'", "''")
+    database.execute(
+        f"CREATE VIEW {name} AS SELECT row_number() OVER () AS number, text FROM read_csv("
+        f"'{quoted}', columns = {{'text': 'VARCHAR'}}, header = false, auto_detect = false, "
+        "delim = '\x01', quote = '', escape = '', null_padding = true, strict_mode = false)"
+    )
+
+
+def unreadable(database: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """How many rows of the views were skipped because they are no rows, for the summary."""
+    tables = "SELECT 1 FROM duckdb_tables() WHERE table_name = 'reject_errors'"
+    if not database.execute(tables).fetchall():  # DuckDB makes it with the first view
+        return {}
+    counts = database.execute(
+        "SELECT file_path, count(DISTINCT line) FROM reject_errors "
+        "JOIN reject_scans USING (scan_id, file_id) GROUP BY file_path ORDER BY file_path"
+    ).fetchall()
+    return {f"unreadable rows of {pathlib.Path(path).name}": f"{n:,}" for path, n in counts}
 
 
 def find(folder: pathlib.Path, name: str) -> pathlib.Path | None:

@@ -1,0 +1,248 @@
+"""A data set is a few lines on top of the shared builder: this one is the recipe, and the test."""
+
+import contextlib
+import json
+import pathlib
+import pickle
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from mimic_tree import ecg
+
+from clef_jax.data import builder, index, raw, shard
+from clef_jax.data.listing import Entry, Listing
+from clef_jax.data.quality import Defect
+from clef_jax.data.record import Layout, Observed, Recording
+from clef_jax.errors import UserError
+
+LEADS = ("I", "II", "V1")
+
+
+def read(source, entry):
+    path = source / f"{entry.record_id}.npy"
+    if not path.exists():
+        raise Defect("missing_file", f"{path.name} does not exist.")
+    return Recording(
+        signal=np.load(path),
+        lead_names=("v1", "i", "ii"),
+        gain_per_mv=np.full(3, 200, np.float32),
+        baseline=np.zeros(3, np.int32),
+        sample_rate_hz=250.0,
+    )
+
+
+class Toy(builder.RecordingBuilder):
+    """Arrays in files named patient_record.npy."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "There is nothing to download."
+    BUILDER_CONFIGS = [
+        builder.Config(name="every"),
+        builder.Config(name="one", one_per_patient=True),
+    ]
+    LAYOUT = Layout(leads=LEADS, sample_rate_hz=250.0, num_samples=2500)
+    READ = staticmethod(read)
+
+    @contextlib.contextmanager
+    def _listing(self, source: pathlib.Path):
+        names = (source / "list.txt").read_text().split()
+        entries = [
+            Entry(
+                record_id=name,
+                patient_id=name.split("_")[0],
+                observed=Observed(age_years=50.0),
+                split="test" if name.startswith("t") else None,
+            )
+            for name in names
+        ]
+        patients = {entry.patient_id for entry in entries}
+        yield Listing(entries=entries, num_records=len(entries), num_patients=len(patients))
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """100 patients p with one or three records, one patient t; some records are bad."""
+    folder = tmp_path_factory.mktemp("source")
+    names = [f"p{p:03}_{n}" for p in range(100) for n in range(3 if p % 10 == 0 else 1)] + ["t0_0"]
+    (folder / "list.txt").write_text("\n".join(names))
+    for number, name in enumerate(names):
+        signal = ecg(number, num_samples=2500, num_leads=3)
+        if name == "p010_0":
+            signal[:] = 0
+        if name == "p001_0":
+            signal[0] = 0  # V1
+        if name not in ("p020_0", "p002_0"):
+            np.save(folder / f"{name}.npy", signal)
+    return folder
+
+
+def build(source, data_dir, config="every", **options):
+    made = Toy(data_dir=data_dir, config=config, options=builder.Options(**options))
+    made.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=str(source)))
+    return made
+
+
+@pytest.fixture(scope="module")
+def every(source, tmp_path_factory):
+    return build(source, tmp_path_factory.mktemp("every"))
+
+
+def stored(made, split="train"):
+    return list(made.as_data_source(split))
+
+
+def test_signals_come_back_through_tfds(every):
+    plain = tfds.builder_from_directory(every.data_path)
+    examples = [e for split in plain.info.splits for e in plain.as_data_source(split)]
+    assert len(examples) == 121 - 3
+    by_id = {e["record_id"].decode(): e for e in examples}
+    assert set(by_id) & {"p010_0", "p020_0", "p002_0"} == set()
+    want = ecg(120, num_samples=2500, num_leads=3)
+    np.testing.assert_array_equal(by_id["t0_0"]["signal"], want[[1, 2, 0]])
+    assert [n.decode() for n in by_id["t0_0"]["lead_names"]] == list(LEADS)
+    np.testing.assert_array_equal(by_id["p001_0"]["usable_leads"], [True, True, False])
+    assert by_id["t0_0"]["age_years"] == 50
+    assert np.isnan(by_id["t0_0"]["risk"])
+    assert by_id["t0_0"]["completeness"] == 0
+
+
+def test_index_and_shards_agree(every):
+    folder = pathlib.Path(every.data_path)
+    for split in every.info.splits:
+        found = index.load(folder, split)
+        examples = stored(every, split)
+        assert found.num_records == len(examples)
+        reader = raw.Reader(found)
+        got = reader.read(found.row, np.arange(3))
+        patients = [e["patient_id"].decode() for e in examples]
+        for number, example in enumerate(examples):
+            np.testing.assert_array_equal(got[number], example["signal"])
+            np.testing.assert_array_equal(found.usable_leads[number], example["usable_leads"])
+        assert reader.texts(found.row, "patient_id") == patients
+        groups = [patients[a] for a in found.patient_offset[:-1]]
+        assert [groups[p] for p in found.patient] == patients
+        assert len(set(groups)) == len(groups)  # a patient's records are together
+
+
+def test_splits(every):
+    assert set(every.info.splits) >= {"train", "test"}
+    assert [e["record_id"] for e in stored(every, "test")] == [b"t0_0"]
+    patients = [{e["patient_id"] for e in stored(every, s)} for s in every.info.splits]
+    assert sum(map(len, patients)) == len(set.union(*patients)) == 100
+
+
+def test_what_was_left_out_is_told(every):
+    lines = (pathlib.Path(every.data_path) / "quality.jsonl").read_text().splitlines()
+    found = {(f["record_id"], f["problem"], f["action"]) for f in map(json.loads, lines)}
+    assert found == {
+        ("p002_0", "missing_file", "quarantined"),
+        ("p020_0", "missing_file", "quarantined"),
+        ("p001_0", "flat_lead", "lead_unusable"),
+        ("p010_0", "flat_lead", "lead_unusable"),
+        ("p010_0", "no_usable_lead", "quarantined"),
+    }
+    assert every.report.num_quarantined == 3
+    assert every.report.num_read == 121
+
+
+def test_one_per_patient_takes_the_first_usable_record(source, tmp_path):
+    made = build(source, tmp_path, config="one")
+    ids = sorted(e["record_id"].decode() for s in made.info.splits for e in stored(made, s))
+    patients = [f"p{p:03}" for p in range(100) if p != 2]
+    fallen_through = {"p010": "p010_1", "p020": "p020_1"}
+    assert ids == sorted([fallen_through.get(p, f"{p}_0") for p in patients] + ["t0_0"])
+
+
+def content(folder):
+    return {p.name: p.read_bytes() for p in pathlib.Path(folder).iterdir()}
+
+
+def test_any_number_of_workers_gives_the_same_bytes(source, every, tmp_path):
+    seen = []
+    many = build(source, tmp_path, num_workers=3, watch=lambda report: seen.append(report.num_done))
+    assert content(many.data_path) == content(every.data_path)
+    assert seen == sorted(seen)
+    assert seen[-1] == 121
+
+
+def test_compression_changes_size_but_not_identity(source, every, tmp_path):
+    plain = build(source, tmp_path, compression="none")
+    assert plain.report.num_bytes > 1.5 * every.report.num_bytes
+    folders = [pathlib.Path(b.data_path) for b in (plain, every)]
+    prints = [index.load(folder, "train").fingerprint for folder in folders]
+    assert prints[0] == prints[1]
+
+
+def test_other_content_has_another_fingerprint(source, every, tmp_path):
+    copy = tmp_path / "source"
+    copy.mkdir()
+    for path in source.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    signal = np.load(copy / "p050_0.npy")
+    signal[0, 0] += 1
+    np.save(copy / "p050_0.npy", signal)
+    changed = build(copy, tmp_path / "data")
+    folders = [pathlib.Path(b.data_path) for b in (changed, every)]
+    prints = [index.load(folder, "train").fingerprint for folder in folders]
+    assert prints[0] != prints[1]
+
+
+def test_strict_stops_and_leaves_nothing(source, tmp_path):
+    with pytest.raises(UserError, match=r"--strict at p002_0: missing_file\. p002_0"):
+        build(source, tmp_path, strict=True)
+    assert not list(tmp_path.glob("toy/every/*"))
+
+
+def test_without_any_usable_recording_there_is_no_data_set(source, tmp_path):
+    empty = tmp_path / "source"
+    empty.mkdir()
+    (empty / "list.txt").write_text("p0_0 p1_0")
+    with pytest.raises(UserError, match=r"None of the 2 recordings is usable \(missing_file\)"):
+        build(empty, tmp_path / "data")
+    assert not list((tmp_path / "data").glob("toy/every/*"))
+
+
+def test_an_empty_split_is_left_out_and_told(source, tmp_path):
+    few = tmp_path / "source"
+    few.mkdir()
+    (few / "list.txt").write_text("p000_0")
+    (few / "p000_0.npy").write_bytes((source / "p000_0.npy").read_bytes())
+    made = build(few, tmp_path / "data")
+    assert list(made.info.splits) == ["train"]
+    assert made.report.notes == ["No recording fell into the split 'validation': there is none."]
+
+
+def test_a_dead_worker_is_told(source, tmp_path, monkeypatch):
+    class Fatal:
+        """Ends the process that unpickles it, as the kernel does when memory runs out."""
+
+        def __reduce__(self):
+            return (exit_hard, ())
+
+    monkeypatch.setattr(Toy, "READ", Fatal())
+    with pytest.raises(UserError, match="fewer --workers"):
+        build(source, tmp_path, num_workers=2)
+    assert not list(tmp_path.glob("toy/every/*"))
+
+
+def exit_hard():
+    import os
+
+    os._exit(9)
+
+
+def test_shards_can_be_handed_to_another_runner(source, tmp_path):
+    made = Toy(data_dir=tmp_path, config="every")
+
+    class Manager:
+        manual_dir = source
+
+    iterators = made._shard_iterators_per_split(Manager())
+    again = pickle.loads(pickle.dumps(iterators))
+    keys = [key for shards in again.values() for one in shards for key, _ in one()]
+    assert len(keys) == len(set(keys)) == 121 - 3
+    assert isinstance(again["test"][0], shard.Examples)
+    key, example = next(again["test"][0]())
+    assert key == "t0_0"
+    assert made.info.features.encode_example(example)["record_id"] == "t0_0"
