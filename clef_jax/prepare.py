@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,9 @@ from clef_jax.errors import UserError, told_to_user
 
 if TYPE_CHECKING:
     from clef_jax.data.builder import RecordingBuilder
-    from clef_jax.data.report import Report
+    from clef_jax.data.report import Report, Watch
+
+_PREVIOUS = "previous_"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,59 +63,79 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(config: Config) -> pathlib.Path:
     """Prepares the data set and returns its folder; does nothing if it is already there."""
-    import tensorflow_datasets as tfds  # after the command line, so that --help is quick
-
-    from clef_jax import catalog
-    from clef_jax.data import builder as builder_lib, report
+    from clef_jax.data import report  # after the command line, so that --help is quick
 
     console = rich.console.Console()
-    with _progress(console) as watch:
-        options = builder_lib.Options(
-            clinical_source=config.clinical_source,
-            clinical=config.clinical,
-            num_workers=config.workers,
-            compression=config.compression,
-            strict=config.strict,
-            watch=watch,
-        )
-        builder = catalog.builder(config.dataset, data_dir=str(config.data_dir), options=options)
-        version_dir = pathlib.Path(builder.data_path)
-        if version_dir.exists() and not config.overwrite:
-            console.print(f"{version_dir} is already prepared. --overwrite prepares it again.")
-            return version_dir
-        _warn_of_leftovers(console, version_dir)
-        _build(builder, tfds, config)
-    assert builder.report is not None
-    for part in report.tables(builder.report, version_dir):
+    version_dir = pathlib.Path(_builder(config).data_path)
+    if version_dir.exists() and not config.overwrite:
+        console.print(f"{version_dir} is already prepared. --overwrite prepares it again.")
+        return version_dir
+    if not config.source.is_dir():
+        raise UserError(f"The source folder {config.source} does not exist.")
+    _warn_of_leftovers(console, version_dir)
+    with _set_aside(version_dir), _progress(console) as watch:
+        built = _build(config, watch)
+    for part in report.tables(built, version_dir):
         console.print(part, soft_wrap=isinstance(part, str), highlight=False)
     return version_dir
 
 
-def _build(builder: "RecordingBuilder", tfds, config: Config) -> None:
-    if not config.source.is_dir():
-        raise UserError(f"The source folder {config.source} does not exist.")
-    mode = tfds.download.GenerateMode
-    download = tfds.download.DownloadConfig(
-        manual_dir=str(config.source.resolve()),
-        download_mode=(
-            mode.REUSE_CACHE_IF_EXISTS if config.overwrite else mode.REUSE_DATASET_IF_EXISTS
-        ),
+def _builder(config: Config, watch: "Watch | None" = None) -> "RecordingBuilder":
+    from clef_jax import catalog
+    from clef_jax.data import builder
+
+    options = builder.Options(
+        clinical_source=config.clinical_source,
+        clinical=config.clinical,
+        num_workers=config.workers,
+        compression=config.compression,
+        strict=config.strict,
+        watch=watch,
     )
+    return catalog.builder(config.dataset, data_dir=str(config.data_dir), options=options)
+
+
+def _build(config: Config, watch: "Watch") -> "Report":
+    import tensorflow_datasets as tfds
+
+    builder = _builder(config, watch)
+    download = tfds.download.DownloadConfig(manual_dir=str(config.source.resolve()))
     try:
         builder.download_and_prepare(download_config=download)
     except KeyboardInterrupt:
         raise UserError("Interrupted; no data set was made.") from None
     except OSError as error:
         raise UserError(f"The data set could not be written: {error}.") from error
+    assert builder.report is not None
+    return builder.report
+
+
+@contextlib.contextmanager
+def _set_aside(version_dir: pathlib.Path) -> Iterator[None]:
+    """Keeps the data set that is to be replaced until the new one stands."""
+    previous = version_dir.with_name(f"{_PREVIOUS}{version_dir.name}")
+    if not version_dir.exists():
+        yield
+        return
+    if previous.exists():
+        shutil.rmtree(previous)
+    version_dir.rename(previous)
+    try:
+        yield
+    except BaseException:
+        previous.rename(version_dir)
+        raise
+    shutil.rmtree(previous)
 
 
 def _warn_of_leftovers(console: rich.console.Console, version_dir: pathlib.Path) -> None:
-    for folder in version_dir.parent.glob(f"incomplete.*{version_dir.name}*"):
-        console.print(
-            f"{folder} is left from a build that was killed, or belongs to one that is running. "
-            "It is not used; delete it if none is running.",
-            soft_wrap=True,
-        )
+    for folder in sorted(version_dir.parent.glob("*")):
+        if folder.name.startswith(("incomplete.", _PREVIOUS)):
+            console.print(
+                f"{folder} is left from a build that was killed, or belongs to one that is "
+                "running. It is not used; delete it if none is running.",
+                soft_wrap=True,
+            )
 
 
 @contextlib.contextmanager

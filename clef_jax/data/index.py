@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import json
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -158,7 +159,9 @@ def _default_config(folder: pathlib.Path) -> str:
 
 
 def _is_finished(version_dir: pathlib.Path) -> bool:
-    return (version_dir / METADATA_FILE).is_file() and not version_dir.name.startswith("incomplete")
+    """Unfinished and replaced data sets stand in folders of other names beside it."""
+    is_version = re.fullmatch(r"\d+\.\d+\.\d+", version_dir.name) is not None
+    return is_version and (version_dir / METADATA_FILE).is_file()
 
 
 def _version(version_dir: pathlib.Path) -> tuple[int, ...]:
