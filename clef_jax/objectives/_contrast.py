@@ -1,7 +1,7 @@
 """Sums over all pairs of embeddings of a batch, streamed over blocks of patients and over devices.
 
 The 2N x 2N similarities are never stored at once unless they are small: a block of patients meets
-all columns, leaves a handful of sums, and is computed again for the backward pass.
+all columns, leaves two sums, and is computed again for the backward pass.
 
 Shapes: N patients of the global batch, D embedding, V = 2 views, P patients of a block. Everything
 that depends on the patients alone (weights, targets) is [P, N] and shared by the V x V view pairs.
@@ -78,8 +78,7 @@ def terms(
         _device_sums, pair=pair, temperature=temperature, block_patients=block_patients
     )
     if mesh is None:
-        parts = core(views, patients, constants)
-        return _finish(parts, num_patients)
+        return _means(core(views, patients, constants), num_patients)
     if num_patients % mesh.shape[AXIS]:
         raise ValueError(
             f"{num_patients} patients cannot be divided over {mesh.shape[AXIS]} devices; "
@@ -94,8 +93,15 @@ def terms(
         out_specs=P(AXIS),
     )
     parts = sharded(views, patients, constants)
-    extremes = {name: parts.pop(name).mean(axis=0) for name in ("low", "high") if name in parts}
-    return _finish({**jax.tree.map(lambda x: x.sum(axis=0), parts), **extremes}, num_patients)
+    return _means(jax.tree.map(lambda x: x.sum(axis=0), parts), num_patients)
+
+
+def _means(sums: dict[str, jax.Array], num_patients: int) -> dict[str, jax.Array]:
+    means = {"nce": sums["nce"] / (2 * num_patients)}
+    if "error" in sums:
+        # Nothing is counted, and the error is 0, when no risk is known.
+        means["alignment"] = sums["error"] / jnp.maximum(sums["count"], 1)
+    return means
 
 
 def _unit_views(view_a: jax.Array, view_b: jax.Array) -> jax.Array:
@@ -116,7 +122,7 @@ def _unit_views(view_a: jax.Array, view_b: jax.Array) -> jax.Array:
 
 def _device_sums(
     rows: jax.Array,
-    row_patients: Any,
+    patients: Any,
     constants: Any,
     *,
     pair: PairFunction,
@@ -124,30 +130,43 @@ def _device_sums(
     block_patients: int | None,
     axis: str | None = None,
 ) -> dict[str, jax.Array]:
-    """The sums of this device's rows [V, n, D] over all columns, and the extremes of all pairs."""
+    """The sums of this device's rows [V, n, D] over all columns."""
     num_rows = rows.shape[1]
-    views, columns, first = rows, row_patients, 0
+    views, columns, first = rows, patients, 0
     if axis is not None:
         views = lax.all_gather(rows, axis, axis=1, tiled=True)
-        columns = jax.tree.map(lambda x: lax.all_gather(x, axis, tiled=True), row_patients)
+        columns = jax.tree.map(lambda x: lax.all_gather(x, axis, tiled=True), patients)
         first = lax.axis_index(axis) * num_rows
-    block = functools.partial(
-        _block_sums,
-        views=views,
-        columns=columns,
-        constants=constants,
-        pair=pair,
-        temperature=temperature,
-    )
-    index = first + jnp.arange(num_rows)
     size = block_patients or _block_size(num_rows, views.shape[1])
-    if size >= num_rows:
-        sums, low = block(rows, row_patients, index, jnp.ones(num_rows, bool))
-    else:
-        sums, low = _stream(block, size, rows, row_patients, index)
-    if "alignment_count" in sums:
-        sums["low"], sums["high"] = _extremes(views, low, axis)
-    return sums
+    index = first + jnp.arange(num_rows)
+    cut = functools.partial(_cut, size=min(size, num_rows))
+    pieces = (cut(rows, axis=1), jax.tree.map(cut, patients), cut(index), cut(index >= 0))
+
+    def pair_of(patients: Any, same: jax.Array) -> Pair:
+        return lax.stop_gradient(pair(patients, columns, same, constants))
+
+    low = high = jnp.zeros((), rows.dtype)
+    if jax.eval_shape(pair_of, columns, jnp.eye(views.shape[1], dtype=bool)).target is not None:
+        low, high = _extremes(pieces[0], views, num_rows, axis)
+
+    def block(piece) -> dict[str, jax.Array]:
+        rows, patients, index, real = piece
+        similarity = _similarity(rows, views)
+        same = index[:, None] == jnp.arange(views.shape[1])[None, :]
+        pairs = pair_of(patients, same)
+        positive = jnp.sum(rows[0] * rows[1], axis=-1) / temperature  # [P]
+        nce = _nce(similarity / temperature, positive, pairs.log_weight, same)
+        sums = {"nce": jnp.sum(jnp.where(real[None, :], nce, 0))}
+        if pairs.target is not None and pairs.counted is not None:
+            scaled = (similarity - low) / (high - low + 1e-6)
+            error = ((scaled - pairs.target[None, :, None, :]) ** 2).sum(axis=(0, 2))
+            counted = pairs.counted & real[:, None]
+            sums["error"] = jnp.sum(jnp.where(counted, error, 0))
+            sums["count"] = 4 * jnp.sum(counted.astype(error.dtype))
+        return sums
+
+    sums = _each(block, pieces)
+    return jax.tree.map(lambda x: x.sum(axis=0), sums)
 
 
 def _block_size(num_rows: int, num_patients: int) -> int:
@@ -156,98 +175,54 @@ def _block_size(num_rows: int, num_patients: int) -> int:
     return max(1, _BLOCK_SIMILARITIES // (4 * num_patients))
 
 
-def _stream(block, size: int, rows: jax.Array, row_patients: Any, index: jax.Array):
-    """Runs `block` over pieces of `size` patients, the last one padded, and adds the sums."""
-    num_rows = rows.shape[1]
-    num_blocks = -(-num_rows // size)
-    missing = num_blocks * size - num_rows
-
-    def cut(x: jax.Array) -> jax.Array:
-        x = jnp.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1))
-        return x.reshape(num_blocks, size, *x.shape[1:])
-
-    pieces = (
-        jnp.swapaxes(cut(jnp.swapaxes(rows, 0, 1)), 1, 2),  # [blocks, V, P, D]
-        jax.tree.map(cut, row_patients),
-        cut(index),
-        cut(jnp.ones(num_rows, bool)),
-    )
-    remembered = jax.checkpoint(lambda piece: block(*piece), prevent_cse=False)
-    sums, low = lax.map(remembered, pieces)
-    low = jnp.swapaxes(low, 0, 1).reshape(2, -1)[:, :num_rows]
-    return jax.tree.map(lambda x: x.sum(axis=0), sums), low
+def _cut(x: jax.Array, size: int, axis: int = 0) -> jax.Array:
+    """Cuts an axis into pieces of `size`, the last padded with zeros, and moves them in front."""
+    missing = -x.shape[axis] % size
+    x = jnp.pad(x, [(0, missing if i == axis else 0) for i in range(x.ndim)])
+    x = x.reshape(*x.shape[:axis], -1, size, *x.shape[axis + 1 :])
+    return jnp.moveaxis(x, axis, 0)
 
 
-def _block_sums(
-    rows: jax.Array,
-    row_patients: Any,
-    index: jax.Array,
-    real: jax.Array,
-    *,
-    views: jax.Array,
-    columns: Any,
-    constants: Any,
-    pair: PairFunction,
-    temperature: float,
-) -> tuple[dict[str, jax.Array], jax.Array]:
-    """Sums of one block [V, P, D] against all views [V, N, D], and each row's least similarity."""
-    similarity = jnp.einsum("apd,bnd->apbn", rows, views, precision=lax.Precision.HIGHEST)
-    same = index[:, None] == jnp.arange(views.shape[1])[None, :]
-    pairs = lax.stop_gradient(pair(row_patients, columns, same, constants))
-    positive = jnp.sum(rows[0] * rows[1], axis=-1)[None, :] / temperature  # [1, P]
-    logits = similarity / temperature + pairs.log_weight[None, :, None, :]
+def _each(block: Callable, pieces: Any) -> Any:
+    """Results of all pieces, stacked; several are computed again for the backward pass."""
+    if jax.tree.leaves(pieces)[0].shape[0] == 1:
+        return jax.tree.map(lambda x: x[None], block(jax.tree.map(lambda x: x[0], pieces)))
+    return lax.map(jax.checkpoint(block, prevent_cse=False), pieces)
+
+
+def _similarity(rows: jax.Array, views: jax.Array) -> jax.Array:
+    """Cosine similarities [V, P, V, N]."""
+    return jnp.einsum("apd,bnd->apbn", rows, views, precision=lax.Precision.HIGHEST)
+
+
+def _nce(
+    logits: jax.Array, positive: jax.Array, log_weight: jax.Array, same: jax.Array
+) -> jax.Array:
+    """-log(positive / (positive + weighted negatives)) of every row, [V, P]."""
+    logits = logits + log_weight[None, :, None, :]
     logits = jnp.where(same[None, :, None, :], -jnp.inf, logits)
-    peak = lax.stop_gradient(jnp.maximum(logits.max(axis=(2, 3)), positive))  # [V, P]
-    total = jnp.exp(positive - peak) + jnp.exp(logits - peak[:, :, None, None]).sum(axis=(2, 3))
-    nce = jnp.log(total) + peak - positive
-    sums = {"nce": jnp.sum(jnp.where(real[None, :], nce, 0))}
-    low = lax.stop_gradient(jnp.where(real[None, :], similarity.min(axis=(2, 3)), jnp.inf))
-    if pairs.target is not None and pairs.counted is not None:
-        counted = (pairs.counted & real[:, None]).astype(similarity.dtype)
-        sums |= _alignment_sums(similarity, pairs.target, counted)
-    return sums, low
+    peak = lax.stop_gradient(jnp.maximum(logits.max(axis=(2, 3)), positive[None, :]))
+    total = jnp.exp(logits - peak[:, :, None, None]).sum(axis=(2, 3))
+    return jnp.log(total + jnp.exp(positive[None, :] - peak)) + peak - positive[None, :]
 
 
-def _alignment_sums(
-    similarity: jax.Array, target: jax.Array, counted: jax.Array
-) -> dict[str, jax.Array]:
-    """Moments from which the squared error follows once the extremes of all pairs are known."""
-    linear = similarity.sum(axis=(0, 2))  # [P, N], over the V x V pairs of views
-    square = (similarity * similarity).sum(axis=(0, 2))
-    view_pairs = similarity.shape[0] * similarity.shape[2]
-    return {
-        "alignment_count": view_pairs * jnp.sum(counted),
-        "s": jnp.sum(counted * linear),
-        "ss": jnp.sum(counted * square),
-        "st": jnp.sum(counted * linear * target),
-        "t": view_pairs * jnp.sum(counted * target),
-        "tt": view_pairs * jnp.sum(counted * target * target),
-    }
-
-
-def _extremes(views: jax.Array, low: jax.Array, axis: str | None) -> tuple[jax.Array, jax.Array]:
+def _extremes(
+    pieces: jax.Array, views: jax.Array, num_rows: int, axis: str | None
+) -> tuple[jax.Array, jax.Array]:
     """The least and the greatest similarity of all pairs, both with their gradient.
 
-    Only the row that holds the minimum is found by the blocks; its similarities are computed again
-    here, so that the gradient needs neither the matrix nor a rule for a minimum over devices. The
-    maximum is a squared norm, by the Cauchy-Schwarz inequality.
+    A first pass only finds the row that holds the minimum; its similarities are then computed again
+    with their gradient, which so needs neither the matrix nor a rule for a minimum over devices.
+    The maximum is a squared norm, by the Cauchy-Schwarz inequality.
     """
+    fixed_views = lax.stop_gradient(views)
+    low = _each(
+        lambda rows: _similarity(rows, fixed_views).min(axis=(2, 3)), lax.stop_gradient(pieces)
+    )
+    low = jnp.moveaxis(low, 0, 1).reshape(2, -1)[:, :num_rows]
     if axis is not None:
         low = lax.all_gather(low, axis, axis=1, tiled=True)
     flat = views.reshape(-1, views.shape[-1])
     row = flat[jnp.argmin(low.reshape(-1))]
     similarity = jnp.dot(flat, row, precision=lax.Precision.HIGHEST)
     return similarity.min(), jnp.sum(views * views, axis=-1).max()
-
-
-def _finish(parts: dict[str, jax.Array], num_patients: int) -> dict[str, jax.Array]:
-    result = {"nce": parts["nce"] / (2 * num_patients)}
-    if "alignment_count" not in parts:
-        return result
-    count = jnp.maximum(parts["alignment_count"], 1)
-    s, ss, st, t, tt = (parts[name] / count for name in ("s", "ss", "st", "t", "tt"))
-    scale = 1 / (parts["high"] - parts["low"] + 1e-6)
-    offset = -parts["low"] * scale
-    # mean (scale s + offset - target)^2; nothing is counted when no risk is known
-    error = scale**2 * ss + 2 * scale * (offset * s - st) + offset**2 - 2 * offset * t + tt
-    return result | {"alignment": jnp.where(parts["alignment_count"] > 0, error, 0)}

@@ -44,7 +44,7 @@ class Config:
     the batch's range, or taken for a risk of 0."""
     cohort: tuple[float, ...] | None = None
     """Quantiles of the data set's risk at even levels from 0 to 1, in the unit of the risk; needed
-    by the risk distances `cohort` and `rank`."""
+    by the risk distances `cohort` and `rank`. Training fills them in from the prepared data."""
 
     def __post_init__(self):
         self._check_numbers()
@@ -57,11 +57,6 @@ class Config:
         if self.cohort is not None:
             # A tuple makes the configuration hashable, as a static argument of jit must be.
             object.__setattr__(self, "cohort", _distance.checked_cohort(self.cohort))
-        elif self.risk_distance in ("cohort", "rank"):
-            raise ValueError(
-                f"risk_distance={self.risk_distance!r} measures risks against the whole data set: "
-                "give `cohort`, the quantiles of risk that are recorded with the prepared data."
-            )
 
     def _check_numbers(self) -> None:
         for name in ("temperature", "min_distance", "nce_weight", "alignment_weight"):
@@ -123,7 +118,8 @@ def terms(
         block_patients: patients met at a time; None chooses by size, N or more is the plain form.
 
     Raises:
-        ValueError: shapes do not agree, or the devices do not divide the patients.
+        ValueError: shapes do not agree, the devices do not divide the patients, or the cohort that
+            the risk distance needs is absent.
     """
     for name, array in (("risk", risk), ("completeness", completeness)):
         if array.shape != view_a.shape[:1]:
@@ -172,6 +168,11 @@ def _patients(risk, completeness, config: Config, dtype) -> tuple[_Patients, jax
     risk = jnp.where(finite, risk, 0)
     if config.risk_distance == "batch_minmax":
         position, mean_gap = _distance.on_batch_scale(risk, known)
+    elif config.cohort is None:
+        raise ValueError(
+            f"risk_distance={config.risk_distance!r} measures risks against the whole data set: "
+            "give `cohort`, the quantiles of risk that are recorded with the prepared data."
+        )
     else:
         values, positions, expected = _distance.cohort_scale(config.cohort, config.risk_distance)
         position = jnp.interp(risk, jnp.asarray(values, dtype), jnp.asarray(positions, dtype))
