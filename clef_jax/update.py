@@ -158,6 +158,8 @@ def embed(trainer: Trainer, params: nnx.State, signals: jax.Array) -> tuple[jax.
     """
 
     def local(params, signals):
+        # Each device takes its own copy; the gradients of the copies are summed on the way back.
+        params = jax.lax.pcast(params, mesh_lib.DATA, to="varying")
         encoder = nnx.merge(trainer.graph, params)
         b, views, t = signals.shape
         return encoder(signals.reshape(b * views, t, 1)).reshape(b, views, -1)
@@ -197,7 +199,7 @@ def train_step(
         return terms["loss"], terms
 
     (loss, terms), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-    grad_norm = optax.global_norm(grads)
+    grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
     updates, opt_state = trainer.tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)

@@ -1,0 +1,159 @@
+"""The update is the same computation however the devices are arranged."""
+
+import dataclasses
+import re
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from clef_jax import leads, mesh as mesh_lib, update
+from clef_jax.config import TrainConfig
+
+SAMPLE_RATE_HZ, NUM_SAMPLES = 500.0, 500
+CONFIG = TrainConfig(data_dir="", workdir="", size="tiny", global_batch_size=16, window_seconds=1.0)
+
+
+def make_batch(seed=0, rows=16):
+    """A batch of noise with missing samples in it, and risks some of which are unknown."""
+    rng = np.random.default_rng(seed)
+    adc = rng.integers(-400, 400, (rows, 2, NUM_SAMPLES)).cumsum(axis=-1) // 20
+    adc[0, 0, 100:140] = -32768
+    risk = rng.random(rows).astype(np.float32)
+    risk[3] = np.nan
+    return {
+        "adc": adc.astype(np.int16),
+        "gain_per_mv": np.full((rows, 2), 200, np.float32),
+        "baseline": np.zeros((rows, 2), np.int32),
+        "lead": rng.integers(0, len(leads.STANDARD_12), (rows, 2)).astype(np.int32),
+        "risk": risk,
+        "completeness": rng.integers(0, 7, rows).astype(np.float32) / 6,
+    }
+
+
+def make_trainer(num_devices=1, **settings):
+    config = dataclasses.replace(CONFIG, **settings)
+    mesh = mesh_lib.make_mesh(jax.devices()[:num_devices])
+    trainer = update.make_trainer(config, optax.constant_schedule(1e-2), mesh)
+    return trainer, update.make_constants(config, SAMPLE_RATE_HZ, mesh)
+
+
+def loss_and_gradient(num_devices):
+    trainer, constants = make_trainer(num_devices)
+    batch = mesh_lib.to_devices(make_batch(), trainer.mesh)
+
+    @jax.jit
+    def compute(params, batch, constants):
+        signals = update.make_views(trainer, batch, constants, 0, CONFIG.augment)
+        return jax.value_and_grad(lambda p: update.loss_terms(trainer, p, signals, batch)["loss"])(
+            params
+        )
+
+    return jax.device_get(compute(trainer.init().params, batch, constants))
+
+
+@pytest.fixture(scope="module")
+def on_one_device():
+    return loss_and_gradient(1)
+
+
+@pytest.mark.parametrize("num_devices", [2, 4, 8])
+def test_any_number_of_devices_computes_what_one_does(num_devices, on_one_device):
+    loss, gradient = loss_and_gradient(num_devices)
+    np.testing.assert_allclose(loss, on_one_device[0], rtol=1e-5)
+    for got, want in zip(jax.tree.leaves(gradient), jax.tree.leaves(on_one_device[1]), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * np.abs(want).max())
+
+
+def compiled_step(num_devices):
+    trainer, constants = make_trainer(num_devices)
+    batch = mesh_lib.to_devices(make_batch(), trainer.mesh)
+    return update.make_train_step(trainer).lower(trainer.init(), batch, constants).compile()
+
+
+def test_no_all_gather_is_as_large_as_the_signals():
+    text = compiled_step(8).as_text()
+    gathered = [
+        np.prod([int(n) for n in shape.split(",") if n])
+        for shape in re.findall(r"= \w+\[([\d,]*)\][^=]* all-gather(?:-start)?\(", text)
+    ]
+    assert gathered, "the embeddings at least must be gathered"
+    assert max(gathered) < 16 * 2 * NUM_SAMPLES // 8
+
+
+def run(trainer, constants, batches):
+    state, step = trainer.init(), update.make_train_step(trainer)
+    metrics = []
+    for batch in batches:
+        state, values = step(state, mesh_lib.to_devices(batch, trainer.mesh), constants)
+        metrics.append(jax.device_get(values))
+    return jax.device_get(state), metrics
+
+
+def test_loss_falls():
+    _, metrics = run(*make_trainer(2), [make_batch()] * 30)
+    assert metrics[-1]["loss"] < 0.8 * metrics[0]["loss"]
+
+
+def test_a_step_that_is_not_finite_changes_nothing_but_the_counts():
+    trainer, constants = make_trainer()
+    bad = make_batch(1)
+    bad["gain_per_mv"][5] = 0
+    want, _ = run(trainer, constants, [make_batch()])
+    state, metrics = run(trainer, constants, [make_batch(), bad])
+    for got, kept in zip(jax.tree.leaves(state.params), jax.tree.leaves(want.params), strict=True):
+        np.testing.assert_array_equal(got, kept)
+    assert (state.step, state.num_skipped, state.num_skipped_in_a_row) == (2, 1, 1)
+    assert not np.isfinite(metrics[1]["loss"])
+    state, _ = run(trainer, constants, [bad, bad, make_batch()])
+    assert (state.step, state.num_skipped, state.num_skipped_in_a_row) == (3, 2, 0)
+
+
+def test_views_differ_from_step_to_step_and_not_from_run_to_run():
+    trainer, constants = make_trainer()
+    batch = mesh_lib.to_devices(make_batch(), trainer.mesh)
+    make = jax.jit(lambda step: update.make_views(trainer, batch, constants, step, CONFIG.augment))
+    np.testing.assert_array_equal(make(3), make(3))
+    assert np.abs(np.asarray(make(3)) - make(4)).max() > 0.1
+
+
+def test_bfloat16_activations_leave_parameters_and_loss_in_float32():
+    trainer, constants = make_trainer(precision="bfloat16")
+    state, metrics = run(trainer, constants, [make_batch()] * 3)
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype(np.float32)}
+    exact = run(*make_trainer(precision="float32"), [make_batch()] * 3)[1]
+    assert metrics[2]["loss"].dtype == np.float32
+    assert metrics[2]["loss"] != exact[2]["loss"]
+    np.testing.assert_allclose(metrics[2]["loss"], exact[2]["loss"], rtol=0.05)
+
+
+def test_remat_computes_the_same():
+    want = run(*make_trainer(), [make_batch()])[1][0]
+    got = run(*make_trainer(remat=True), [make_batch()])[1][0]
+    for name in want:
+        np.testing.assert_allclose(got[name], want[name], rtol=1e-5)
+
+
+def test_gradient_clipping_bounds_the_first_step():
+    before = jax.device_get(make_trainer()[0].init().params)
+    trainer, constants = make_trainer(max_grad_norm=1e-30, weight_decay=0.0)
+    state, _ = run(trainer, constants, [make_batch()])
+    for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(state.params), strict=True):
+        np.testing.assert_allclose(new, old, atol=1e-8)
+
+
+def test_every_objective_trains(subtests):
+    from clef_jax import objectives
+
+    for name in objectives.load():
+        with subtests.test(name):
+            _, metrics = run(*make_trainer(objective=name), [make_batch()] * 2)
+            assert np.isfinite(metrics[-1]["loss"])
+
+
+def test_cohort_of_the_data_set_completes_the_objective():
+    mesh = mesh_lib.make_mesh(jax.devices()[:1])
+    quantiles = np.linspace(0, 0.5, 101)
+    trainer = update.make_trainer(CONFIG, optax.constant_schedule(1e-3), mesh, cohort=quantiles)
+    np.testing.assert_allclose(trainer.loss_config.cohort, quantiles)
