@@ -103,22 +103,26 @@ def _native_forward(x: jax.Array, kernel: jax.Array, stride: int, groups: int, b
     return _lax(x, kernel, stride=stride, groups=groups, block=block)
 
 
-def _native_forward_saved(x: jax.Array, kernel: jax.Array, stride: int, groups: int, block: int):
-    return _native_forward(x, kernel, stride, groups, block), (x, kernel)
-
-
-def _toeplitz_backward(stride: int, groups: int, block: int, saved, gradient: jax.Array):
+def _toeplitz_forward(x: jax.Array, kernel: jax.Array, stride: int, groups: int, block: int):
     convolve = functools.partial(toeplitz_conv, stride=stride, groups=groups, block=block)
-    return jax.vjp(convolve, *saved)[1](gradient)
+    return jax.vjp(convolve, x, kernel)
 
 
-_native_forward.defvjp(_native_forward_saved, _toeplitz_backward)
+def _toeplitz_backward(stride: int, groups: int, block: int, pull_back, gradient: jax.Array):
+    return pull_back(gradient)
+
+
+_native_forward.defvjp(_toeplitz_forward, _toeplitz_backward)
 
 
 def _lax_toeplitz(
     x: jax.Array, kernel: jax.Array, *, stride: int, groups: int, block: int
 ) -> jax.Array:
-    """Native forward, Toeplitz backward; reverse-mode differentiation only."""
+    """Native where only values are asked for, Toeplitz where gradients are.
+
+    A native forward pass before a Toeplitz backward pass would have to cut the windows twice.
+    Reverse-mode differentiation only.
+    """
     return _native_forward(x, kernel, stride, groups, block)
 
 
