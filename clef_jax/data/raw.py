@@ -16,7 +16,7 @@ from clef_jax.data.index import Index
 
 # Random access: reading ahead only costs time.
 _READER_OPTIONS = "readahead_buffer_size:0"
-_GROUP_RECORDS = 32
+_GROUP_RECORDS = 16
 """Records decompressed at a time. Few enough that their memory is used again for the next ones:
 whole batches are handed back to the system and fetched anew, which costs a fifth of the time."""
 
