@@ -136,5 +136,7 @@ def resample(x: jax.Array, from_hz: float, to_hz: float) -> jax.Array:
 def zscore(x: jax.Array) -> jax.Array:
     """(x - mean) / (population standard deviation + 1e-8) over time: float32 [B, T]."""
     x = x - x.mean(axis=-1, keepdims=True)
+    # Once more: what rounding leaves of a flat signal must not be scaled up to noise.
+    x = x - x.mean(axis=-1, keepdims=True)
     std = jnp.sqrt(jnp.mean(x * x, axis=-1, keepdims=True))
     return x / (std + reference.STD_FLOOR)

@@ -5,6 +5,7 @@ Shapes: K = 4 kinds of noise, R = 15 rows (leads), N samples.
 
 import dataclasses
 import functools
+import hashlib
 import pathlib
 
 import jax
@@ -72,6 +73,17 @@ def load_noise(
         }
     stacked = np.stack([kinds[name] for name in KINDS]).astype(np.float32)
     return NoiseBank(noise_mv=jnp.asarray(stacked), sample_rate_hz=sample_rate_hz)
+
+
+def fingerprint(path: str | pathlib.Path | None) -> str:
+    """Which noise `load_noise(path)` gives: the file's SHA-256, or a name for the generator's.
+
+    Generated noise goes by its recipe, not by its bytes: another processor may round differently,
+    and a run must be able to move there.
+    """
+    if path is None:
+        return "generated"
+    return hashlib.sha256(pathlib.Path(path).expanduser().read_bytes()).hexdigest()
 
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
