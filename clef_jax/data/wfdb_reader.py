@@ -189,7 +189,8 @@ def _read_by_wfdb(path: pathlib.Path) -> np.ndarray:
     try:
         record = wfdb.rdrecord(str(path), physical=False)
     except _WFDB_ERRORS as error:
-        raise Defect("unreadable", f"wfdb cannot read it ({type(error).__name__}: {error}).") from error
+        detail = f"wfdb cannot read it ({type(error).__name__}: {error})."
+        raise Defect("unreadable", detail) from error
     assert isinstance(record, wfdb.Record)  # the header has one segment
     assert record.fmt is not None
     samples = np.asarray(record.d_signal).T.astype(np.int64)
