@@ -110,7 +110,7 @@ def test_float64_features_are_the_references():
     )
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 17, 101])
+@pytest.mark.parametrize("length", [1, 3, 18])
 def test_every_length_has_an_embedding_that_does_not_depend_on_the_batch(length):
     signal = jax.random.normal(jax.random.key(length), (3, length, 1))
     together = embed(tiny(), signal)
