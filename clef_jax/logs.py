@@ -25,10 +25,14 @@ _NOT_TOLD = frozenset(
 
 
 class Clock:
-    """Splits the time of the last steps between waiting for data and everything else."""
+    """Splits the time of the last steps between waiting for data and everything else.
+
+    The first step is left out: it compiles.
+    """
 
     def __init__(self, window_steps: int = 50):
         self._steps: collections.deque[tuple[float, float]] = collections.deque(maxlen=window_steps)
+        self._compiling = True
         self.restart()
 
     def restart(self) -> None:
@@ -42,7 +46,10 @@ class Clock:
         self._waited += time.perf_counter() - start
 
     def step_done(self) -> None:
-        self._steps.append((time.perf_counter() - self._start, self._waited))
+        seconds = time.perf_counter() - self._start
+        if not self._compiling:
+            self._steps.append((seconds, self._waited))
+        self._compiling = False
 
     def rates(self, pairs_per_step: int) -> dict[str, float]:
         """Pairs per second, and the seconds that a step waits for data and computes."""
@@ -50,7 +57,7 @@ class Clock:
         seconds = sum(step for step, _ in self._steps)
         waited = sum(waited for _, waited in self._steps)
         return {
-            "pairs_per_second": pairs_per_step * n / max(seconds, 1e-9),
+            "pairs_per_second": pairs_per_step * len(self._steps) / max(seconds, 1e-9),
             "data_seconds": waited / n,
             "compute_seconds": (seconds - waited) / n,
         }
@@ -105,7 +112,7 @@ class Log:
         """Moves the bar with loss, its parts and the rates; without a terminal, prints a line."""
         if not self._speaks:
             return
-        told = {name: v for name, v in values.items() if name not in _NOT_TOLD}
+        told = {"loss": values["loss"]} | {k: v for k, v in values.items() if k not in _NOT_TOLD}
         text = "  ".join(f"{name} {value:.4f}" for name, value in told.items())
         seconds = values["data_seconds"] + values["compute_seconds"]
         text += f"  {values['pairs_per_second']:.1f} pairs/s"

@@ -15,6 +15,7 @@ from clef_jax.config import TrainConfig, saved
 from clef_jax.data import index as index_lib, pipeline
 from clef_jax.errors import told_to_user
 from clef_jax.loop import Loop
+from clef_jax.signal import noise
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -35,7 +36,7 @@ def run(config: TrainConfig) -> update.TrainState:
     constants = update.make_constants(config, index.sample_rate_hz, mesh)
     facts = {
         "config": saved(config),
-        "data": {"data set": index.fingerprint, "noise": constants.noise.fingerprint()},
+        "data": {"data set": index.fingerprint, "noise": noise.fingerprint(config.noise_path)},
     }
     with checkpoint.Checkpoints(config.folder, keep=config.keep_checkpoints) as checkpoints:
         state = first_or_saved_state(trainer, checkpoints, facts)

@@ -103,7 +103,7 @@ def make_constants(config: TrainConfig, sample_rate_hz: float, mesh: Mesh) -> Co
     num_samples = round(config.window_seconds * sample_rate_hz)
     constants = Constants(
         bandpass=make_bandpass(num_samples, sample_rate_hz, *config.band_hz),
-        noise=noise_lib.load_noise(config.noise_path),
+        noise=noise_lib.load_noise(config.noise_path, sample_rate_hz=sample_rate_hz),
     )
     return jax.device_put(constants, mesh_lib.everywhere(mesh))
 

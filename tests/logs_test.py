@@ -43,14 +43,16 @@ def test_tensorboard_gets_the_scalars(tmp_path):
     assert b"loss" in events.read_bytes()
 
 
-def test_clock_splits_the_time_of_steps(monkeypatch):
-    now = iter([0.0, 1.0, 2.0, 6.0, 100.0])
+def test_clock_splits_the_time_of_steps_after_the_one_that_compiles(monkeypatch):
+    now = iter([0.0, 50.0, 50.0, 51.0, 52.0, 56.0])
     monkeypatch.setattr(logs.time, "perf_counter", lambda: next(now))
     clock = logs.Clock()  # starts at 0
-    with clock.waiting():  # from 1 to 2
+    clock.step_done()  # at 50, the step that compiled
+    assert clock.rates(pairs_per_step=12)["pairs_per_second"] == 0
+    clock.restart()
+    with clock.waiting():  # from 51 to 52
         pass
-    clock.step_done()  # at 6
-    rates = clock.rates(pairs_per_step=12)
-    assert rates == pytest.approx(
+    clock.step_done()  # at 56
+    assert clock.rates(pairs_per_step=12) == pytest.approx(
         {"pairs_per_second": 2.0, "data_seconds": 1.0, "compute_seconds": 5.0}
     )
