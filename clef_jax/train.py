@@ -14,6 +14,7 @@ from clef_jax import arguments, checkpoint, logs, mesh as mesh_lib, schedule, up
 from clef_jax.config import TrainConfig, saved
 from clef_jax.data import index as index_lib, pipeline
 from clef_jax.errors import told_to_user
+from clef_jax.host_memory import keep_freed_memory
 from clef_jax.loop import Loop
 from clef_jax.signal import noise
 
@@ -58,6 +59,8 @@ def start_processes(config: TrainConfig) -> None:
         jax.distributed.initialize(
             config.coordinator_address, config.num_processes, config.process_id
         )
+    if jax.default_backend() == "cpu":
+        keep_freed_memory()
 
 
 def first_or_saved_state(
