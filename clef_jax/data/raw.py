@@ -88,6 +88,17 @@ def _parse(serialized: bytes, name: str) -> memoryview:
     return memoryview(values[0])
 
 
+def slice_leads(
+    records: Sequence[bytes], leads: np.ndarray, signal_shape: tuple[int, int]
+) -> np.ndarray:
+    """Leads [n, k] of serialized records whose signals are [L, T]: int16 [n, k, T]."""
+    out = np.empty((*leads.shape, signal_shape[1]), np.int16)
+    for place, record, chosen in zip(out, records, leads, strict=True):
+        signal = np.frombuffer(feature(record, "signal"), "<i2").reshape(signal_shape)
+        np.take(signal, chosen, axis=0, out=place, mode="raise")
+    return out
+
+
 class Reader:
     """Reads records of one split by row. Cheap to create and to pickle; opens shards on demand."""
 

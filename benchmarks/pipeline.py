@@ -1,0 +1,176 @@
+"""Times the way from prepared records to host batches, beside a plain WFDB and SciPy loader.
+
+`python benchmarks/pipeline.py [--source=RAW --data-dir=PREPARED]`
+
+Without folders it simulates and prepares a cohort first. Both run in this process, in turns; what
+counts is processor time, so that the figures are per core. The plain loader does per pair what the
+public PyTorch reference does: read the 12-lead record with wfdb for each of two views, interpolate
+gaps, filter both ways, z-score. Ours reads int16 and leaves the rest to the jitted step, which
+`--device` times as well.
+"""
+
+import dataclasses
+import functools
+import pathlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import rich.console
+import rich.table
+import scipy.signal
+import tyro
+import wfdb
+
+from clef_jax import mesh as mesh_lib, prepare, simulate, update
+from clef_jax.config import TrainConfig
+from clef_jax.data import index as index_lib, pipeline, raw
+from clef_jax.errors import UserError
+from clef_jax.signal import reference
+
+DATASET = "mimic_iv_ecg/all_records"
+PLAIN_PAIRS = 48
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Times the input pipeline per core, beside a plain loader of the raw files."""
+
+    source: pathlib.Path | None = None
+    """Raw MIMIC-IV-ECG tree; simulated if not given."""
+    data_dir: pathlib.Path | None = None
+    """Where its recordings are prepared, as mimic_iv_ecg/all_records; prepared if not given."""
+    compression: str = "zstd"
+    """Of the records, when they are prepared here: zstd or none."""
+    batch_size: int = 64
+    """Pairs of a batch."""
+    batches: int = 20
+    """Batches in a turn."""
+    repeats: int = 7
+    """Turns of each; medians are told."""
+    device: bool = True
+    """Also time the part of the step that makes views of the samples."""
+
+
+def main() -> None:
+    arguments = tyro.cli(Arguments)
+    console = rich.console.Console(highlight=False)
+    with tempfile.TemporaryDirectory() as scratch:
+        source, data_dir = _folders(arguments, pathlib.Path(scratch))
+        index = index_lib.load(index_lib.find(data_dir, DATASET), "train")
+        config = TrainConfig(
+            data_dir=str(data_dir),
+            workdir=scratch,
+            dataset=DATASET,
+            global_batch_size=arguments.batch_size,
+        )
+        plan = pipeline.make_plan(index, config)
+        ours, plain, shares = _in_turns(arguments, plan, source)
+        console.print(_table(arguments, ours, plain, shares))
+        if arguments.device:
+            console.print(f"Making views on {jax.devices()[0].device_kind}: {_views(plan, config)}")
+
+
+def _folders(arguments: Arguments, scratch: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+    source = arguments.source or scratch / "raw"
+    data_dir = arguments.data_dir or scratch / "data"
+    if arguments.source is None:
+        if arguments.data_dir is not None:
+            raise UserError("Give --source too: the plain loader reads the raw recordings.")
+        simulate.main([f"--out={source}", "--patients=256"])
+    if arguments.data_dir is None:
+        flags = [f"--dataset={DATASET}", f"--source={source}", f"--data-dir={data_dir}"]
+        prepare.main([*flags, f"--compression={arguments.compression}"])
+    return source, data_dir
+
+
+def _in_turns(arguments: Arguments, plan: pipeline.Plan, source: pathlib.Path):
+    """Processor seconds per pair of both, per turn, and the stages of ours."""
+    reader = raw.Reader(plan.index)
+    ids = reader.texts(np.arange(plan.index.num_records))
+    ours, plain, stages = [], [], []
+    for turn in range(arguments.repeats + 1):
+        first = turn * arguments.batches
+        stage = _our_turn(plan, reader, range(first, first + arguments.batches))
+        pairs = arguments.batches * arguments.batch_size
+        rows = plan.draw(first).row[:PLAIN_PAIRS]
+        seconds = _cpu_seconds(lambda rows=rows: [_plain_pair(source / ids[r]) for r in rows])
+        if turn:  # the first opens files and warms caches
+            ours.append(sum(stage.values()) / pairs)
+            stages.append(stage)
+            plain.append(seconds / len(rows))
+    shares = {name: statistics.median(s[name] / sum(s.values()) for s in stages) for name in stage}
+    return ours, plain, shares
+
+
+def _our_turn(plan: pipeline.Plan, reader: raw.Reader, steps: range) -> dict[str, float]:
+    """What `pipeline` does for these steps, by stage."""
+    draws: list[pipeline.Draw] = []
+    stage = {
+        "draw patients, records, leads": _cpu_seconds(lambda: draws.extend(map(plan.draw, steps)))
+    }
+    stored: list[list[bytes]] = []
+    stage["read and decompress"] = _cpu_seconds(
+        lambda: stored.extend(reader.records(draw.row) for draw in draws)
+    )
+    shape = (len(plan.index.lead_names), plan.index.num_samples)
+
+    def slice_leads() -> None:
+        for draw, records in zip(draws, stored, strict=True):
+            raw.slice_leads(records, draw.lead, shape)
+
+    stage["slice two leads"] = _cpu_seconds(slice_leads)
+    return stage
+
+
+def _plain_pair(path: pathlib.Path) -> None:
+    for lead in (0, 1):
+        signal = wfdb.rdrecord(str(path)).p_signal[:, lead]
+        signal = reference.fill_gaps(signal)
+        numerator, denominator = _polynomial_filter()
+        reference.zscore(scipy.signal.filtfilt(numerator, denominator, signal)).astype(np.float32)
+
+
+@functools.cache
+def _polynomial_filter():
+    return scipy.signal.butter(5, [0.67, 40.0], "bandpass", fs=500.0)
+
+
+def _cpu_seconds(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def _views(plan: pipeline.Plan, config: TrainConfig) -> str:
+    """Signals per second of filter, augmentation and z-score, all devices together."""
+    mesh = mesh_lib.make_mesh()
+    trainer = update.make_trainer(config, lambda _: 0.0, mesh)
+    constants = update.make_constants(config, plan.index.sample_rate_hz, mesh)
+    batch = mesh_lib.to_devices(next(pipeline.make_batches(plan, config, first_step=0)), mesh)
+    make = jax.jit(update.make_views, static_argnums=(0, 4))
+    seconds = []
+    for step in range(8):
+        start = time.perf_counter()
+        make(trainer, batch, constants, np.int32(step), config.augment).block_until_ready()
+        seconds.append(time.perf_counter() - start)
+    rate = 2 * config.global_batch_size / statistics.median(seconds[1:])
+    return f"{rate:,.0f} signals/s (wall time)"
+
+
+def _table(arguments: Arguments, ours, plain, shares) -> rich.table.Table:
+    table = rich.table.Table(title=f"Batches of {arguments.batch_size} pairs, per core")
+    for column in ("loader", "pairs/s", "times the plain one", "stages"):
+        table.add_column(column)
+    ratio = statistics.median(p / o for o, p in zip(ours, plain, strict=True))
+    stages = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    table.add_row("clef_jax", f"{1 / statistics.median(ours):,.0f}", f"{ratio:.0f}", stages)
+    table.add_row("wfdb + scipy", f"{1 / statistics.median(plain):,.0f}", "1", "")
+    return table
+
+
+if __name__ == "__main__":
+    main()
