@@ -21,7 +21,7 @@ test: $(VENV)/.ready  ## every test, slow ones too
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .

@@ -50,13 +50,15 @@ class Checkpoints:
 
     def run(self, step: int) -> dict[str, Any]:
         """Settings, data facts and position as saved with a step."""
-        return self._manager.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore())).run
+        return self._manager.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore()))[
+            "run"
+        ]
 
     def restore(self, step: int, state: TrainState) -> TrainState:
         """The state saved at a step, laid out like `state` (arrays or abstract ones)."""
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
         args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
-        return self._manager.restore(step, args=args).state
+        return self._manager.restore(step, args=args)["state"]
 
     def preempted(self, step: int) -> bool:
         """Whether the scheduler asked several processes to stop; true for all at the same step."""

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 INK, ACCENT, SOFT = "#1b263b", "#c1121f", "#8d99ae"
+_PANELS_IN_A_ROW = 3
 _SERIES = (INK, ACCENT, "#2a9d8f", "#e9a23b", "#6a4c93")
 
 
@@ -23,10 +24,13 @@ def as_data_uri(figure: Figure) -> str:
 
 def curves(lines: Sequence[Mapping], names: Sequence[str], *, smooth_lines: int = 1) -> Figure:
     """One panel for each named scalar over the steps; the pale line is as measured."""
-    figure = Figure(figsize=(4.2 * len(names), 2.9), layout="constrained")
-    for panel, name, colour in zip(
-        np.atleast_1d(figure.subplots(1, len(names))), names, _SERIES, strict=False
-    ):
+    num_rows = max(1, -(-len(names) // _PANELS_IN_A_ROW))
+    figure = Figure(figsize=(4.2 * _PANELS_IN_A_ROW, 2.7 * num_rows), layout="constrained")
+    panels = figure.subplots(num_rows, _PANELS_IN_A_ROW, squeeze=False).ravel()
+    for panel in panels[len(names) :]:
+        panel.set_axis_off()
+    for number, (panel, name) in enumerate(zip(panels, names, strict=False)):
+        colour = _SERIES[number % len(_SERIES)]
         kept = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
         panel.set_title(name, fontsize=10)
         panel.set_xlabel("step", fontsize=8)
@@ -77,6 +81,7 @@ def _ecg_paper(panel, last_second: float) -> None:
     panel.set_xticks(np.arange(0, last_second + 1e-9, 0.2), minor=True)
     panel.grid(which="major", color="#f2b5b5", lw=0.6)
     panel.grid(which="minor", axis="x", color="#fae3e3", lw=0.4)
+    panel.set_xlabel("s", fontsize=7, loc="right", labelpad=0)
     panel.tick_params(labelsize=7, which="both", length=0)
     for side in panel.spines.values():
         side.set_visible(False)

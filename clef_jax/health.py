@@ -46,4 +46,4 @@ def _rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
     x, y = x[known], y[known]
     if len(y) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return float("nan")
-    return float(scipy.stats.spearmanr(x, y).statistic)
+    return float(np.corrcoef(scipy.stats.rankdata(x), scipy.stats.rankdata(y))[0, 1])

@@ -112,7 +112,7 @@ class Loop:
 
 
 class Look:
-    """Measures the representation on the same patients each time, without augmentation.
+    """Measures the representation on the same patients, in the same views each time.
 
     They come from the validation split; where it is too small, from the training split.
     """
@@ -122,7 +122,7 @@ class Look:
         plan = _validation_plan(loop) or loop.plan
         batches = pipeline.make_batches(plan, config, first_step=0)
         self._batch = mesh_lib.to_devices(next(batches), mesh)
-        self._embed_step = update.make_embed_step(loop.trainer)
+        self._embed_step = update.make_embed_step(loop.trainer, config.augment)
         self._constants = loop.constants
         self._prefix = "train" if plan is loop.plan else plan.index.split
         self._risk = plan.index.risk[plan.index.position(plan.draw(0).row)]

@@ -5,6 +5,7 @@ the `data` axis.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,10 +21,10 @@ EVERYWHERE = P()
 """The same on every device."""
 
 
-def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """All devices (or those given) in one row along the `data` axis."""
     devices = jax.devices() if devices is None else devices
-    return Mesh(np.asarray(devices), (DATA,), axis_types=(AxisType.Auto,))
+    return Mesh(np.array(devices), (DATA,), axis_types=(AxisType.Auto,))
 
 
 def rows(mesh: Mesh) -> NamedSharding:

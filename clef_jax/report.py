@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import rich.console
 import tyro
+from matplotlib.figure import Figure
 
 from clef_jax import checkpoint, figure, leads, logs, mesh as mesh_lib, schedule, update
 from clef_jax.config import TrainConfig, from_saved
@@ -53,16 +54,34 @@ def write(arguments: Arguments) -> pathlib.Path:
     config = dataclasses.replace(config, data_dir=arguments.data_dir or config.data_dir)
     view = View.open(config, workdir)
     lines = logs.read(workdir)
-    sections = {
-        "How the loss fell": figure.curves(
-            lines,
-            [n for n in ("loss", "nce", "alignment") if any(n in x for x in lines)],
-            smooth_lines=10,
+    sections = [
+        Section(
+            "How the loss fell",
+            "The loss of the training batches and its parts; pale as measured, dark the mean of "
+            "the last ten lines.",
+            figure.curves(lines, loss_names(lines), smooth_lines=10),
         ),
-        "Is the representation healthy?": figure.curves(lines, health_names(lines)),
-        "Recordings before and after augmentation": view.examples(),
-        "Patients in the space of the encoder, by risk": view.embedding_map(),
-    }
+        Section(
+            "Is the representation healthy?",
+            "The same patients and views each time. Alignment: distance of a patient's two views, "
+            "lower is better. Uniformity: lower is more spread. Effective rank: 1 means "
+            "collapse. Retrieval: how often the other view is nearest. Risk-distance correlation: "
+            "do patients of unlike risk lie further apart?",
+            figure.curves(lines, health_names(lines)),
+        ),
+        Section(
+            "Recordings before and after augmentation",
+            "Each row a patient: the samples as stored in one lead, the same filtered and "
+            "z-scored, and the two views of one training step. The second view may be of another "
+            "lead.",
+            view.examples(),
+        ),
+        Section(
+            "Patients in the space of the encoder, by risk",
+            "Training patients on the two main axes of their unit-length embeddings.",
+            view.embedding_map(),
+        ),
+    ]
     out = pathlib.Path(arguments.out) if arguments.out else workdir / "report.html"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page(config, run, lines, sections))
@@ -77,6 +96,20 @@ def read_run(workdir: pathlib.Path) -> dict[str, Any]:
         if checkpoints.latest_step is None:
             raise UserError(f"There is no finished checkpoint in {checkpoints.folder} yet.")
         return checkpoints.run(checkpoints.latest_step)
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """One figure of the page, with what to look for."""
+
+    title: str
+    caption: str
+    figure: Figure
+
+
+def loss_names(lines: list[dict]) -> list[str]:
+    """The loss and the parts that this objective has."""
+    return [n for n in ("loss", "nce", "alignment") if any(n in line for line in lines)]
 
 
 def health_names(lines: list[dict]) -> list[str]:
@@ -105,7 +138,7 @@ class View:
         batches = pipeline.make_batches(plan, self.trainer.config, first_step=0)
         return plan, mesh_lib.to_devices(next(batches), self.trainer.mesh)
 
-    def examples(self) -> figure.Figure:
+    def examples(self) -> Figure:
         """Some recordings as stored, filtered, and in two augmented views."""
         config = self.trainer.config
         _, batch = self._first_batch(min(EXAMPLES, self.index.num_patients))
@@ -125,18 +158,20 @@ class View:
         names = [leads.STANDARD_12[i] for i in np.asarray(batch["lead"])[:, 0]]
         return figure.before_and_after(stored, views, names, self.index.sample_rate_hz)
 
-    def embedding_map(self) -> figure.Figure:
+    def embedding_map(self) -> Figure:
         """Up to `MAP_PATIENTS` training patients, one view each."""
         plan, batch = self._first_batch(min(MAP_PATIENTS, self.index.num_patients))
         constants = update.make_constants(
             self.trainer.config, self.index.sample_rate_hz, self.trainer.mesh
         )
-        view_a, _ = update.make_embed_step(self.trainer)(self.params, batch, constants)
+        view_a, _ = update.make_embed_step(self.trainer, AugmentConfig.OFF)(
+            self.params, batch, constants
+        )
         risk = self.index.risk[self.index.position(plan.draw(0).row)]
         return figure.embedding_map(np.asarray(view_a, float), risk)
 
 
-def page(config: TrainConfig, run: dict, lines: list[dict], sections: dict) -> str:
+def page(config: TrainConfig, run: dict, lines: list[dict], sections: Sequence[Section]) -> str:
     """The page's HTML, pictures inside."""
     trained = [line for line in lines if "loss" in line]
     facts = {
@@ -160,8 +195,9 @@ def page(config: TrainConfig, run: dict, lines: list[dict], sections: dict) -> s
         for k, v in run["config"].items()
     )
     body = "".join(
-        f'<section><h2>{title}</h2><img alt="{title}" src="{figure.as_data_uri(f)}"></section>'
-        for title, f in sections.items()
+        f"<section><h2>{section.title}</h2><p>{section.caption}</p>"
+        f'<img alt="{section.title}" src="{figure.as_data_uri(section.figure)}"></section>'
+        for section in sections
     )
     return _PAGE.format(facts=rows, body=body, settings=settings)
 
@@ -170,7 +206,8 @@ _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>clef_jax: a pre-training run</title><style>
 body {{ font: 16px/1.5 system-ui, sans-serif; color: #1b263b; max-width: 1080px; margin: 2rem auto;
   padding: 0 1rem; }}
-h1 {{ font-size: 1.6rem; }} h2 {{ font-size: 1.15rem; margin-top: 2.2rem; }}
+h1 {{ font-size: 1.6rem; }} h2 {{ font-size: 1.15rem; margin: 2.2rem 0 .2rem; }}
+p {{ margin: 0 0 .6rem; color: #56607a; font-size: .92rem; }}
 img {{ max-width: 100%; }}
 dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; }}
 dt {{ color: #6b7486; }} dd {{ margin: 0; }}

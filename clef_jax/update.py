@@ -5,11 +5,12 @@ Shapes: B patients of the global batch, T time, D embedding. Each patient gives 
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import Mesh
@@ -77,12 +78,14 @@ def make_trainer(
     schedule: optax.Schedule,
     mesh: Mesh,
     *,
-    cohort: Sequence[float] | None = None,
+    cohort: np.ndarray | None = None,
 ) -> Trainer:
-    """`cohort` are the quantiles of risk in the data set, for the objectives that ask for them."""
+    """`cohort` are the quantiles of risk in the data set (NaN where there is no risk), for the
+    objectives that ask for them."""
     loss_config = config.loss_config
-    if getattr(loss_config, "cohort", ()) is None and cohort is not None:
-        loss_config = dataclasses.replace(loss_config, cohort=tuple(map(float, cohort)))
+    asks = getattr(loss_config, "cohort", ()) is None
+    if asks and cohort is not None and np.isfinite(cohort).all():
+        loss_config = dataclasses.replace(loss_config, cohort=tuple(cohort.tolist()))
     tx = make_optimizer(config, schedule)
     dtype = compute_dtype(config)
 
@@ -231,12 +234,12 @@ def make_train_step(trainer: Trainer) -> Callable:
     )
 
 
-def make_embed_step(trainer: Trainer) -> Callable:
-    """Compiled (params, batch, constants) -> (view_a, view_b, terms), without augmentation."""
+def make_embed_step(trainer: Trainer, augment: AugmentConfig) -> Callable:
+    """Compiled (params, batch, constants) -> embeddings of both views, drawn alike every time."""
     everywhere, rows = mesh_lib.everywhere(trainer.mesh), mesh_lib.rows(trainer.mesh)
 
     def embed_step(params, batch, constants):
-        signals = make_views(trainer, batch, constants, jnp.zeros((), jnp.int32), AugmentConfig.OFF)
+        signals = make_views(trainer, batch, constants, jnp.zeros((), jnp.int32), augment)
         view_a, view_b = embed(trainer, params, signals)
         return view_a, view_b
 

@@ -1,4 +1,4 @@
-"""Every test runs on eight simulated CPU devices, with strict rank promotion and a compilation cache."""
+"""Every test runs on eight simulated CPU devices, with strict ranks and a compilation cache."""
 
 import pathlib
 import tempfile

@@ -35,7 +35,7 @@ def test_recorded_noise_is_resampled_and_cut_to_the_shortest(tmp_path):
 
 
 def test_files_that_are_no_noise_files_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="There is no noise file"):
+    with pytest.raises(ValueError, match="There is no noise file"):
         noise.load_noise(tmp_path / "absent.mat")
     content = matrices()
     del content["baseline_wander"]

@@ -93,9 +93,9 @@ def slice_leads(
 ) -> np.ndarray:
     """Leads [n, k] of serialized records whose signals are [L, T]: int16 [n, k, T]."""
     out = np.empty((*leads.shape, signal_shape[1]), np.int16)
-    for place, record, chosen in zip(out, records, leads, strict=True):
+    for i, (record, chosen) in enumerate(zip(records, leads, strict=True)):
         signal = np.frombuffer(feature(record, "signal"), "<i2").reshape(signal_shape)
-        np.take(signal, chosen, axis=0, out=place, mode="raise")
+        out[i] = signal[chosen]
     return out
 
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from clef_jax.errors import UserError
 from clef_jax.objectives import _contrast, _distance
 
 
@@ -169,7 +170,7 @@ def _patients(risk, completeness, config: Config, dtype) -> tuple[_Patients, jax
     if config.risk_distance == "batch_minmax":
         position, mean_gap = _distance.on_batch_scale(risk, known)
     elif config.cohort is None:
-        raise ValueError(
+        raise UserError(
             f"risk_distance={config.risk_distance!r} measures risks against the whole data set: "
             "give `cohort`, the quantiles of risk that are recorded with the prepared data."
         )

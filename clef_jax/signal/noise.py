@@ -14,6 +14,7 @@ import numpy as np
 import scipy.io
 
 from clef_jax import leads
+from clef_jax.errors import UserError
 from clef_jax.signal import reference, synthetic_noise
 
 KINDS = ("motion", "electrode", "baseline", "mixture")
@@ -60,8 +61,7 @@ def load_noise(
         num_seconds, seed: length and seed of generated noise; see `synthetic_noise`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no such noise file; the message says what is wrong in it.
+        UserError: there is no such file, or it is no such noise file; says what is wrong in it.
     """
     if path is None:
         kinds = synthetic_noise.generate(sample_rate_hz, num_seconds, seed)
@@ -89,14 +89,14 @@ def fingerprint(path: str | pathlib.Path | None) -> str:
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
     """The four matrices [R, N] of a file, cut to the shortest."""
     if not path.is_file():
-        raise FileNotFoundError(
+        raise UserError(
             f"There is no noise file {path}; give the path of DATA_noises_real.mat, or none to "
             "train with generated noise."
         )
     try:
         content = scipy.io.loadmat(path)
     except (ValueError, TypeError, NotImplementedError, OSError) as error:
-        raise ValueError(
+        raise UserError(
             f"{path} cannot be read as a MATLAB file of version 7.2 or older: {error}"
         ) from error
     kinds = {name: _checked(path, content, key) for name, key in _FILE_KEYS.items()}
@@ -107,16 +107,16 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
 def _checked(path: pathlib.Path, content: dict, key: str) -> np.ndarray:
     if key not in content:
         found = ", ".join(sorted(name for name in content if not name.startswith("__")))
-        raise ValueError(
+        raise UserError(
             f"{path} has no variable {key!r} (it has: {found or 'none'}); a noise file holds "
             f"{', '.join(_FILE_KEYS.values())}."
         )
     noise = np.asarray(content[key])
     if noise.ndim != 2 or noise.shape[0] != len(ROWS) or noise.shape[1] < 2:
-        raise ValueError(
+        raise UserError(
             f"{key} in {path} has the shape {noise.shape}; it must be ({len(ROWS)}, samples), one "
             f"row for each of {', '.join(ROWS)}."
         )
     if not np.issubdtype(noise.dtype, np.number) or not np.isfinite(noise).all():
-        raise ValueError(f"{key} in {path} must hold finite numbers in millivolts.")
+        raise UserError(f"{key} in {path} must hold finite numbers in millivolts.")
     return noise

@@ -6,6 +6,8 @@ Shapes: T time (samples).
 import numpy as np
 import scipy.signal
 
+from clef_jax.errors import UserError
+
 FILTER_ORDER = 5
 """Order of the Butterworth prototype; the band-pass has twice as many poles."""
 
@@ -20,15 +22,15 @@ def sections(sample_rate_hz: float, low_hz: float, high_hz: float) -> np.ndarray
     """Second-order sections [5, 6] of the band-pass.
 
     Raises:
-        ValueError: the band is empty or does not lie between 0 and half the sampling rate.
+        UserError: the band is empty or does not lie between 0 and half the sampling rate.
     """
     if not 0 < low_hz < high_hz:
-        raise ValueError(
+        raise UserError(
             f"The pass band {low_hz}-{high_hz} Hz is empty; its lower edge must be above 0 and "
             "below the upper one."
         )
     if high_hz >= sample_rate_hz / 2:
-        raise ValueError(
+        raise UserError(
             f"The pass band {low_hz}-{high_hz} Hz reaches half the sampling rate of "
             f"{sample_rate_hz} Hz; lower its upper edge or resample the signal first."
         )
@@ -43,7 +45,7 @@ def sections(sample_rate_hz: float, low_hz: float, high_hz: float) -> np.ndarray
 def check_length(num_samples: int) -> None:
     """Raises a ValueError when a signal is too short for the odd extension."""
     if num_samples <= PAD_SAMPLES:
-        raise ValueError(
+        raise UserError(
             f"The signal has {num_samples} samples; the zero-phase band-pass needs at least "
             f"{PAD_SAMPLES + 1}."
         )
@@ -63,13 +65,13 @@ def bandpass(
         float64 [..., T], in the unit of `x`.
 
     Raises:
-        ValueError: the signal is too short or has gaps, or the band does not fit the rate.
+        UserError: the signal is too short or has gaps, or the band does not fit the rate.
     """
     x = np.asarray(x, np.float64)
     sos = sections(sample_rate_hz, low_hz, high_hz)
     check_length(x.shape[-1])
     if not np.isfinite(x).all():
-        raise ValueError(
+        raise UserError(
             "The signal has missing or infinite samples, which a recursive filter would spread "
             "over the whole recording; fill them first with fill_gaps."
         )
@@ -80,14 +82,14 @@ def resampled_length(num_samples: int, from_hz: float, to_hz: float) -> int:
     """Samples that remain of `num_samples` at another rate: the whole ones, as wfdb counts them.
 
     Raises:
-        ValueError: a rate is not positive, or nothing would remain.
+        UserError: a rate is not positive, or nothing would remain.
     """
     if not (from_hz > 0 and to_hz > 0):
-        raise ValueError(f"Sampling rates must be above 0 Hz; got {from_hz} and {to_hz}.")
+        raise UserError(f"Sampling rates must be above 0 Hz; got {from_hz} and {to_hz}.")
     # The small term keeps 1280 * 500 / 128 at 5000 where division falls just short of it.
     length = int(num_samples * to_hz / from_hz + 1e-9)
     if length < 1:
-        raise ValueError(f"{num_samples} samples at {from_hz} Hz leave none at {to_hz} Hz.")
+        raise UserError(f"{num_samples} samples at {from_hz} Hz leave none at {to_hz} Hz.")
     return length
 
 
@@ -95,7 +97,7 @@ def resample(x: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
     """Resamples by the Fourier method: float64 [..., T] to [..., T * to_hz // from_hz].
 
     Raises:
-        ValueError: a rate is not positive, or nothing would remain.
+        UserError: a rate is not positive, or nothing would remain.
     """
     x = np.asarray(x, np.float64)
     length = resampled_length(x.shape[-1], from_hz, to_hz)

@@ -1,0 +1,53 @@
+"""The demo walks the whole road, so this is the end-to-end test; the page is what users look at."""
+
+import re
+
+import jax
+import pytest
+
+from clef_jax import demo, logs, report
+from clef_jax.errors import UserError
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    flags = ["--size=tiny", "--patients=24", "--num-steps=3", "--global-batch-size=8"]
+    before = jax.config.jax_compilation_cache_dir
+    demo.main([f"--out={folder}", *flags])
+    jax.config.update("jax_compilation_cache_dir", before)
+    return folder
+
+
+def test_page_has_its_figures_and_facts(out):
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/png;base64") == 4
+    assert "tiny, clef objective" in page
+    assert "3 of 8 patients" in page
+
+
+def test_page_names_no_patient_and_needs_no_other_file(out):
+    page = re.sub(r"base64,[^\"]*", "", (out / "report.html").read_text())
+    assert not re.search(r"p\d{8}|s\d{8}", page)
+    assert not re.search(r'(src|href)="(?!data:)', page)
+
+
+def test_started_again_it_keeps_what_is_done(out, capsys):
+    demo.main([f"--out={out}", "--size=tiny", "--num-steps=3", "--global-batch-size=8"])
+    told = capsys.readouterr().out
+    assert told.count("is there, kept") == 2
+    assert "Resuming after step 3" in told
+    assert [line["step"] for line in logs.read(out / "run") if "loss" in line]
+
+
+def test_report_of_no_run_is_refused(tmp_path):
+    with pytest.raises(UserError, match="holds no training run"):
+        report.write(report.Arguments(workdir=str(tmp_path)))
+
+
+def test_data_that_moved_can_be_named(out, tmp_path):
+    moved = out.rename(tmp_path / "moved")
+    arguments = report.Arguments(workdir=str(moved / "run"), data_dir=str(moved / "data"))
+    assert report.write(arguments).read_text().startswith("<!doctype html>")
