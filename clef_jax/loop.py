@@ -15,6 +15,9 @@ from clef_jax.errors import UserError
 
 NONFINITE_FILE = "nonfinite_steps.jsonl"
 
+FEWEST_LOOK_PATIENTS = 32
+"""Ranks and correlations over fewer patients jump about."""
+
 
 class StopSignal:
     """Turns SIGTERM into a question that the loop asks after each step."""
@@ -112,33 +115,33 @@ class Loop:
 
 
 class Look:
-    """Measures the representation on the same patients, in the same views each time.
-
-    They come from the validation split; where it is too small, from the training split.
-    """
+    """Measures the representation on the same patients, in the same views each time."""
 
     def __init__(self, loop: Loop):
         config, mesh = loop.trainer.config, loop.trainer.mesh
-        plan = _validation_plan(loop) or loop.plan
+        plan = _look_plan(loop)
         batches = pipeline.make_batches(plan, config, first_step=0)
         self._batch = mesh_lib.to_devices(next(batches), mesh)
         self._embed_step = update.make_embed_step(loop.trainer, config.augment)
         self._constants = loop.constants
-        self._prefix = "train" if plan is loop.plan else plan.index.split
+        self._split = plan.index.split
         self._risk = plan.index.risk[plan.index.position(plan.draw(0).row)]
 
     def __call__(self, state: update.TrainState) -> dict[str, float]:
         views = self._embed_step(state.params, self._batch, self._constants)
         view_a, view_b = jax.device_get(views)
         values = health.measure(np.asarray(view_a), np.asarray(view_b), self._risk)
-        return {f"{self._prefix}/{name}": value for name, value in values.items()}
+        return {f"{self._split}/{name}": value for name, value in values.items()}
 
 
-def _validation_plan(loop: Loop) -> pipeline.Plan | None:
-    config, train = loop.trainer.config, loop.plan.index
-    if "validation" not in index_lib.splits(train.version_dir):
-        return None
-    index = index_lib.load(train.version_dir, "validation")
+def _look_plan(loop: Loop) -> pipeline.Plan:
+    """Validation patients, or training patients where there are too few of those."""
+    config, index = loop.trainer.config, loop.plan.index
+    if "validation" in index_lib.splits(index.version_dir):
+        validation = index_lib.load(index.version_dir, "validation")
+        if validation.num_patients >= FEWEST_LOOK_PATIENTS:
+            index = validation
+    whole = pipeline.make_plan(index, config, batch_size=1)
     unit = loop.trainer.mesh.size
-    size = min(config.health_patients, index.num_patients) // unit * unit
-    return pipeline.make_plan(index, config, batch_size=size) if size >= 3 else None
+    size = min(config.health_patients, whole.num_patients) // unit * unit
+    return pipeline.make_plan(index, config, batch_size=max(size, unit))
