@@ -180,11 +180,11 @@ def page(config: TrainConfig, run: dict, lines: list[dict], sections: Sequence[S
         "Steps": f"{run['position']['next_step']:,} of {config.global_batch_size} patients",
     }
     if trained:
-        first, last = trained[0], trained[-1]
+        last = trained[-1]
         seconds = last["data_seconds"] + last["compute_seconds"]
-        facts["Loss"] = (
-            f"{first['loss']:.3f} at step {first['step']}, {last['loss']:.3f} at the end"
-        )
+        losses = [line["loss"] for line in trained if line["loss"] is not None]
+        first_loss, last_loss = np.mean(losses[:10]), np.mean(losses[-10:])
+        facts["Loss"] = f"from {first_loss:.3f} to {last_loss:.3f}, means of ten lines"
         facts["Speed"] = (
             f"{last['pairs_per_second']:.0f} pairs/s; {last['data_seconds'] / seconds:.0%} of a "
             "step is waiting for data"
