@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 
 import rich.console
+import rich.markup
 
 
 class UserError(ValueError):
@@ -17,5 +18,6 @@ def told_to_user() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        rich.console.Console(stderr=True).print(f"[bold red]Error:[/] {error}", highlight=False)
+        console = rich.console.Console(stderr=True, highlight=False)
+        console.print("[bold red]Error:[/]", rich.markup.escape(str(error)), soft_wrap=True)
         sys.exit(1)

@@ -105,8 +105,9 @@ class Log:
         finite = {name: v if math.isfinite(v) else None for name, v in values.items()}
         self._file.write(json.dumps({"step": step, **finite}) + "\n")
         self._file.flush()
-        for name, value in values.items():
-            self._tensorboard.add_scalar(name, value, step)
+        for name, value in finite.items():
+            if value is not None:
+                self._tensorboard.add_scalar(name, value, step)
 
     def progress(self, step: int, values: dict[str, float]) -> None:
         """Moves the bar with loss, its parts and the rates; without a terminal, prints a line."""
@@ -115,8 +116,9 @@ class Log:
         told = {"loss": values["loss"]} | {k: v for k, v in values.items() if k not in _NOT_TOLD}
         text = "  ".join(f"{name} {value:.4f}" for name, value in told.items())
         seconds = values["data_seconds"] + values["compute_seconds"]
-        text += f"  {values['pairs_per_second']:.1f} pairs/s"
-        text += f"  {values['data_seconds'] / max(seconds, 1e-9):.0%} waiting for data"
+        if seconds:  # the first step, which compiles, is not timed
+            text += f"  {values['pairs_per_second']:.1f} pairs/s"
+            text += f"  {values['data_seconds'] / seconds:.0%} waiting for data"
         self._progress.update(self._task, completed=step, description=text)
         if not self.console.is_terminal:
             self.console.print(f"step {step}/{self._total_steps}  {text}", soft_wrap=True)

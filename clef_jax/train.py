@@ -79,14 +79,15 @@ def announce(
     """Prints the settings, and what they come to on this machine and data."""
     config, mesh = trainer.config, trainer.mesh
     log.console.print_json(json.dumps(saved(config)))
+    left_out = f" ({plan.num_left_out} records have no usable lead)" if plan.num_left_out else ""
     log.console.print(
-        f"{plan.num_patients} patients; {plan.num_left_out} records left out, as no lead that was "
-        f"asked for is usable in them; {plan.steps_per_epoch} steps an epoch, {total_steps} in "
-        f"all; {mesh.size} x {mesh.devices.flat[0].device_kind}, "
-        f"{update.compute_dtype(config).name} activations."
+        f"{plan.num_patients} patients{left_out}, {plan.steps_per_epoch} steps an epoch, "
+        f"{total_steps} steps in all, on {mesh.size} x {mesh.devices.flat[0].device_kind} with "
+        f"{update.compute_dtype(config).name} activations.",
+        soft_wrap=True,
     )
     if step:
-        log.console.print(f"Resuming after step {step} from {config.folder}.")
+        log.console.print(f"Resuming after step {step} from {config.folder}.", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import pytest
 
 from clef_jax import checkpoint, logs, loop, train, update
 from clef_jax.config import from_saved
-from clef_jax.errors import UserError
 
 pytestmark = pytest.mark.slow
 STEPS = 24
@@ -199,8 +198,3 @@ def test_data_that_is_not_prepared_is_told(tmp_path, capsys):
     with pytest.raises(SystemExit):
         train.main(flags(tmp_path, tmp_path / "run"))
     assert "clef_jax.prepare" in " ".join(capsys.readouterr().err.split())
-
-
-def test_missing_parts_of_a_run_are_told(tmp_path):
-    with pytest.raises(UserError, match="no checkpoint"):
-        checkpoint.restore_params(tmp_path, lambda: None, train.mesh_lib.make_mesh())
