@@ -8,7 +8,6 @@ programs, never of medicine.
 
 import dataclasses
 import pathlib
-import sys
 import time
 from collections.abc import Sequence
 
@@ -16,7 +15,7 @@ import rich.console
 import rich.progress
 import tyro
 
-from clef_jax.errors import UserError
+from clef_jax.errors import UserError, told_to_user
 from clef_jax.simulation import (
     defect,
     heart,
@@ -79,19 +78,15 @@ class Counts:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    console = rich.console.Console()
-    try:
+    console = rich.console.Console(highlight=False)
+    begin_seconds = time.monotonic()
+    with told_to_user():
         config = tyro.cli(SimulateConfig, args=argv, prog="python -m clef_jax.simulate")
-        begin_seconds = time.monotonic()
         counts = simulate(config, console)
-    except UserError as error:
-        rich.console.Console(stderr=True).print(f"[bold red]Error:[/] {error}", highlight=False)
-        sys.exit(2)
     console.print(
         f"{counts.records:,} recordings of {counts.patients:,} simulated patients in {config.out}, "
         f"{counts.defects} planted defects in {tree.planted_path(config.out)}, "
         f"{time.monotonic() - begin_seconds:.0f} s.",
-        highlight=False,
         soft_wrap=True,
     )
 

@@ -166,7 +166,7 @@ def test_folder_that_is_not_ours_is_left_alone(tmp_path, capsys):
     for arguments in ([], ["--overwrite"]):
         with pytest.raises(SystemExit) as exit_info:
             main([f"--out={tmp_path}", "--patients=1", *arguments])
-        assert exit_info.value.code == 2
+        assert exit_info.value.code == 1
         assert "left alone" in " ".join(capsys.readouterr().err.split())
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
@@ -178,7 +178,7 @@ def test_simulated_cohort_is_replaced_only_when_asked(tmp_path, capsys):
     (tmp_path / "c" / "left_over").write_text("")
     with pytest.raises(SystemExit) as exit_info:
         main(arguments)
-    assert exit_info.value.code == 2
+    assert exit_info.value.code == 1
     assert "--overwrite" in capsys.readouterr().err
     main([*arguments, "--overwrite"])
     assert not (tmp_path / "c" / "left_over").exists()
@@ -197,7 +197,7 @@ def test_simulated_cohort_is_replaced_only_when_asked(tmp_path, capsys):
 def test_senseless_settings_are_refused_with_a_sentence(argument, tmp_path, capsys):
     with pytest.raises(SystemExit) as exit_info:
         main([f"--out={tmp_path / 'c'}", argument])
-    assert exit_info.value.code == 2
+    assert exit_info.value.code == 1
     assert argument.split("=")[0] in capsys.readouterr().err
     assert not (tmp_path / "c").exists()
 
