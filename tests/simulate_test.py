@@ -197,7 +197,7 @@ def test_simulated_cohort_is_replaced_only_when_asked(tmp_path, capsys):
 def test_senseless_settings_are_refused_with_a_sentence(argument, tmp_path, capsys):
     with pytest.raises(SystemExit) as exit_info:
         main([f"--out={tmp_path / 'c'}", argument])
-    assert exit_info.value.code == 1
+    assert exit_info.value.code == 2
     assert argument.split("=")[0] in capsys.readouterr().err
     assert not (tmp_path / "c").exists()
 
