@@ -144,7 +144,12 @@ class TrainConfig:
         """The leads that views are drawn from."""
         if self.leads == RANDOM_LEADS:
             return leads.STANDARD_12
-        return tuple(dict.fromkeys(leads.canonical(name) for name in self.leads.split(",")))
+        names = tuple(dict.fromkeys(leads.canonical(name) for name in self.leads.split(",")))
+        if not set(names) <= set(leads.STANDARD_12):
+            raise UserError(
+                f"--leads={self.leads}: views are drawn from the twelve standard leads."
+            )
+        return names
 
     def steps_per_epoch(self, num_patients: int) -> int:
         """Whole batches in one pass over the patients."""

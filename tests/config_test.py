@@ -33,6 +33,7 @@ def test_leads_are_read_by_name_in_any_spelling():
         ({"objective": "clf"}, "clef"),
         ({"preset": "papr"}, "paper"),
         ({"leads": "I,V9"}, "V9"),
+        ({"leads": "X"}, "twelve standard leads"),
         ({"global_batch_size": 1}, "at least 2"),
         ({"num_steps": 0}, "at least 1"),
         ({"same_lead_fraction": 1.5}, "between 0 and 1"),

@@ -108,8 +108,10 @@ class _Batches:
         share = plan.global_batch_size // num_processes
         self._mine = slice(process * share, (process + 1) * share)
         self._reader = raw.Reader(plan.index)
-        # The step knows leads by their place in the standard order, whatever the data set's order.
-        self._standard = np.array([leads.STANDARD_12.index(n) for n in plan.index.lead_names])
+        # The step knows leads by their place in the standard order, whatever the data set's order;
+        # others that the data set may hold are never drawn.
+        place = {name: i for i, name in enumerate(leads.STANDARD_12)}
+        self._standard = np.array([place.get(name, -1) for name in plan.index.lead_names])
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         draw = self._plan.draw(step)
