@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from clef_jax.models.conv_choice import choose
-from clef_jax.models.toeplitz import same_padding, toeplitz_conv
+from clef_jax.models.toeplitz import same_padding, toeplitz_conv, toeplitz_gradients
 
 _forced_form: contextvars.ContextVar[str | None] = contextvars.ContextVar("form", default=None)
 
@@ -103,26 +103,21 @@ def _native_forward(x: jax.Array, kernel: jax.Array, stride: int, groups: int, b
     return _lax(x, kernel, stride=stride, groups=groups, block=block)
 
 
-def _toeplitz_forward(x: jax.Array, kernel: jax.Array, stride: int, groups: int, block: int):
-    convolve = functools.partial(toeplitz_conv, stride=stride, groups=groups, block=block)
-    return jax.vjp(convolve, x, kernel)
+def _save(x: jax.Array, kernel: jax.Array, stride: int, groups: int, block: int):
+    return _native_forward(x, kernel, stride, groups, block), (x, kernel)
 
 
-def _toeplitz_backward(stride: int, groups: int, block: int, pull_back, gradient: jax.Array):
-    return pull_back(gradient)
+def _toeplitz_backward(stride: int, groups: int, block: int, saved, gradient: jax.Array):
+    return toeplitz_gradients(*saved, gradient, stride=stride, groups=groups, block=block)
 
 
-_native_forward.defvjp(_toeplitz_forward, _toeplitz_backward)
+_native_forward.defvjp(_save, _toeplitz_backward)
 
 
 def _lax_toeplitz(
     x: jax.Array, kernel: jax.Array, *, stride: int, groups: int, block: int
 ) -> jax.Array:
-    """Native where only values are asked for, Toeplitz where gradients are.
-
-    A native forward pass before a Toeplitz backward pass would have to cut the windows twice.
-    Reverse-mode differentiation only.
-    """
+    """The native form with Toeplitz gradients; reverse-mode differentiation only."""
     return _native_forward(x, kernel, stride, groups, block)
 
 

@@ -1,42 +1,38 @@
-"""Grouped convolution as matrix products with Toeplitz kernels.
+"""Grouped convolution, and its gradients, as matrix products with Toeplitz kernels.
 
 Time is cut into blocks of `block` outputs; each sees a window of consecutive blocks of
 `stride * block` inputs, and one product per group maps windows to outputs. The kernel is repeated
-with shifts, so some multiplications are by zero, but differentiation gives matrix products again,
-where XLA:CPU's native gradient of a grouped convolution is several times slower.
+with shifts, so some multiplications are by zero, but both gradients are such products again, where
+XLA:CPU's native gradient of a grouped convolution is several times slower.
 
-Shapes: B batch, T time (samples), C channels, G groups, R windows of a signal, M blocks of inputs
-in a window.
+Shapes: B batch, T time (samples), C channels, G groups, R windows of a signal, W samples of a
+window, N results of a window.
 """
 
 import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from clef_jax.models.matmul import matmul
 
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    """How a signal of a given length is cut."""
+    """How windows are laid over a signal."""
 
-    left: int
-    """Zeros before the signal."""
-    outputs: int
+    first: int
+    """Sample where the first window starts; zeros are read outside the signal."""
+    step: int
+    """Samples from one window to the next."""
     windows: int
-    """Blocks of outputs."""
-    span: int
-    """Samples in a block of inputs."""
     reach: int
-    """Blocks of inputs in a window."""
+    """Steps in a window."""
 
-
-def _plan(length: int, taps: int, stride: int, block: int) -> _Plan:
-    left, _ = same_padding(length, taps, stride)
-    outputs, span = -(-length // stride), stride * block
-    reach = -(-((block - 1) * stride + taps) // span)
-    return _Plan(left, outputs, -(-outputs // block), span, reach)
+    @property
+    def width(self) -> int:
+        return self.reach * self.step
 
 
 def same_padding(length: int, taps: int, stride: int) -> tuple[int, int]:
@@ -50,30 +46,88 @@ def toeplitz_conv(
     x: jax.Array, kernel: jax.Array, *, stride: int, groups: int, block: int
 ) -> jax.Array:
     """Convolves [B, T, C_in] with [taps, C_in / G, C_out] to [B, ceil(T / stride), C_out]."""
+    (batch, length, _), taps = x.shape, kernel.shape[0]
+    left, _ = same_padding(length, taps, stride)
+    outputs, step = -(-length // stride), stride * block
+    reach = -(-((block - 1) * stride + taps) // step)
+    plan = _Plan(-left, step, -(-outputs // block), reach)
+    y = matmul(_cut(x, plan, groups), _matrix(kernel, plan, stride, groups, block))
+    return _join(y, batch, outputs, block)
+
+
+def toeplitz_gradients(
+    x: jax.Array, kernel: jax.Array, gradient: jax.Array, *, stride: int, groups: int, block: int
+) -> tuple[jax.Array, jax.Array]:
+    """The gradients of x and kernel from that of the convolution's output, [B, T', C_out].
+
+    Differentiating `toeplitz_conv` adds up overlapping windows, and XLA:CPU does so number by
+    number. Here windows are cut once, from the incoming gradient, and serve both products, which
+    wins where the forward pass has cut none.
+    """
+    (batch, length, _), taps = x.shape, kernel.shape[0]
+    left, _ = same_padding(length, taps, stride)
+    step = stride * block
+    first = -((taps - 1 - left) // stride)
+    last = (step - 1 + left) // stride
+    plan = _Plan(first, block, -(-length // step), -(-(last + 1 - first) // block))
+    windows = _cut(gradient, plan, groups)
+    matrix, pull_back = jax.vjp(
+        lambda kernel: _transposed_matrix(kernel, plan, left, stride, groups, block), kernel
+    )
+    to_x = matmul(windows, matrix)
+    blocks = _cut(x, _Plan(0, step, plan.windows, 1), groups)
+    (to_kernel,) = pull_back(lax.dot_general(windows, blocks, (((1,), (1,)), ((0,), (0,)))))
+    return _join(to_x, batch, length, step), to_kernel
+
+
+def _cut(x: jax.Array, plan: _Plan, groups: int) -> jax.Array:
+    """Windows [G, B * R, W * C / G] of [B, T, C]."""
     batch, length, channels = x.shape
-    plan = _plan(length, kernel.shape[0], stride, block)
-    width = kernel.shape[2] // groups
-    right = (plan.windows + plan.reach - 1) * plan.span - plan.left - length
-    x = jnp.pad(x, ((0, 0), (plan.left, right), (0, 0)))
-    x = x.reshape(batch, -1, plan.span, groups, channels // groups)
-    x = jnp.concatenate([x[:, i : i + plan.windows] for i in range(plan.reach)], axis=2)
-    x = x.transpose(3, 0, 1, 2, 4).reshape(groups, batch * plan.windows, -1)
-    y = matmul(x, _expand(kernel, plan, stride, groups, block))  # [G, B * R, block * C / G]
-    y = y.reshape(groups, batch, plan.windows, block, width).transpose(1, 2, 3, 0, 4)
-    return y.reshape(batch, plan.windows * block, groups * width)[:, : plan.outputs]
+    steps = plan.windows + plan.reach - 1
+    after = plan.first + steps * plan.step - length
+    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (-plan.first, after, 0), (0, 0, 0)))
+    x = x.reshape(batch, steps, plan.step, groups, channels // groups)
+    x = x.transpose(3, 0, 1, 2, 4).reshape(groups, batch, steps, -1)
+    x = jnp.concatenate([x[:, :, i : i + plan.windows] for i in range(plan.reach)], axis=3)
+    return x.reshape(groups, batch * plan.windows, -1)
 
 
-def _expand(kernel: jax.Array, plan: _Plan, stride: int, groups: int, block: int) -> jax.Array:
-    """The Toeplitz matrices [G, M * span * C_in / G, block * C_out / G] of a kernel.
+def _join(y: jax.Array, batch: int, length: int, results: int) -> jax.Array:
+    """The signal [B, T, C] of [G, B * R, N * C / G]."""
+    groups, rows, columns = y.shape
+    y = y.reshape(groups, batch, rows // batch, results, columns // results)
+    y = y.transpose(1, 2, 3, 0, 4).reshape(batch, -1, groups * columns // results)
+    return y[:, :length]
 
-    Output t of a block sees the taps `stride * t` rows further down. Repeating the taps with a
-    period `stride` longer than a window shifts them so without a gather, whose gradient would be a
-    scatter.
+
+def _matrix(kernel: jax.Array, plan: _Plan, stride: int, groups: int, block: int) -> jax.Array:
+    """Toeplitz matrices [G, W * C_in / G, N * C_out / G]: windows of x to N = block outputs.
+
+    Output n sees tap k at sample `k + stride * n` of its window.
+    """
+    _, depth, channels = kernel.shape
+    starts = [stride * n for n in range(block)]
+    shifted = jnp.stack([_place(kernel, i, plan.width) for i in starts])
+    shifted = shifted.reshape(block, plan.width, depth, groups, channels // groups)
+    return shifted.transpose(3, 1, 2, 0, 4).reshape(groups, plan.width * depth, -1)
+
+
+def _transposed_matrix(
+    kernel: jax.Array, plan: _Plan, left: int, stride: int, groups: int, block: int
+) -> jax.Array:
+    """Those [G, W * C_out / G, N * C_in / G] that map windows of the outputs' gradient to x's.
+
+    Sample n of N = stride * block sees tap k in the gradient of output `(n + left - k) / stride`.
     """
     taps, depth, channels = kernel.shape
-    window = plan.reach * plan.span
-    period = window + stride
-    padded = jnp.pad(kernel.reshape(taps, -1), ((0, period - taps), (0, 0)))
-    tiled = jnp.broadcast_to(padded[None], (block, *padded.shape)).reshape(block * period, -1)
-    shifted = tiled[: block * window].reshape(block, window, depth, groups, channels // groups)
-    return shifted.transpose(3, 1, 2, 0, 4).reshape(groups, window * depth, -1)
+    results, width = stride * block, (plan.width - 1) * stride + 1
+    starts = [n + left - stride * plan.first - taps + 1 for n in range(results)]
+    shifted = jnp.stack([_place(kernel[::-1], i, width)[::stride] for i in starts])
+    shifted = shifted.reshape(results, plan.width, depth, groups, channels // groups)
+    return shifted.transpose(3, 1, 4, 0, 2).reshape(groups, -1, results * depth)
+
+
+def _place(kernel: jax.Array, start: int, length: int) -> jax.Array:
+    """The taps from `start` on, zeros elsewhere, cut to [length, C_in / G, C_out]."""
+    padding = ((start, length - start - kernel.shape[0], 0), (0, 0, 0), (0, 0, 0))
+    return lax.pad(kernel, jnp.zeros((), kernel.dtype), padding)
