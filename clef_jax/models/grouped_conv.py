@@ -104,11 +104,13 @@ def _native_forward(x: jax.Array, kernel: jax.Array, stride: int, groups: int, b
 
 
 def _save(x: jax.Array, kernel: jax.Array, stride: int, groups: int, block: int):
-    return _native_forward(x, kernel, stride, groups, block), (x, kernel)
+    y = toeplitz_conv(x, kernel, stride=stride, groups=groups, block=block)
+    return y, (x, kernel)
 
 
 def _toeplitz_backward(stride: int, groups: int, block: int, saved, gradient: jax.Array):
-    return toeplitz_gradients(*saved, gradient, stride=stride, groups=groups, block=block)
+    x, kernel = saved
+    return toeplitz_gradients(x, kernel, gradient, stride=stride, groups=groups, block=block)
 
 
 _native_forward.defvjp(_save, _toeplitz_backward)
@@ -117,7 +119,10 @@ _native_forward.defvjp(_save, _toeplitz_backward)
 def _lax_toeplitz(
     x: jax.Array, kernel: jax.Array, *, stride: int, groups: int, block: int
 ) -> jax.Array:
-    """The native form with Toeplitz gradients; reverse-mode differentiation only."""
+    """Native where only values are asked for, Toeplitz where gradients are.
+
+    Reverse-mode differentiation only.
+    """
     return _native_forward(x, kernel, stride, groups, block)
 
 

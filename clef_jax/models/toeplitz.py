@@ -61,8 +61,8 @@ def toeplitz_gradients(
     """The gradients of x and kernel from that of the convolution's output, [B, T', C_out].
 
     Differentiating `toeplitz_conv` adds up overlapping windows, and XLA:CPU does so number by
-    number. Here windows are cut once, from the incoming gradient, and serve both products, which
-    wins where the forward pass has cut none.
+    number. Here windows are cut once, from the incoming gradient, and serve both products, and
+    none are kept from the forward pass.
     """
     (batch, length, _), taps = x.shape, kernel.shape[0]
     left, _ = same_padding(length, taps, stride)
