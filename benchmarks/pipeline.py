@@ -43,8 +43,8 @@ class Arguments:
     """Raw MIMIC-IV-ECG tree; simulated if not given."""
     data_dir: pathlib.Path | None = None
     """Where its recordings are prepared, as mimic_iv_ecg/all_records; prepared if not given."""
-    compression: str = "zstd"
-    """Of the records, when they are prepared here: zstd or none."""
+    compression: str = "none"
+    """Of the records, when they are prepared here: none or zstd."""
     batch_size: int = 64
     """Pairs of a batch."""
     batches: int = 20

@@ -36,7 +36,7 @@ class Options:
     clinical: Settings = Settings()
     num_workers: int = 1
     """Processes that read and write shards; 1 is this process."""
-    compression: shard.Compression = "zstd"
+    compression: shard.Compression = "none"
     """Of the shards: "zstd" takes a third of the space of "none", which reads twice as fast."""
     strict: bool = False
     """Stop at the first quarantined recording."""

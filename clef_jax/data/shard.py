@@ -43,7 +43,7 @@ class Task:
     scorer: Scorer | None
     one_per_patient: bool
     """Take each patient's earliest usable recording only."""
-    compression: Compression = "zstd"
+    compression: Compression = "none"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
