@@ -151,15 +151,11 @@ class TrainConfig:
             )
         return names
 
-    def steps_per_epoch(self, num_patients: int) -> int:
-        """Whole batches in one pass over the patients."""
-        return num_patients // self.global_batch_size
-
-    def total_steps(self, num_patients: int) -> int:
+    def total_steps(self, steps_per_epoch: int) -> int:
         """Optimiser steps of the whole run."""
         if self.num_steps is not None:
             return self.num_steps
-        return max(1, math.ceil(self.num_epochs * self.steps_per_epoch(num_patients)))
+        return max(1, math.ceil(self.num_epochs * steps_per_epoch))
 
     @property
     def folder(self) -> pathlib.Path:

@@ -123,6 +123,7 @@ class View:
 
     trainer: update.Trainer
     params: Any
+    constants: update.Constants
     index: index_lib.Index
 
     @classmethod
@@ -131,7 +132,9 @@ class View:
         index = index_lib.load(index_lib.find(config.data_dir, config.dataset), "train")
         rate = schedule.make(config, steps_per_epoch=1, total_steps=config.warmup_steps + 1)
         trainer = update.make_trainer(config, rate, mesh, cohort=index.cohort_quantiles)
-        return cls(trainer, checkpoint.restore_params(workdir, trainer.init, mesh), index)
+        params = checkpoint.restore_params(workdir, trainer.init, mesh)
+        constants = update.make_constants(config, index.sample_rate_hz, mesh)
+        return cls(trainer, params, constants, index)
 
     def _first_batch(self, size: int) -> tuple[pipeline.Plan, dict]:
         plan = pipeline.make_plan(self.index, self.trainer.config, batch_size=size)
@@ -142,11 +145,10 @@ class View:
         """Some recordings as stored, filtered, and in two augmented views."""
         config = self.trainer.config
         _, batch = self._first_batch(min(EXAMPLES, self.index.num_patients))
-        constants = update.make_constants(config, self.index.sample_rate_hz, self.trainer.mesh)
         make = jax.jit(update.make_views, static_argnums=(0, 4))
         step = np.zeros((), np.int32)
-        plain = make(self.trainer, batch, constants, step, AugmentConfig.OFF)
-        augmented = make(self.trainer, batch, constants, step, config.augment)
+        plain = make(self.trainer, batch, self.constants, step, AugmentConfig.OFF)
+        augmented = make(self.trainer, batch, self.constants, step, config.augment)
         adc = np.asarray(batch["adc"])[:, 0].astype(float)
         baseline, gain = (np.asarray(batch[n])[:, :1] for n in ("baseline", "gain_per_mv"))
         stored = np.where(adc == MISSING_ADC, np.nan, (adc - baseline) / gain)
@@ -161,11 +163,8 @@ class View:
     def embedding_map(self) -> Figure:
         """Up to `MAP_PATIENTS` training patients, one view each."""
         plan, batch = self._first_batch(min(MAP_PATIENTS, self.index.num_patients))
-        constants = update.make_constants(
-            self.trainer.config, self.index.sample_rate_hz, self.trainer.mesh
-        )
         view_a, _ = update.make_embed_step(self.trainer, AugmentConfig.OFF)(
-            self.params, batch, constants
+            self.params, batch, self.constants
         )
         risk = self.index.risk[self.index.position(plan.draw(0).row)]
         return figure.embedding_map(np.asarray(view_a, float), risk)

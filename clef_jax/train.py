@@ -31,7 +31,7 @@ def run(config: TrainConfig) -> update.TrainState:
     mesh_lib.check_batch_size(config.global_batch_size, mesh)
     index = index_lib.load(index_lib.find(config.data_dir, config.dataset), "train")
     plan = pipeline.make_plan(index, config)
-    total_steps = config.total_steps(plan.num_patients)
+    total_steps = config.total_steps(plan.steps_per_epoch)
     rate = schedule.make(config, steps_per_epoch=plan.steps_per_epoch, total_steps=total_steps)
     trainer = update.make_trainer(config, rate, mesh, cohort=index.cohort_quantiles)
     constants = update.make_constants(config, index.sample_rate_hz, mesh)

@@ -16,8 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec as P
 
-AXIS = "data"
-"""The mesh axis over which patients are divided."""
+from clef_jax.mesh import DATA, EVERYWHERE, ROWS
 
 NORM_FLOOR = 1e-12
 """Smallest norm an embedding is divided by."""
@@ -79,18 +78,18 @@ def terms(
     )
     if mesh is None:
         return _means(core(views, patients, constants), num_patients)
-    if num_patients % mesh.shape[AXIS]:
+    if num_patients % mesh.shape[DATA]:
         raise ValueError(
-            f"{num_patients} patients cannot be divided over {mesh.shape[AXIS]} devices; "
+            f"{num_patients} patients cannot be divided over {mesh.shape[DATA]} devices; "
             "choose a global batch size that the number of devices divides."
         )
     # Each device returns its own sums as one row and the rows are added outside, so that the
     # gradient is that of the total whatever the number of devices.
     sharded = jax.shard_map(
-        lambda *x: jax.tree.map(lambda y: y[None], core(*x, axis=AXIS)),
+        lambda *x: jax.tree.map(lambda y: y[None], core(*x, axis=DATA)),
         mesh=mesh,
-        in_specs=(P(None, AXIS), P(AXIS), P()),
-        out_specs=P(AXIS),
+        in_specs=(P(None, DATA), ROWS, EVERYWHERE),
+        out_specs=ROWS,
     )
     parts = sharded(views, patients, constants)
     return _means(jax.tree.map(lambda x: x.sum(axis=0), parts), num_patients)
