@@ -116,7 +116,7 @@ def _our_turn(plan: pipeline.Plan, reader: raw.Reader, steps: range) -> dict[str
     stage["read and decompress"] = _cpu_seconds(
         lambda: stored.extend(reader.records(draw.row) for draw in draws)
     )
-    shape = (len(plan.index.lead_names), plan.index.num_samples)
+    shape = (len(plan.index.lead_names), int(plan.index.num_samples[0]))
 
     def slice_leads() -> None:
         for draw, records in zip(draws, stored, strict=True):
@@ -149,7 +149,7 @@ def _views(plan: pipeline.Plan, config: TrainConfig) -> str:
     """Signals per second of filter, augmentation and z-score, all devices together."""
     mesh = mesh_lib.make_mesh()
     trainer = update.make_trainer(config, lambda _: 0.0, mesh)
-    constants = update.make_constants(config, plan.index.sample_rate_hz, mesh)
+    constants = update.make_constants(config, plan.index.common_rate_hz, mesh)
     batch = mesh_lib.to_devices(next(pipeline.make_batches(plan, config, first_step=0)), mesh)
     make = jax.jit(update.make_views, static_argnums=(0, 4))
     seconds = []

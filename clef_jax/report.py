@@ -133,7 +133,7 @@ class View:
         rate = schedule.make(config, steps_per_epoch=1, total_steps=config.warmup_steps + 1)
         trainer = update.make_trainer(config, rate, mesh, cohort=index.cohort_quantiles)
         params = checkpoint.restore_params(workdir, trainer.init, mesh)
-        constants = update.make_constants(config, index.sample_rate_hz, mesh)
+        constants = update.make_constants(config, index.common_rate_hz, mesh)
         return cls(trainer, params, constants, index)
 
     def _first_batch(self, size: int) -> tuple[pipeline.Plan, dict]:
@@ -158,7 +158,7 @@ class View:
             "second view": np.asarray(augmented)[:, 1],
         }
         names = [leads.STANDARD_12[i] for i in np.asarray(batch["lead"])[:, 0]]
-        return figure.before_and_after(stored, views, names, self.index.sample_rate_hz)
+        return figure.before_and_after(stored, views, names, self.index.common_rate_hz)
 
     def embedding_map(self) -> Figure:
         """Up to `MAP_PATIENTS` training patients, one view each."""

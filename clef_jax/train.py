@@ -34,7 +34,7 @@ def run(config: TrainConfig) -> update.TrainState:
     total_steps = config.total_steps(plan.steps_per_epoch)
     rate = schedule.make(config, steps_per_epoch=plan.steps_per_epoch, total_steps=total_steps)
     trainer = update.make_trainer(config, rate, mesh, cohort=index.cohort_quantiles)
-    constants = update.make_constants(config, index.sample_rate_hz, mesh)
+    constants = update.make_constants(config, index.common_rate_hz, mesh)
     facts = {
         "config": saved(config),
         "data": {"data set": index.fingerprint, "noise": noise.fingerprint(config.noise_path)},
@@ -79,7 +79,7 @@ def announce(
     """Prints the settings, and what they come to on this machine and data."""
     config, mesh = trainer.config, trainer.mesh
     log.console.print_json(json.dumps(saved(config)))
-    left_out = f" ({plan.num_left_out} records have no usable lead)" if plan.num_left_out else ""
+    left_out = f" ({plan.num_left_out} records are short or flat)" if plan.num_left_out else ""
     log.console.print(
         f"{plan.num_patients} patients{left_out}, {plan.steps_per_epoch} steps an epoch, "
         f"{total_steps} steps in all, on {mesh.size} x {mesh.devices.flat[0].device_kind} with "

@@ -22,12 +22,12 @@ def write(folder, quantiles=None, gain=200.0):
         "usable_leads": np.array([0b111, 0b101, 0b100, 0b010], np.uint16),
         "gain_per_mv": np.full((4, 3), gain, np.float32) if gain else rng.random((4, 3)),
         "baseline": np.zeros((4, 3), np.int32),
+        "sample_rate_hz": np.full(4, 500, np.float32),
+        "num_samples": np.array([5000, 5000, 4000, 5000]),
     }
     metadata = {
         "dataset": "toy/a/1.0.0",
         "leads": LEADS,
-        "sample_rate_hz": 500.0,
-        "num_samples": 5000,
         "fingerprint": "abc",
         "cohort_quantiles": quantiles,
         "settings": {"region": "low"},

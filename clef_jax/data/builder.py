@@ -1,20 +1,32 @@
 """What all data set builders share: everything but the knowledge of one source.
 
-A builder says which recordings there are (`_listing`), how to read one (`READ`) and which form they
-have (`LAYOUT`); the rest - shards, workers, quality, risk, index - is here.
+A builder says which recordings there are (`_listing`), how to read one (`READ`), where long ones
+are worth storing (`WINDOWS`) and which form they have (`LAYOUT`); the rest - shards, workers,
+quality, risk, index - is here.
 """
 
 import contextlib
 import dataclasses
 import inspect
 import pathlib
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 from etils import epath
 
-from clef_jax.data import index, listing as listing_lib, pool, record, report, shard, sidecar
+from clef_jax.data import (
+    index,
+    listing as listing_lib,
+    pool,
+    quality,
+    record,
+    report,
+    shard,
+    sidecar,
+    unfinished,
+)
 from clef_jax.data.clinical import Settings
 from clef_jax.errors import UserError
 
@@ -25,21 +37,34 @@ class Config(tfds.core.BuilderConfig):
 
     one_per_patient: bool = False
     """Keep only each patient's earliest usable recording."""
+    splits_as_given: bool = False
+    """Leave a patient in several splits where the source prescribes it; otherwise all recordings
+    of the patient go to the first of these splits."""
+    layout: record.Layout | None = None
+    """The form of this variant's recordings, if it is another than the builder's `LAYOUT`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to run a build. Only the clinical ones change what is stored."""
+    """How to run a build. Only sources, clinical settings and windows change what is stored."""
 
     clinical_source: str | None = None
     """A folder or file that the builder understands, "none", or None for its usual place."""
     clinical: Settings = Settings()
+    label_source: str | None = None
+    """A folder or file of labels that the builder understands, or None for its usual place."""
+    max_windows: int = 1
+    """Windows to keep of each class and patient, or of each long recording, at most."""
     num_workers: int = 1
     """Processes that read and write shards; 1 is this process."""
+    beam_options: str | None = None
+    """Options of an Apache Beam pipeline that writes the shards instead, separated by commas."""
     compression: shard.Compression = "none"
     """Of the shards: "zstd" takes a third of the space of "none", which reads twice as fast."""
     strict: bool = False
     """Stop at the first quarantined recording."""
+    afresh: bool = False
+    """Do not go on from a build that was stopped."""
     watch: report.Watch | None = None
 
 
@@ -49,6 +74,11 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     LAYOUT: ClassVar[record.Layout]
     READ: "ClassVar[staticmethod[[pathlib.Path, listing_lib.Entry], record.Recording]]"
     """A `shard.Read`, which must be a function of a module: it travels to the workers by name."""
+
+    WINDOWS: "ClassVar[staticmethod[..., Iterable[listing_lib.Entry | quality.Finding]] | None]" = (
+        None
+    )
+    """A `shard.Windows`, likewise; None stores each listed recording whole."""
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -64,6 +94,12 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         """What the last `download_and_prepare` did."""
         kwargs.setdefault("file_format", "array_record")
         super().__init__(**kwargs)
+        self._version_dir = pathlib.Path(self.data_path)
+
+    @property
+    def layout(self) -> record.Layout:
+        """The form of the recordings in this variant."""
+        return getattr(self.builder_config, "layout", None) or self.LAYOUT
 
     def _listing(self, source: pathlib.Path) -> contextlib.AbstractContextManager:
         """A context that gives the `listing.Listing` of a source folder.
@@ -83,25 +119,38 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def _one_per_patient(self) -> bool:
         return getattr(self.builder_config, "one_per_patient", False)
 
+    @property
+    def _splits_as_given(self) -> bool:
+        return getattr(self.builder_config, "splits_as_given", False)
+
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
-            features=record.features(self.LAYOUT),
+            features=record.features(self.layout),
             metadata=tfds.core.MetadataDict(
-                sample_rate_hz=self.LAYOUT.sample_rate_hz,
-                leads=list(self.LAYOUT.leads),
+                sample_rate_hz=self.layout.sample_rate_hz,
+                leads=list(self.layout.leads),
+                amplitude=self.layout.amplitude,
                 clinical=dataclasses.asdict(self.options.clinical),
             ),
         )
 
-    def _tasks(self, listing: listing_lib.Listing, source: pathlib.Path):
+    def _tasks(
+        self, listing: listing_lib.Listing, source: pathlib.Path, folder: pathlib.Path
+    ) -> Iterator[shard.Task]:
         """The shards of the build, as a stream; the files are named when all are written."""
-        for share in listing_lib.shares(listing, one_per_patient=self._one_per_patient):
+        for share in listing_lib.shares(
+            listing,
+            one_per_patient=self._one_per_patient,
+            splits_as_given=self._splits_as_given,
+        ):
             yield shard.Task(
                 share=share,
-                path=str(self.data_path / f"part-{share.number:05d}"),
+                path=str(folder / f"part-{share.number:05d}"),
                 source=str(source),
-                layout=self.LAYOUT,
+                layout=self.layout,
                 read=self.READ,
+                windows=self.WINDOWS,
+                max_windows=self.options.max_windows,
                 scorer=listing.scorer,
                 one_per_patient=self._one_per_patient,
                 compression=self.options.compression,
@@ -114,7 +163,7 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         source = pathlib.Path(dl_manager.manual_dir)
         iterators: dict[str, list[shard.Examples]] = {}
         with self._listing(source) as listing:
-            for task in self._tasks(listing, source):
+            for task in self._tasks(listing, source, pathlib.Path(self.data_path)):
                 iterators.setdefault(task.share.split, []).append(shard.Examples(task))
         return iterators
 
@@ -124,30 +173,48 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         download_config: tfds.download.DownloadConfig | None = None,
     ) -> None:
         source = pathlib.Path(dl_manager.manual_dir)
-        folder = pathlib.Path(self.data_path)
-        with (
-            self._listing(source) as listing,
-            (folder / report.QUALITY_FILE).open("w", encoding="utf-8") as stream,
-        ):
+        scratch = pathlib.Path(self.data_path)
+        with unfinished.owned(self._version_dir, scratch) as folder:
+            if self.options.afresh:
+                unfinished.clear(folder)
+            with self._listing(source) as listing:
+                try:
+                    self._finish(self._write_shards(listing, source, folder), listing)
+                except _NothingToKeep:
+                    shutil.rmtree(folder)
+                    raise
+            shutil.rmtree(folder)
+
+    def _write_shards(
+        self, listing: listing_lib.Listing, source: pathlib.Path, folder: pathlib.Path
+    ) -> list[shard.Summary]:
+        """Writes all shards, and every finding as it comes; returns those that hold records."""
+        quality_file = pathlib.Path(self.data_path) / report.QUALITY_FILE
+        with quality_file.open("w", encoding="utf-8") as stream:
             self.report = _start_report(listing)
             self.report.add_findings(listing.findings, stream)
             self._stop_if_strict(listing.findings)
-            kept = []
-            for summary in pool.run(self._tasks(listing, source), self.options.num_workers):
+            written = []
+            for summary in self._run(self._tasks(listing, source, folder)):
                 self.report.add(summary, stream)
                 if self.options.watch is not None:
                     self.options.watch(self.report)
                 self._stop_if_strict(summary.findings)
                 if summary.num_stored:
-                    kept.append(summary)
-                else:
-                    pathlib.Path(summary.path).unlink()
-        self._finish(kept, listing)
+                    written.append(summary)
+        return written
+
+    def _run(self, tasks: Iterator[shard.Task]) -> Iterator[shard.Summary]:
+        if self.options.beam_options is None:
+            return pool.run(tasks, self.options.num_workers)
+        from clef_jax.data import beam  # an extra
+
+        return beam.run(tasks, self.options.beam_options)
 
     def _stop_if_strict(self, findings: Sequence) -> None:
         bad = [finding for finding in findings if finding.action == "quarantined"]
         if self.options.strict and bad:
-            raise UserError(
+            raise _NothingToKeep(
                 f"Stopped by --strict at {bad[0].record_id}: {bad[0].problem}. {bad[0].detail}"
             )
 
@@ -156,25 +223,27 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         assert self.report is not None
         if not kept:
             problems = ", ".join(sorted({problem for problem, _ in self.report.problems}))
-            raise UserError(
+            raise _NothingToKeep(
                 f"None of the {listing.num_records} recordings is usable ({problems}), so no data "
                 "set was made. --strict shows the first one's reason."
             )
         by_split: dict[str, list[shard.Summary]] = {}
         for summary in kept:
             by_split.setdefault(summary.split, []).append(summary)
-        for split in sorted({listing_lib.TRAIN, listing_lib.VALIDATION} - set(by_split)):
+        for split in sorted(set(listing.splits) - set(by_split)):
             self.report.notes.append(f"No recording fell into the split {split!r}: there is none.")
         infos = {split: self._name_shards(split, group) for split, group in by_split.items()}
         self.info.set_splits(tfds.core.SplitDict(list(infos.values())))
         self.report.num_bytes = sum(info.num_bytes for info in infos.values())
         metadata = sidecar.metadata(
             dataset=self.info.full_name,
-            layout=self.LAYOUT,
+            layout=self.layout,
             settings={
                 **dataclasses.asdict(self.options.clinical),
                 "clinical_source": listing.clinical_source,
+                "max_windows": self.options.max_windows,
             },
+            classes=listing.classes,
             by_split=by_split,
             shard_names={s: [path.name for path in info.filepaths] for s, info in infos.items()},
         )
@@ -193,6 +262,10 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         for summary, path in zip(group, info.filepaths, strict=True):
             epath.Path(summary.path).rename(path)
         return info
+
+
+class _NothingToKeep(UserError):
+    """Ends a build whose shards no later build shall take over."""
 
 
 def _start_report(listing: listing_lib.Listing) -> report.Report:

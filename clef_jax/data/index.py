@@ -18,8 +18,12 @@ import numpy as np
 
 from clef_jax.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 METADATA_FILE = "clef_index.json"
+COMPACT_COLUMNS = ("gain_per_mv", "baseline", "sample_rate_hz", "num_samples")
+"""Columns that are the same for all records of most data sets; one row is stored then."""
+UNFINISHED = "unfinished_"
+"""Begins the name of the folder that an unfinished build keeps its shards in."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,8 +35,10 @@ class Index:
     """Name, config and version: `mimic_iv_ecg/one_per_patient/1.0.0`."""
     split: str
     lead_names: tuple[str, ...]
-    sample_rate_hz: float
-    num_samples: int
+    sample_rate_hz: np.ndarray
+    """float32 [N]."""
+    num_samples: np.ndarray
+    """int64 [N]."""
     patient: np.ndarray
     """int64 [N], the patient's number from 0 within the split, ascending."""
     row: np.ndarray
@@ -67,6 +73,21 @@ class Index:
     def num_patients(self) -> int:
         return len(self.patient_offset) - 1
 
+    @property
+    def common_rate_hz(self) -> float:
+        """The sampling rate that all recordings share.
+
+        Raises:
+            UserError: they have different ones.
+        """
+        rates = np.unique(self.sample_rate_hz)
+        if len(rates) > 1:
+            raise UserError(
+                f"The recordings of {self.dataset} are sampled at {len(rates)} rates, "
+                f"{rates[0]:g} to {rates[-1]:g} Hz; this needs one."
+            )
+        return float(rates[0])
+
     def position(self, row: np.ndarray) -> np.ndarray:
         """Where these rows of the split stand in the arrays above."""
         return np.searchsorted(self.row, row)
@@ -88,8 +109,8 @@ def load(version_dir: str | pathlib.Path, split: str) -> Index:
     with np.load(version_dir / f"index_{split}.npz", allow_pickle=False) as arrays:
         stored = dict(arrays.items())
     num_records = len(stored["row"])
-    for name in ("gain_per_mv", "baseline"):  # one row if all records share it
-        stored[name] = np.broadcast_to(stored[name], (num_records, len(metadata["leads"])))
+    for name in COMPACT_COLUMNS:
+        stored[name] = np.broadcast_to(stored[name], (num_records, *stored[name].shape[1:]))
     bits = 1 << np.arange(len(metadata["leads"]), dtype=np.uint16)
     stored["usable_leads"] = (stored["usable_leads"][:, None] & bits[None]) != 0
     quantiles = metadata["cohort_quantiles"]
@@ -98,8 +119,6 @@ def load(version_dir: str | pathlib.Path, split: str) -> Index:
         dataset=metadata["dataset"],
         split=split,
         lead_names=tuple(metadata["leads"]),
-        sample_rate_hz=metadata["sample_rate_hz"],
-        num_samples=metadata["num_samples"],
         cohort_quantiles=np.array(quantiles or [np.nan] * 101, np.float32),
         fingerprint=metadata["fingerprint"],
         shard_paths=tuple(str(version_dir / name) for name in splits[split]["shards"]),
@@ -179,7 +198,7 @@ def _not_prepared(data_dir: pathlib.Path, dataset: str, wanted: pathlib.Path) ->
     command = f"python -m clef_jax.prepare --dataset={dataset} --source=... --data-dir={data_dir}"
     if not data_dir.is_dir():
         return f"The data folder {data_dir} does not exist. Prepare the data with `{command}`."
-    if any(wanted.glob("incomplete.*")):
+    if any(wanted.glob("incomplete.*")) or any(wanted.glob(f"{UNFINISHED}*")):
         return (
             f"{dataset} in {data_dir} is half built: a prepare is still running, or was "
             f"killed. If none runs, start it again: `{command}`."
@@ -217,14 +236,14 @@ def columns(
 
     Args:
         patient_counts: records of each patient, in stored order.
-        per_record: `risk`, `completeness`, `usable_leads` [N] (a bit mask, bit i for lead i);
-            `gain_per_mv`, `baseline` [N, L].
+        per_record: `risk`, `completeness`, `sample_rate_hz`, `num_samples`, `usable_leads` [N] (a
+            bit mask, bit i for lead i); `gain_per_mv`, `baseline` [N, L].
     """
     counts = np.asarray(patient_counts, np.int64)
     compact = {
         name: values[:1] if (values == values[:1]).all() else values
         for name, values in per_record.items()
-        if name in ("gain_per_mv", "baseline")
+        if name in COMPACT_COLUMNS
     }
     return {
         "patient": np.repeat(np.arange(len(counts)), counts),

@@ -45,7 +45,9 @@ class Plan:
         same_lead_fraction: float,
         global_batch_size: int,
         seed: int,
+        num_samples: int = 1,
     ):
+        """`num_samples`: length of a view; shorter records are left out."""
         allowed = np.array([name in lead_names for name in index.lead_names])
         absent = [name for name in lead_names if name not in index.lead_names]
         if absent:
@@ -54,10 +56,10 @@ class Plan:
                 f"{', '.join(index.lead_names)}."
             )
         usable = index.usable_leads & allowed[None, :]  # [records, leads]
-        kept = usable.any(axis=1)
+        kept = usable.any(axis=1) & (index.num_samples >= num_samples)
         self.index = index
         self.num_left_out = int((~kept).sum())
-        """Records without any usable lead among those asked for."""
+        """Records that are too short, or without any usable lead among those asked for."""
         self._row = index.row[kept]
         self._usable = usable[kept]
         _, self._first, self._count = np.unique(
@@ -68,6 +70,11 @@ class Plan:
         self._same_lead_fraction = same_lead_fraction
         self._seed = seed
         if self.num_patients < global_batch_size:
+            if not self.num_patients and (index.num_samples < num_samples).all():
+                raise UserError(
+                    f"--window-seconds asks for {num_samples} samples, but the longest record has "
+                    f"{index.num_samples.max()} at {index.common_rate_hz:g} Hz."
+                )
             raise UserError(
                 f"--global-batch-size={global_batch_size} is more than the "
                 f"{self.num_patients} patients with a usable lead; ask for fewer."
@@ -119,7 +126,7 @@ class _Batches:
         index = self._plan.index
         where = index.position(row)
         return {
-            "adc": self._reader.read(row, lead)[:, :, : self._num_samples],  # int16[b, 2, T]
+            "adc": self._reader.read(row, lead, self._num_samples),  # int16[b, 2, T]
             "gain_per_mv": np.take_along_axis(index.gain_per_mv[where], lead, axis=1),
             "baseline": np.take_along_axis(index.baseline[where], lead, axis=1),
             "lead": self._standard[lead].astype(np.int32),
@@ -134,11 +141,16 @@ def make_plan(
     """The plan of a run over one split; touches no record."""
     return Plan(
         index,
+        num_samples=_window_samples(index, config),
         lead_names=config.lead_names,
         same_lead_fraction=config.same_lead_fraction,
         global_batch_size=batch_size or config.global_batch_size,
         seed=config.seed,
     )
+
+
+def _window_samples(index: index_lib.Index, config: TrainConfig) -> int:
+    return round(config.window_seconds * index.common_rate_hz)
 
 
 def make_batches(
@@ -149,12 +161,7 @@ def make_batches(
     Yields int16 `adc` [b, 2, T] (ADC units, the lowest value is "missing"), `gain_per_mv` and
     `baseline` [b, 2], `lead` [b, 2] (place in `leads.STANDARD_12`), `risk` and `completeness` [b].
     """
-    num_samples = round(config.window_seconds * plan.index.sample_rate_hz)
-    if num_samples > plan.index.num_samples:
-        raise UserError(
-            f"--window-seconds={config.window_seconds} is longer than the records: "
-            f"{plan.index.num_samples} samples at {plan.index.sample_rate_hz} Hz."
-        )
+    num_samples = _window_samples(plan.index, config)
     source = _Batches(plan, num_samples, jax.process_index(), jax.process_count())
     steps = grain.MapDataset.range(first_step, np.iinfo(np.int64).max)
     options = grain.ReadOptions(

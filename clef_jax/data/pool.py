@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator
 
-from clef_jax.data import shard
+from clef_jax.data import shard, unfinished
 from clef_jax.errors import UserError
 
 _TASKS_PER_WORKER = 3
@@ -27,7 +27,7 @@ def run(tasks: Iterable[shard.Task], num_workers: int) -> Iterator[shard.Summary
         UserError: a worker was killed, most often for want of memory.
     """
     if num_workers == 1:
-        yield from map(shard.write, tasks)
+        yield from map(unfinished.write, tasks)
         return
     # Spawned, not forked: this process has threads (DuckDB's, the progress bar's).
     pool = concurrent.futures.ProcessPoolExecutor(
@@ -37,11 +37,11 @@ def run(tasks: Iterable[shard.Task], num_workers: int) -> Iterator[shard.Summary
     waiting: collections.deque[concurrent.futures.Future[shard.Summary]] = collections.deque()
     try:
         for task in itertools.islice(tasks, _TASKS_PER_WORKER * num_workers):
-            waiting.append(pool.submit(shard.write, task))
+            waiting.append(pool.submit(unfinished.write, task))
         while waiting:
             yield waiting.popleft().result()
             for task in itertools.islice(tasks, 1):
-                waiting.append(pool.submit(shard.write, task))
+                waiting.append(pool.submit(unfinished.write, task))
     except concurrent.futures.process.BrokenProcessPool:
         raise UserError(
             "A worker process died while it wrote a shard. If the machine ran out of memory, "

@@ -88,14 +88,23 @@ def _parse(serialized: bytes, name: str) -> memoryview:
     return memoryview(values[0])
 
 
+def signal_of(serialized: bytes, num_leads: int) -> np.ndarray:
+    """The signal of a serialized record, without a copy: int16 [L, T]."""
+    return np.frombuffer(feature(serialized, "signal"), "<i2").reshape(num_leads, -1)
+
+
 def slice_leads(
     records: Sequence[bytes], leads: np.ndarray, signal_shape: tuple[int, int]
 ) -> np.ndarray:
-    """Leads [n, k] of serialized records whose signals are [L, T]: int16 [n, k, T]."""
-    out = np.empty((*leads.shape, signal_shape[1]), np.int16)
+    """The first T samples of leads [n, k] of serialized records of L leads: int16 [n, k, T].
+
+    Args:
+        signal_shape: (L, T).
+    """
+    num_leads, num_samples = signal_shape
+    out = np.empty((*leads.shape, num_samples), np.int16)
     for i, (record, chosen) in enumerate(zip(records, leads, strict=True)):
-        signal = np.frombuffer(feature(record, "signal"), "<i2").reshape(signal_shape)
-        out[i] = signal[chosen]
+        out[i] = signal_of(record, num_leads)[chosen, :num_samples]
     return out
 
 
@@ -133,27 +142,33 @@ class Reader:
         return out
 
     def read(
-        self, rows: Sequence[int] | np.ndarray, leads: Sequence[int] | np.ndarray
+        self,
+        rows: Sequence[int] | np.ndarray,
+        leads: Sequence[int] | np.ndarray,
+        num_samples: int | None = None,
     ) -> np.ndarray:
         """Some leads of some records, in analogue-to-digital units.
 
         Args:
             rows: [n] positions in the split.
             leads: [n, k] lead numbers for each record, or [k] for all alike.
+            num_samples: T, how much of the records' begin; without it as much as all of these have.
 
         Returns:
             int16 [n, k, T]; the voltage is `(x - index.baseline) / index.gain_per_mv`.
         """
         rows, leads = np.asarray(rows, np.int64), np.asarray(leads, np.int64)
         leads = np.broadcast_to(leads, (len(rows), leads.shape[-1]))
-        shape = (len(self._index.lead_names), self._index.num_samples)
-        out = np.empty((*leads.shape, shape[1]), np.int16)
+        shortest = int(self._index.num_samples[self._index.position(rows)].min(initial=1 << 62))
+        if num_samples is not None and num_samples > shortest:
+            raise ValueError(f"A record has {shortest} samples, fewer than {num_samples}.")
+        num_samples = num_samples or (shortest if len(rows) else 0)
+        shape = (len(self._index.lead_names), num_samples)
+        out = np.empty((*leads.shape, num_samples), np.int16)
         order = np.argsort(rows, kind="stable")  # a group's records share shards
         for start in range(0, len(rows), _GROUP_RECORDS):
             group = order[start : start + _GROUP_RECORDS]
-            for number, record in zip(group, self.records(rows[group]), strict=True):
-                signal = np.frombuffer(feature(record, "signal"), "<i2").reshape(shape)
-                out[number] = signal[leads[number]]
+            out[group] = slice_leads(self.records(rows[group]), leads[group], shape)
         return out
 
     def texts(self, rows: Sequence[int] | np.ndarray, name: str = "record_id") -> list[str]:

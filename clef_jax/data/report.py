@@ -26,6 +26,8 @@ class Report:
     """Listed recordings whose shard is finished."""
     num_read: int = 0
     num_quarantined: int = 0
+    num_kept: int = 0
+    """Recordings of shards that an earlier build had finished."""
     num_bytes: int = 0
     """Size of the shards on disk."""
     problems: collections.Counter[tuple[str, str]] = dataclasses.field(
@@ -50,7 +52,8 @@ class Report:
     def add(self, summary: Summary, stream: IO[str]) -> None:
         """Counts a finished shard and writes its findings, one JSON line each."""
         self.num_done += summary.num_listed
-        self.num_read += summary.num_read
+        self.num_read += 0 if summary.kept else summary.num_read
+        self.num_kept += summary.num_listed if summary.kept else 0
         self.seconds = time.monotonic() - self.started
         self.add_findings(summary.findings, stream)
         if summary.num_stored:
@@ -79,6 +82,8 @@ def tables(report: Report, version_dir: pathlib.Path) -> Iterator[rich.table.Tab
     facts.add_row("recordings listed", f"{report.num_listed:,}")
     facts.add_row("patients listed", f"{report.num_patients_listed:,}")
     facts.add_row("recordings read", f"{report.num_read:,} in {report.seconds:.1f} s, {rate:.0f}/s")
+    if report.num_kept:
+        facts.add_row("recordings kept from a stopped build", f"{report.num_kept:,}")
     facts.add_row("recordings quarantined", f"{report.num_quarantined:,}")
     for split, (records, patients) in report.splits.items():
         facts.add_row(f"split {split}", f"{records:,} recordings of {patients:,} patients")

@@ -4,16 +4,17 @@ A shard is a pure function of its task, so that any process on any machine may d
 does not depend on how many recordings the data set has.
 """
 
+import collections
 import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
-from clef_jax.data import quality, record
+from clef_jax.data import index, quality, record
 from clef_jax.data.clinical import Scored, Scorer
 from clef_jax.data.listing import Entry, Share
 
@@ -26,7 +27,12 @@ _CODECS: dict[Compression, str] = {
 }
 
 Read = Callable[[pathlib.Path, Entry], record.Recording]
-"""Reads one recording of a source folder; raises `quality.Defect`. A function of a module."""
+"""Reads one recording, or window, of a source folder; raises `quality.Defect`. A function of a
+module."""
+
+Windows = Callable[[pathlib.Path, Entry, int], Iterable[Entry | quality.Finding]]
+"""The windows to store of one listed recording, at most so many of each kind, and what is to be
+told about it; raises `quality.Defect`. A function of a module."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +46,8 @@ class Task:
     """The folder of the raw recordings."""
     layout: record.Layout
     read: Read
+    windows: Windows | None = None
+    max_windows: int = 1
     scorer: Scorer | None
     one_per_patient: bool
     """Take each patient's earliest usable recording only."""
@@ -60,8 +68,13 @@ class Summary:
     findings: tuple[quality.Finding, ...]
     patient_counts: tuple[int, ...]
     """Stored records of each stored patient."""
+    label_counts: dict[str, dict[str, int]]
+    """Stored records of each class of each label; of numbers under "", where there are any."""
     columns: dict[str, np.ndarray]
-    """risk, completeness, usable_leads [n] (bit mask), gain_per_mv, baseline [n, L] or [1, L]."""
+    """risk, completeness, usable_leads [n] (bit mask), sample_rate_hz, num_samples [n] or [1];
+    gain_per_mv, baseline [n, L] or [1, L]."""
+    kept: bool = False
+    """Whether it was written by an earlier build that was stopped."""
 
     @property
     def num_stored(self) -> int:
@@ -74,14 +87,17 @@ class Summary:
 
 @dataclasses.dataclass(frozen=True)
 class Looked:
-    """One recording that was read: its findings, and its example if it is usable."""
+    """One recording that was looked at: its findings, and its example if it is usable."""
 
     findings: tuple[quality.Finding, ...]
     example: dict[str, Any] | None
+    num_read: int = 1
 
 
 def look(task: Task) -> Iterator[Looked]:
     """Reads and checks the recordings of a shard, patient by patient."""
+    if task.share.findings:
+        yield Looked(task.share.findings, None, num_read=0)
     entries = [entry for patient in task.share.patients for entry in patient]
     scored = iter(_score(task, entries))
     for patient in task.share.patients:
@@ -90,9 +106,23 @@ def look(task: Task) -> Iterator[Looked]:
             risk = next(scored)
             if found and task.one_per_patient:
                 continue
-            looked = _look_at(task, entry, risk)
-            found |= looked.example is not None
-            yield looked
+            for window in _windows(task, entry):
+                if isinstance(window, quality.Finding):
+                    yield Looked((window,), None, num_read=0)
+                    continue
+                looked = _look_at(task, window, risk)
+                found |= looked.example is not None
+                yield looked
+
+
+def _windows(task: Task, entry: Entry) -> Iterator[Entry | quality.Finding]:
+    if task.windows is None:
+        yield entry
+        return
+    try:
+        yield from task.windows(pathlib.Path(task.source), entry, task.max_windows)
+    except quality.Defect as defect:
+        yield defect.finding(entry.record_id)
 
 
 def _score(task: Task, entries: list[Entry]) -> Iterator[dict[str, Any]]:
@@ -117,7 +147,7 @@ def _look_at(task: Task, entry: Entry, risk: dict[str, Any]) -> Looked:
         recording = quality.arrange(recording, task.layout)
     except quality.Defect as defect:
         return Looked((defect.finding(entry.record_id),), None)
-    usable, findings = quality.check(recording, entry.record_id)
+    usable, findings = quality.check(recording, entry.record_id, task.layout.amplitude)
     if not usable.any():
         return Looked(tuple(findings), None)
     example = {
@@ -129,9 +159,12 @@ def _look_at(task: Task, entry: Entry, risk: dict[str, Any]) -> Looked:
         "usable_leads": usable,
         "patient_id": entry.patient_id,
         "record_id": entry.record_id,
+        "source_record": entry.path,
+        "start_sample": entry.start_sample,
         "recorded_at": entry.recorded_at,
         **{name: np.float32(getattr(entry.observed, name)) for name in record.OBSERVED_NAMES},
         **risk,
+        **record.label_values(task.layout, entry.labels),
     }
     return Looked(tuple(findings), example)
 
@@ -153,13 +186,14 @@ def write(task: Task) -> Summary:
     findings: list[quality.Finding] = []
     rows: list[dict[str, Any]] = []
     counts: dict[str, int] = {}
+    labels = {label.name: collections.Counter[str]() for label in task.layout.labels}
     digest = hashlib.sha256()
     num_bytes = num_read = 0
     # One record per chunk, for random access; one thread, because there is a worker for each core.
     options = f"group_size:1,{_CODECS[task.compression]},max_parallelism:1"
     writer = array_record_module.ArrayRecordWriter(task.path, options)
     for looked in look(task):
-        num_read += 1
+        num_read += looked.num_read
         findings += looked.findings
         if looked.example is None:
             continue
@@ -170,6 +204,8 @@ def write(task: Task) -> Summary:
         patient = looked.example["patient_id"]
         counts[patient] = counts.get(patient, 0) + 1
         rows.append(_index_row(looked.example))
+        for label in task.layout.labels:
+            labels[label.name].update(_classes(label, looked.example[label.name]))
     writer.close()
     return Summary(
         split=task.share.split,
@@ -180,22 +216,33 @@ def write(task: Task) -> Summary:
         digest=digest.digest(),
         findings=tuple(findings),
         patient_counts=tuple(counts.values()),
+        label_counts={name: dict(sorted(found.items())) for name, found in labels.items()},
         columns=_columns(rows),
     )
 
 
 def _index_row(example: dict[str, Any]) -> dict[str, Any]:
     mask = sum(1 << lead for lead in np.flatnonzero(example["usable_leads"]))
-    kept = {name: example[name] for name in ("risk", "completeness", "gain_per_mv", "baseline")}
-    return {**kept, "usable_leads": np.uint16(mask)}
+    names = ("risk", "completeness", "gain_per_mv", "baseline", "sample_rate_hz")
+    return {
+        **{name: example[name] for name in names},
+        "usable_leads": np.uint16(mask),
+        "num_samples": np.int64(example["signal"].shape[1]),
+    }
+
+
+def _classes(label: record.Label, value: Any) -> list[str]:
+    if label.kind in ("number", "numbers"):
+        return [] if not np.size(value) or np.isnan(value).all() else [""]
+    return [name for name in ([value] if label.kind == "class" else value) if name]
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """Columns of the rows; gains and baselines as one row where all are alike."""
+    """Columns of the rows; those of the converter as one row where all are alike."""
     if not rows:
         return {}
     columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    for name in ("gain_per_mv", "baseline"):
+    for name in index.COMPACT_COLUMNS:
         if (columns[name] == columns[name][:1]).all():
             columns[name] = columns[name][:1]
     return columns

@@ -3,6 +3,7 @@
 Shapes: N records of a split.
 """
 
+import collections
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from clef_jax.data import index, listing
-from clef_jax.data.record import Layout
+from clef_jax.data.record import Label, Layout
 from clef_jax.data.shard import Summary
 
 NUM_QUANTILES = 101
@@ -21,12 +22,14 @@ def metadata(
     dataset: str,
     layout: Layout,
     settings: Mapping[str, Any],
+    classes: Mapping[str, tuple[str, ...]],
     by_split: Mapping[str, Sequence[Summary]],
     shard_names: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
     """What `clef_index.json` holds.
 
     Args:
+        classes: of the labels whose classes the source decides.
         by_split: the shards of each split that hold records, in order.
         shard_names: their file names.
     """
@@ -35,6 +38,8 @@ def metadata(
         "leads": list(layout.leads),
         "sample_rate_hz": layout.sample_rate_hz,
         "num_samples": layout.num_samples,
+        "amplitude": layout.amplitude,
+        "labels": [_label(label, classes, by_split) for label in layout.labels],
         "fingerprint": fingerprint(by_split),
         "cohort_quantiles": cohort_quantiles(by_split.get(listing.TRAIN, ())),
         "settings": dict(settings),
@@ -42,10 +47,35 @@ def metadata(
             split: {
                 "shards": list(shard_names[split]),
                 "shard_lengths": [summary.num_stored for summary in group],
+                "shard_digests": [summary.digest.hex() for summary in group],
+                "label_counts": label_counts(group),
             }
             for split, group in by_split.items()
         },
     }
+
+
+def label_counts(group: Sequence[Summary]) -> dict[str, dict[str, int]]:
+    """Stored records of each class of each label, by name; of numbers under ""."""
+    counts: dict[str, collections.Counter[str]] = {}
+    for summary in group:
+        for name, found in summary.label_counts.items():
+            counts.setdefault(name, collections.Counter()).update(found)
+    return {name: dict(sorted(found.items())) for name, found in counts.items()}
+
+
+def _label(
+    label: Label,
+    classes: Mapping[str, tuple[str, ...]],
+    by_split: Mapping[str, Sequence[Summary]],
+) -> dict[str, Any]:
+    """What a reader must know of a label; classes that nobody declared are those that occur."""
+    known = label.classes or classes.get(label.name)
+    if known is None:
+        group = [summary for summaries in by_split.values() for summary in summaries]
+        known = tuple(name for name in label_counts(group).get(label.name, {}) if name)
+    described = {n: getattr(label, n) for n in ("name", "kind", "unit", "description")}
+    return {**described, "classes": list(known)}
 
 
 def fingerprint(by_split: Mapping[str, Sequence[Summary]]) -> str:

@@ -11,8 +11,7 @@ import duckdb
 
 from clef_jax.data.clinical import Settings
 from clef_jax.errors import UserError
-
-from . import table
+from clef_jax.source import table
 
 COLUMNS = {
     "patients": ("subject_id", "gender", "anchor_age", "anchor_year"),

@@ -15,11 +15,12 @@ import duckdb
 import tensorflow_datasets as tfds
 
 from clef_jax import leads
-from clef_jax.data import builder, clinical, wfdb_reader
+from clef_jax.data import builder, clinical
 from clef_jax.data.listing import Entry, Listing
 from clef_jax.data.record import OBSERVED_NAMES, Layout, Observed, Recording
+from clef_jax.source import folder, table, wfdb_record
 
-from . import hosp, record_list, reference_csv, table
+from . import hosp, record_list, reference_csv
 
 _FETCH_ROWS = 1000
 _MEASURED = ("sbp_mmhg", "total_cholesterol_mmol_l", "hdl_mmol_l")
@@ -34,7 +35,7 @@ FROM record
 
 def read(source: pathlib.Path, entry: Entry) -> Recording:
     """One recording; its record id is its path in record_list.csv."""
-    return wfdb_reader.read(wfdb_reader.locate(source, entry.record_id))
+    return wfdb_record.read(folder.locate(source, entry.path))
 
 
 class Builder(builder.RecordingBuilder):

@@ -6,8 +6,7 @@ import duckdb
 
 from clef_jax.data.quality import Finding
 from clef_jax.errors import UserError
-
-from . import table
+from clef_jax.source import table
 
 FILE = "record_list.csv"
 COLUMNS = ("subject_id", "study_id", "ecg_time", "path")

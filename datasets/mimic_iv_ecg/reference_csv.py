@@ -8,7 +8,7 @@ import pathlib
 
 import duckdb
 
-from . import table
+from clef_jax.source import table
 
 COLUMNS = (
     "path",

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from mimic_tree import LEADS, ecg, write_record
 
-from clef_jax.data import wfdb_reader
 from clef_jax.data.quality import Defect
+from clef_jax.source import folder, wfdb_record
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pandas complains about wfdb's own code as it is imported
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword")  # within 
 
 
 def same_as_wfdb(path):
-    ours, theirs = wfdb_reader.read(path), wfdb.rdrecord(str(path), physical=False)
+    ours, theirs = wfdb_record.read(path), wfdb.rdrecord(str(path), physical=False)
     np.testing.assert_array_equal(ours.signal, theirs.d_signal.T)
     np.testing.assert_array_equal(ours.gain_per_mv, np.float32(theirs.adc_gain))
     np.testing.assert_array_equal(ours.baseline, theirs.baseline)
@@ -44,7 +44,7 @@ def test_reads_what_wfdb_writes(form, tmp_path):
         write_dir=str(tmp_path),
     )
     path = tmp_path / "r"
-    ours = wfdb_reader.read(path)
+    ours = wfdb_record.read(path)
     assert (ours.signal[1, 10:20] == -32768).all()
     assert (ours.signal[[0, 2]] > -32768).all()
     mv = (ours.signal - ours.baseline[:, None]) / ours.gain_per_mv[:, None]
@@ -76,13 +76,13 @@ def test_a_header_without_length_takes_it_from_the_file(tmp_path):
     write_record(path, ecg(1, num_samples=777))
     text = path.with_suffix(".hea").read_text().replace("r 12 500 777", "r 12 500")
     path.with_suffix(".hea").write_text(text)
-    assert wfdb_reader.read(path).signal.shape == (12, 777)
+    assert wfdb_record.read(path).signal.shape == (12, 777)
 
 
 def test_a_wrong_checksum_is_noticed(tmp_path):
     path = tmp_path / "r"
     write_record(path, ecg(1), checksums=False)
-    assert wfdb_reader.read(path).bad_checksums == LEADS
+    assert wfdb_record.read(path).bad_checksums == LEADS
 
 
 def edit(path, old, new):
@@ -118,7 +118,7 @@ def test_every_fault_has_its_sentence(name, tmp_path):
     write_record(path, ecg(1))
     spoil(path)
     with pytest.raises(Defect) as caught:
-        wfdb_reader.read(path)
+        wfdb_record.read(path)
     assert caught.value.problem == problem
     assert words in caught.value.detail
     assert caught.value.detail.endswith(".")
@@ -130,9 +130,9 @@ def test_paths_stay_inside_of_the_source(record_id, tmp_path):
     write_record(source / "files" / "r", ecg(1))
     write_record(outside / "r", ecg(2))
     (source / "link").symlink_to(outside)
-    assert wfdb_reader.locate(source, "files/r") == source / "files" / "r"
+    assert folder.locate(source, "files/r") == source / "files" / "r"
     with pytest.raises(Defect) as caught:
-        wfdb_reader.locate(source, record_id.format(out=outside))
+        folder.locate(source, record_id.format(out=outside))
     assert caught.value.problem == "path_outside_source"
 
 
@@ -143,4 +143,4 @@ def test_a_linked_signal_file_does_not_leave_the_source(tmp_path):
     (source / "r.dat").unlink()
     (source / "r.dat").symlink_to(tmp_path / "x.dat")
     with pytest.raises(Defect):
-        wfdb_reader.locate(source, "r")
+        folder.locate(source, "r")

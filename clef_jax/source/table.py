@@ -1,4 +1,4 @@
-"""CSV tables as DuckDB sees them: all columns as text, because MIMIC's columns hold surprises."""
+"""Tables of text as DuckDB sees them: all columns as text, because they hold surprises."""
 
 import contextlib
 import os
@@ -40,16 +40,30 @@ def view(
     path: pathlib.Path,
     columns: Iterable[str],
     where: str = "TRUE",
-) -> None:
-    """Creates a view of some columns of a csv or csv.gz file; absent columns are refused.
+    *,
+    optional: Iterable[str] = (),
+    delimiter: str = ",",
+) -> tuple[str, ...]:
+    """Creates a view of some columns of a table file, which may be compressed.
+
+    Args:
+        columns: refused if one is absent.
+        where: an SQL condition on the columns.
+        optional: NULL in every row if absent.
+
+    Returns:
+        The optional columns that are absent.
 
     Raises:
-        UserError: the file is no such table.
+        UserError: the file is not there, or is no such table.
     """
+    if not path.is_file():
+        raise UserError(f"The table {path} does not exist.")
     quoted = str(path).replace("'", "''")
     source = (
-        f"read_csv('{quoted}', header = true, all_varchar = true, delim = ',', quote = '\"', "
-        "strict_mode = false, store_rejects = true, rejects_limit = 100000, sample_size = 100)"
+        f"read_csv('{quoted}', header = true, all_varchar = true, delim = '{delimiter}', "
+        "quote = '\"', strict_mode = false, store_rejects = true, rejects_limit = 100000, "
+        "sample_size = 100)"
     )
     try:
         found = [row[0] for row in database.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()]
@@ -61,8 +75,14 @@ def view(
         raise UserError(
             f"The table {path} has no column {', '.join(missing)}; it has {', '.join(found)}."
         )
-    selected = ", ".join(f'"{column}"' for column in columns)
-    database.execute(f"CREATE VIEW {name} AS SELECT {selected} FROM {source} WHERE {where}")
+    optional = tuple(optional)
+    absent = tuple(column for column in optional if column not in found)
+    selected = [f'"{column}"' for column in (*columns, *optional) if column not in absent]
+    selected += [f'CAST(NULL AS VARCHAR) AS "{column}"' for column in absent]
+    database.execute(
+        f"CREATE VIEW {name} AS SELECT {', '.join(selected)} FROM {source} WHERE {where}"
+    )
+    return absent
 
 
 def lines(database: duckdb.DuckDBPyConnection, name: str, path: pathlib.Path) -> None:

@@ -1,0 +1,122 @@
+"""Keeps the shards of a build until all are written, so that a stopped build can go on.
+
+Beside the folder of a data set, unfinished_1.0.0/ holds `part-00012` and, once that is whole,
+`part-00012.npz`: its summary, and a key of everything that the shard was made from. A later build
+takes over the shards whose keys are those of its own.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+import numpy as np
+
+from clef_jax.data import index, quality, shard
+from clef_jax.errors import UserError
+
+_LOCK_FILE = "lock"
+
+
+def folder_of(version_dir: pathlib.Path) -> pathlib.Path:
+    """Where the build of a data set keeps its shards."""
+    return version_dir.with_name(f"{index.UNFINISHED}{version_dir.name}")
+
+
+def num_shards(version_dir: pathlib.Path) -> int:
+    """How many whole shards a stopped build left."""
+    return len(list(folder_of(version_dir).glob("part-*.npz")))
+
+
+@contextlib.contextmanager
+def owned(version_dir: pathlib.Path, scratch: pathlib.Path) -> Iterator[pathlib.Path]:
+    """The folder for the time of one build, which removes it when nobody shall go on from it.
+
+    Args:
+        scratch: this build's own TFDS folder; those of builds that were killed are removed.
+
+    Raises:
+        UserError: another build is at work on this data set.
+    """
+    folder = folder_of(version_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK_FILE).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"Another prepare is at work on {version_dir}; wait for it, or stop it first."
+            ) from None
+        for left in version_dir.parent.glob(f"incomplete.??????_{version_dir.name}"):
+            if left != scratch:
+                shutil.rmtree(left)
+        yield folder
+
+
+def clear(folder: pathlib.Path) -> None:
+    """Removes the shards of a stopped build."""
+    for path in folder.glob("part-*"):
+        path.unlink()
+
+
+def write(task: shard.Task) -> shard.Summary:
+    """Writes one shard, unless it is there already: what runners call."""
+    found = read(task)
+    if found is not None:
+        return dataclasses.replace(found, kept=True)
+    summary = shard.write(task)
+    path = pathlib.Path(task.path)
+    half = path.with_name(f"{path.name}.half.npz")
+    facts = {
+        "key": _key(task),
+        "size": path.stat().st_size,
+        "digest": summary.digest.hex(),
+        "findings": [dataclasses.astuple(finding) for finding in summary.findings],
+        **{name: getattr(summary, name) for name in _PLAIN},
+    }
+    np.savez(half, facts=np.array(json.dumps(facts)), **summary.columns)  # pyright: ignore[reportArgumentType]
+    os.replace(half, _summary_path(task))
+    return summary
+
+
+_PLAIN = ("split", "path", "num_listed", "num_read", "num_bytes", "patient_counts", "label_counts")
+
+
+def read(task: shard.Task) -> shard.Summary | None:
+    """The summary of a shard that is whole and was made from the same; None otherwise."""
+    path = _summary_path(task)
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as stored:
+        columns = dict(stored.items())
+    facts = json.loads(str(columns.pop("facts")))
+    there = pathlib.Path(task.path)
+    if facts["key"] != _key(task) or not there.is_file() or there.stat().st_size != facts["size"]:
+        return None
+    plain = {name: facts[name] for name in _PLAIN}
+    plain["patient_counts"] = tuple(plain["patient_counts"])
+    return shard.Summary(
+        **plain,
+        digest=bytes.fromhex(facts["digest"]),
+        findings=tuple(quality.Finding(*finding) for finding in facts["findings"]),
+        columns=columns,
+    )
+
+
+def _summary_path(task: shard.Task) -> pathlib.Path:
+    return pathlib.Path(f"{task.path}.npz")
+
+
+def _key(task: shard.Task) -> str:
+    """Identifies all that decides a shard's content, but for the source files' own bytes."""
+    functions = [
+        f"{function.__module__}.{getattr(function, '__qualname__', '')}" if function else ""
+        for function in (task.read, task.windows)
+    ]
+    plain = dataclasses.replace(task, read=None, windows=None)  # pyright: ignore[reportArgumentType]
+    return hashlib.sha256(repr((index.FORMAT, functions, plain)).encode()).hexdigest()

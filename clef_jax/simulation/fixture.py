@@ -1,0 +1,109 @@
+"""What a simulated tree of a data set promises: which recordings a build must store, and how, and
+which planted defects it must find.
+
+A data set's folder holds `simulated.py` with `write(source, num_patients) -> Fixture`; one test
+holds every builder to what it promises.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+ADC_LIMIT = 32767
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A recording, or window, that a build must store."""
+
+    signal_mv: np.ndarray
+    """float64 [L, T] as the source has it, NaN where it has a gap; in the source's unit where that
+    is no millivolt."""
+    lead_names: tuple[str, ...]
+    """In the order of `signal_mv`, in any spelling."""
+    sample_rate_hz: float
+    patient_id: str
+    labels: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Label values to compare, also of `age_years`, `male` and the like."""
+    split: str | None = None
+    """None if a hash decides."""
+    tolerance_mv: float | None = None
+    """None is one step of the stored converter."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Planted:
+    """A defect that the quality report must name."""
+
+    record_id: str
+    """Begins the finding's record id."""
+    problem: str
+    action: str
+
+
+@dataclasses.dataclass(kw_only=True)
+class Fixture:
+    """A tree and what must come of it, collected while it is written."""
+
+    source: pathlib.Path
+    config: str = ""
+    """The variant that this is about; empty is the default."""
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Of the builder (`clef_jax.data.builder.Options`)."""
+    stored: dict[str, Stored] = dataclasses.field(default_factory=dict)
+    """By record id: these and no others."""
+    planted: list[Planted] = dataclasses.field(default_factory=list)
+
+    def plant(self, record_id: str, problem: str, action: str = "kept") -> None:
+        """A defect that is told, and the recording is stored all the same."""
+        self.planted.append(Planted(record_id=record_id, problem=problem, action=action))
+
+    def lose(self, record_id: str, problem: str) -> None:
+        """A defect that costs the recording."""
+        self.stored.pop(record_id, None)
+        self.plant(record_id, problem, "quarantined")
+
+    def change(self, record_id: str, **changes: Any) -> None:
+        """Corrects what a recording promises."""
+        self.stored[record_id] = dataclasses.replace(self.stored[record_id], **changes)
+
+
+def quantise(signal_mv: np.ndarray, gain_per_mv: float, baseline: int = 0) -> np.ndarray:
+    """int16 samples of a converter, the lowest value where the signal is NaN."""
+    scaled = np.clip(np.rint(signal_mv * gain_per_mv) + baseline, -ADC_LIMIT, ADC_LIMIT)
+    return np.where(np.isnan(signal_mv), -ADC_LIMIT - 1, scaled).astype(np.int16)
+
+
+def checksum(samples: np.ndarray) -> int:
+    """The sum of all samples as WFDB headers store it, a signed 16-bit number."""
+    return (int(samples.sum(dtype=np.int64)) + 0x8000) % 0x10000 - 0x8000
+
+
+def write_wfdb(
+    stem: pathlib.Path,
+    adc: np.ndarray,
+    *,
+    leads: Sequence[str],
+    sample_rate_hz: float,
+    gain: str,
+    record_line_end: str = "",
+    comments: Sequence[str] = (),
+) -> None:
+    """Writes int16 [L, T] as `stem`.hea and `stem`.dat of format 16.
+
+    Args:
+        gain: as the header writes it, `200.0(0)/mV` for example.
+        record_line_end: what follows the number of samples, a time or date.
+        comments: whole lines.
+    """
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    stem.with_name(f"{stem.name}.dat").write_bytes(adc.T.astype("<i2").tobytes())
+    first = f"{stem.name} {len(leads)} {sample_rate_hz:g} {adc.shape[1]} {record_line_end}"
+    lines = [first.strip()]
+    for lead, row in zip(leads, adc, strict=True):
+        lines.append(f"{stem.name}.dat 16 {gain} 16 0 {row[0]} {checksum(row)} 0 {lead}")
+    text = "\n".join([*lines, *comments]) + "\n"
+    stem.with_name(f"{stem.name}.hea").write_text(text, newline="\n")
