@@ -1,6 +1,7 @@
 """Prepares a data set: `python -m clef_jax.prepare --dataset=NAME --source=DIR --data-dir=DIR`.
 
-Raw files become sharded records that training reads, with a quality report.
+Raw files become sharded records that training reads, with a quality report. A build that was
+stopped goes on where it was; `--check` reads a prepared data set back.
 """
 
 import contextlib
@@ -32,8 +33,8 @@ _PREVIOUS = "previous_"
 class Config:
     """Turns raw recordings into a prepared data set."""
 
-    source: pathlib.Path
-    """The folder of the raw recordings, as downloaded."""
+    source: pathlib.Path | None = None
+    """The folder of the raw recordings, as downloaded. Only --check does without."""
     data_dir: pathlib.Path
     """The folder of prepared data sets; this one goes into DATA_DIR/NAME/CONFIG/VERSION."""
     dataset: str = "mimic_iv_ecg"
@@ -41,20 +42,35 @@ class Config:
     clinical_source: str | None = None
     """A folder of clinical tables, a table with ready risks, or "none" to build with unknown risk.
     By default the tables are looked for in the source folder."""
+    label_source: str | None = None
+    """A folder or table of labels that the data set's README speaks of, if it is not in the source
+    folder."""
+    max_windows: int = 1
+    """Windows to keep of each class and patient, or of each long recording, at most."""
     workers: int = os.cpu_count() or 1
     """Processes that read and write; the result is the same for any number."""
+    beam_options: str | None = None
+    """Write with Apache Beam instead, for example "runner=FlinkRunner,flink_master=HOST:8081". This
+    needs the extra `beam`, and folders that all workers see under the same paths."""
     compression: Compression = "none"
     """Of the records: none takes as much space as the source and is read more than twice as fast
     as zstd, which takes a third of it: for slow or small disks."""
     strict: bool = False
     """Stop at the first recording that must be left out, and leave no data set."""
     overwrite: bool = False
-    """Replace the data set if it is there already."""
+    """Replace the data set if it is there already, and keep nothing of a build that was stopped."""
+    check: bool = False
+    """Build nothing: read the prepared data set back, print what it holds, compare its fingerprint,
+    and draw ten recordings to check.png beside it."""
     clinical: Annotated[Settings, tyro.conf.arg(name="")] = Settings()
 
     def __post_init__(self):
         if self.workers < 1:
             raise UserError(f"--workers={self.workers} must be at least 1.")
+        if self.max_windows < 1:
+            raise UserError(f"--max-windows={self.max_windows} must be at least 1.")
+        if self.source is None and not self.check:
+            raise UserError("--source is missing: the folder of the raw recordings.")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -63,21 +79,43 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(config: Config) -> pathlib.Path:
-    """Prepares the data set and returns its folder; does nothing if it is already there."""
+    """Prepares or checks the data set, and returns its folder."""
     from clef_jax.data import report  # after the command line, so that --help is quick
 
     console = rich.console.Console()
+    if config.check:
+        return _check(config, console)
     version_dir = pathlib.Path(_builder(config).data_path)
     if version_dir.exists() and not config.overwrite:
         console.print(f"{version_dir} is already prepared. --overwrite prepares it again.")
         return version_dir
+    assert config.source is not None
     if not config.source.is_dir():
         raise UserError(f"The source folder {config.source} does not exist.")
-    _warn_of_leftovers(console, version_dir)
+    if not any(config.source.iterdir()):
+        raise UserError(f"The source folder {config.source} is empty.")
+    _tell_of_earlier_builds(config, console, version_dir)
     with _set_aside(version_dir), _progress(console) as watch:
         built = _build(config, watch)
     for part in report.tables(built, version_dir):
         console.print(part, soft_wrap=isinstance(part, str), highlight=False)
+    return version_dir
+
+
+def _check(config: Config, console: rich.console.Console) -> pathlib.Path:
+    from clef_jax.data import check, check_report, index
+
+    version_dir = index.find(config.data_dir, config.dataset)
+    found = check.look(version_dir, console, config.workers)
+    if found.intact:
+        check_report.draw(found).savefig(version_dir / check_report.PICTURE_FILE, dpi=80)
+    for part in check_report.tables(found):
+        console.print(part, soft_wrap=isinstance(part, str), highlight=False)
+    if not found.intact:
+        raise UserError(
+            f"The data in {version_dir} is not what was prepared; see the line 'fingerprint'. "
+            "Prepare it again with --overwrite."
+        )
     return version_dir
 
 
@@ -88,9 +126,13 @@ def _builder(config: Config, watch: "Watch | None" = None) -> "RecordingBuilder"
     options = builder.Options(
         clinical_source=config.clinical_source,
         clinical=config.clinical,
+        label_source=config.label_source,
+        max_windows=config.max_windows,
+        beam_options=config.beam_options,
         num_workers=config.workers,
         compression=config.compression,
         strict=config.strict,
+        afresh=config.overwrite,
         watch=watch,
     )
     return catalog.builder(config.dataset, data_dir=str(config.data_dir), options=options)
@@ -99,12 +141,19 @@ def _builder(config: Config, watch: "Watch | None" = None) -> "RecordingBuilder"
 def _build(config: Config, watch: "Watch") -> "Report":
     import tensorflow_datasets as tfds
 
+    from clef_jax.data import unfinished
+
+    assert config.source is not None
     builder = _builder(config, watch)
     download = tfds.download.DownloadConfig(manual_dir=str(config.source.resolve()))
     try:
         builder.download_and_prepare(download_config=download)
     except KeyboardInterrupt:
-        raise UserError("Interrupted; no data set was made.") from None
+        kept = unfinished.num_shards(pathlib.Path(builder.data_path))
+        raise UserError(
+            f"Interrupted; no data set was made. {kept} shards are kept: the same command goes on "
+            "from them."
+        ) from None
     except OSError as error:
         raise UserError(f"The data set could not be written: {error}.") from error
     assert builder.report is not None
@@ -129,14 +178,26 @@ def _set_aside(version_dir: pathlib.Path) -> Iterator[None]:
     shutil.rmtree(previous)
 
 
-def _warn_of_leftovers(console: rich.console.Console, version_dir: pathlib.Path) -> None:
-    for folder in sorted(version_dir.parent.glob("*")):
-        if folder.name.startswith(("incomplete.", _PREVIOUS)):
-            console.print(
-                f"{folder} is left from a build that was killed, or belongs to one that is "
-                "running. It is not used; delete it if none is running.",
-                soft_wrap=True,
-            )
+def _tell_of_earlier_builds(
+    config: Config, console: rich.console.Console, version_dir: pathlib.Path
+) -> None:
+    from clef_jax.data import unfinished
+
+    kept = unfinished.num_shards(version_dir)
+    if kept:
+        console.print(
+            f"{kept} shards of a build that was stopped are removed."
+            if config.overwrite
+            else f"Going on with a build that was stopped: of its {kept} shards, those are kept "
+            "that this build would make from the same list of recordings and settings. If the "
+            "source's files changed meanwhile, start again with --overwrite."
+        )
+    for folder in sorted(version_dir.parent.glob(f"{_PREVIOUS}*")):
+        console.print(
+            f"{folder} is a data set that was being replaced when a build was killed. It is not "
+            "used; delete it, or rename it to go back to it.",
+            soft_wrap=True,
+        )
 
 
 @contextlib.contextmanager

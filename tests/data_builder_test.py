@@ -1,6 +1,7 @@
 """A data set is a few lines on top of the shared builder: this one is the recipe, and the test."""
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 import pickle
@@ -12,8 +13,8 @@ from mimic_tree import ecg
 
 from clef_jax.data import builder, index, raw, shard
 from clef_jax.data.listing import Entry, Listing
-from clef_jax.data.quality import Defect
-from clef_jax.data.record import Layout, Observed, Recording
+from clef_jax.data.quality import Defect, Finding
+from clef_jax.data.record import Label, Layout, Observed, Recording
 from clef_jax.errors import UserError
 
 LEADS = ("I", "II", "V1")
@@ -224,6 +225,84 @@ def test_a_dead_worker_is_told(source, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="fewer --workers"):
         build(source, tmp_path, num_workers=2)
     assert not list(tmp_path.glob("toy/every/*"))
+
+
+def test_recordings_of_several_lengths_and_rates(source, tmp_path, monkeypatch):
+    """Those of the list's even rows are half as long, at half the rate."""
+    layout = dataclasses.replace(Toy.LAYOUT, num_samples=None, sample_rate_hz=None)
+    monkeypatch.setattr(Toy, "LAYOUT", layout)
+    monkeypatch.setattr(Toy, "READ", staticmethod(read_half))
+    made = build(source, tmp_path)
+    for split in made.info.splits:
+        found = index.load(made.data_path, split)
+        examples = stored(made, split)
+        halves = np.array([int(e["record_id"][-1:]) % 2 == 1 for e in examples])
+        np.testing.assert_array_equal(found.num_samples, np.where(halves, 1250, 2500))
+        np.testing.assert_array_equal(found.sample_rate_hz, np.where(halves, 125, 250))
+        assert [e["signal"].shape[1] for e in examples] == found.num_samples.tolist()
+        got = raw.Reader(found).read(found.row, [0], 1000)
+        np.testing.assert_array_equal(got[:, 0], [e["signal"][0, :1000] for e in examples])
+    with pytest.raises(UserError, match="sampled at 2 rates, 125 to 250 Hz"):
+        _ = index.load(made.data_path, "train").common_rate_hz
+
+
+def read_half(source, entry):
+    whole = read(source, entry)
+    if int(entry.record_id[-1]) % 2 == 0:
+        return whole
+    return dataclasses.replace(whole, signal=whole.signal[:, ::2], sample_rate_hz=125.0)
+
+
+def windows(source, entry, max_windows):
+    if entry.record_id == "p003_0":
+        raise Defect("no_clean_window", "No window of it is clean.")
+    yield Finding(entry.record_id, "windows_passed_over", None, "1 window was passed over.", "kept")
+    for number in range(max_windows):
+        yield entry.window(
+            500 * number, 1000, labels={"number": number, "name": ["a", "b"][:number]}
+        )
+
+
+def read_window(source, entry):
+    whole = read(source, dataclasses.replace(entry, record_id=entry.path))
+    end = entry.start_sample + entry.num_samples
+    return dataclasses.replace(whole, signal=whole.signal[:, entry.start_sample : end])
+
+
+LABELS = (
+    Label(name="number", kind="number", description="Of the window"),
+    Label(name="name", kind="classes", description="Names"),
+    Label(name="other", kind="class", description="Is never known"),
+)
+
+
+def test_long_recordings_become_windows_with_labels(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        Toy, "LAYOUT", dataclasses.replace(Toy.LAYOUT, num_samples=1000, labels=LABELS)
+    )
+    monkeypatch.setattr(Toy, "READ", staticmethod(read_window))
+    monkeypatch.setattr(Toy, "WINDOWS", staticmethod(windows))
+    made = build(source, tmp_path, max_windows=2)
+    found = {e["record_id"].decode(): e for e in stored(made) + stored(made, "test")}
+    assert "p003_0@0" not in found
+    assert {"p004_0@0", "p004_0@500", "t0_0@0"} <= set(found)
+    one = found["p004_0@500"]
+    assert one["source_record"] == b"p004_0"
+    assert one["start_sample"] == 500
+    whole = np.load(source / "p004_0.npy")[[1, 2, 0]]
+    np.testing.assert_array_equal(one["signal"], whole[:, 500:1500])
+    assert one["number"] == 1
+    assert list(one["name"]) == [b"a"]
+    assert one["other"] == b""
+    stored_facts = json.loads((pathlib.Path(made.data_path) / "clef_index.json").read_text())
+    assert [label["classes"] for label in stored_facts["labels"]] == [[], ["a"], []]
+    counts = stored_facts["splits"]["test"]["label_counts"]
+    assert counts == {"number": {"": 2}, "name": {"a": 1}, "other": {}}
+    lines = (pathlib.Path(made.data_path) / "quality.jsonl").read_text().splitlines()
+    assert {json.loads(line)["problem"] for line in lines} >= {
+        "no_clean_window",
+        "windows_passed_over",
+    }
 
 
 def exit_hard():

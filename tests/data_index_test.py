@@ -50,6 +50,8 @@ def test_everything_comes_back(tmp_path):
     np.testing.assert_array_equal(found.usable_leads[1], [True, False, True])
     np.testing.assert_array_equal(found.usable_leads[3], [False, True, False])
     np.testing.assert_array_equal(found.gain_per_mv, written["gain_per_mv"])
+    np.testing.assert_array_equal(found.num_samples, written["num_samples"])
+    assert found.common_rate_hz == 500
     assert found.baseline.shape == (4, 3)
     assert found.shard_paths == (str(folder / "s-0"), str(folder / "s-1"))
     np.testing.assert_allclose(found.cohort_quantiles[50], 0.5)
@@ -81,6 +83,8 @@ def test_160_000_records_load_in_a_moment(tmp_path):
             "usable_leads": np.full(count, 7, np.uint16),
             "gain_per_mv": np.full((count, 3), 200, np.float32),
             "baseline": np.zeros((count, 3), np.int32),
+            "sample_rate_hz": np.full(count, 500, np.float32),
+            "num_samples": np.full(count, 5000),
         },
     )
     write(tmp_path / "d")
@@ -118,6 +122,9 @@ def test_what_is_not_there_is_told(tmp_path):
     write(tmp_path / "toy" / "d" / "incomplete.XYZ_1.0.0")
     with pytest.raises(UserError, match="half built"):
         index.find(tmp_path, "toy/d")
+    (tmp_path / "toy" / "e" / "unfinished_1.0.0").mkdir(parents=True)
+    with pytest.raises(UserError, match="half built"):
+        index.find(tmp_path, "toy/e")
 
 
 def test_load_tells_what_is_wrong(tmp_path):
@@ -127,6 +134,6 @@ def test_load_tells_what_is_wrong(tmp_path):
     with pytest.raises(UserError, match="no split 'test'; it has train"):
         index.load(tmp_path / "d", "test")
     path = tmp_path / "d" / index.METADATA_FILE
-    path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
+    path.write_text(path.read_text().replace('"format": 2', '"format": 99'))
     with pytest.raises(UserError, match="has format 99"):
         index.load(tmp_path / "d", "train")

@@ -1,6 +1,6 @@
 """Tasks are taken from their stream only as they are worked off."""
 
-from clef_jax.data import pool, shard
+from clef_jax.data import pool, unfinished
 
 
 def test_one_worker_is_this_process_and_lazy(monkeypatch):
@@ -11,7 +11,7 @@ def test_one_worker_is_this_process_and_lazy(monkeypatch):
             taken.append(number)
             yield number
 
-    monkeypatch.setattr(shard, "write", lambda task: task * 10)
+    monkeypatch.setattr(unfinished, "write", lambda task: task * 10)
     results = pool.run(tasks(), 1)
     assert [next(results), next(results)] == [0, 10]
     assert taken == [0, 1]
@@ -20,7 +20,7 @@ def test_one_worker_is_this_process_and_lazy(monkeypatch):
 
 def test_workers_keep_the_order_and_a_bounded_number_of_tasks(monkeypatch):
     # `abs` stands for the work: unlike a function of this file it can be sent to a spawned worker.
-    monkeypatch.setattr(shard, "write", abs)
+    monkeypatch.setattr(unfinished, "write", abs)
     taken = []
 
     def tasks():

@@ -138,7 +138,24 @@ def test_processes_share_the_batch_in_order(index, monkeypatch):
 
 
 def test_a_window_longer_than_the_records_is_refused(index):
-    config = make_config(window_seconds=30.0)
-    plan = pipeline.make_plan(index, config)
-    with pytest.raises(UserError, match="longer than the records"):
-        pipeline.make_batches(plan, config, first_step=0)
+    with pytest.raises(UserError, match="asks for 15000 samples, but the longest record has 5000"):
+        pipeline.make_plan(index, make_config(window_seconds=30.0))
+
+
+def test_records_shorter_than_a_window_are_left_out(index):
+    lengths = index.num_samples.copy()
+    lengths[::2] = 4000
+    some = dataclasses.replace(index, num_samples=lengths)
+    plan = pipeline.make_plan(some, make_config())
+    assert plan.num_left_out >= (lengths == 4000).sum()
+    rows = np.concatenate([plan.draw(step).row for step in range(20)])
+    assert (lengths[index.position(rows)] == 5000).all()
+    short = pipeline.make_plan(some, make_config(window_seconds=8.0))
+    assert short.num_left_out < plan.num_left_out
+
+
+def test_records_of_several_rates_are_refused(index):
+    rates = index.sample_rate_hz.copy()
+    rates[0] = 250
+    with pytest.raises(UserError, match="sampled at 2 rates, 250 to 500 Hz"):
+        pipeline.make_plan(dataclasses.replace(index, sample_rate_hz=rates), make_config())

@@ -48,6 +48,13 @@ def start(source, data_dir):
     return build
 
 
+def await_shard(data_dir, more_than=0):
+    deadline = time.monotonic() + 60
+    while len(list(data_dir.rglob("part-*.npz"))) <= more_than:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 NUM_LARGE = 2000
 
 
@@ -110,16 +117,52 @@ def test_a_killed_build_is_not_taken_for_a_finished_one(large_source, tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_build_cleans_up(number, large_source, tmp_path):
+def test_an_interrupted_build_can_be_gone_on_with(number, large_source, tmp_path):
     build = start(with_unknown_risk(large_source), tmp_path)
+    await_shard(tmp_path)
     workers = children_of(build.pid)
     build.send_signal(number)
     _, errors = build.communicate(timeout=60)
     assert build.returncode == 1
     assert "Interrupted; no data set was made." in words(errors)
+    assert "shards are kept" in words(errors)
     assert "Traceback" not in errors
-    assert not list(tmp_path.rglob("part-*"))
+    assert not list(tmp_path.rglob("1.0.0"))
+    assert not list(tmp_path.rglob("incomplete.*"))
     await_end(workers)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_after_any_kill_the_same_data_set_comes_of_it(large_source, tmp_path):
+    """Killed at three moments, without a chance to clean up, and then left alone."""
+    source = with_unknown_risk(large_source)
+    kept = []
+    for _ in range(3):
+        build = start(source, tmp_path / "killed")
+        before = len(list(tmp_path.rglob("part-*.npz")))
+        await_shard(tmp_path, more_than=before)
+        workers = children_of(build.pid)
+        build.kill()
+        build.communicate()
+        await_end(workers)
+        kept.append(len(list(tmp_path.rglob("part-*.npz"))))
+    assert kept == sorted(set(kept))
+    dataset = "mimic_iv_ecg/all_records"
+    command = [sys.executable, "-m", "clef_jax.prepare", f"--source={source}"]
+    command += ["--workers=2", f"--dataset={dataset}"]
+    last = subprocess.run(
+        [*command, f"--data-dir={tmp_path / 'killed'}"], check=True, capture_output=True, text=True
+    )
+    shown = words(last.stdout)
+    assert f"of its {kept[-1]} shards" in shown
+    assert "recordings kept from a stopped build" in shown
+    subprocess.run([*command, f"--data-dir={tmp_path / 'straight'}"], check=True)
+    one, two = (index.find(tmp_path / n, dataset) for n in ("killed", "straight"))
+    assert {p.name: p.read_bytes() for p in one.iterdir()} == {
+        p.name: p.read_bytes() for p in two.iterdir()
+    }
+    assert [p.name for p in one.parent.iterdir()] == ["1.0.0"]
 
 
 def peak_kib(source, data_dir):

@@ -1,10 +1,12 @@
 """Records come out exactly as wfdb reads them, or are refused with the reason."""
 
 import os
+import struct
 import warnings
 
 import numpy as np
 import pytest
+import scipy.io
 from mimic_tree import LEADS, ecg, write_record
 
 from clef_jax.data.quality import Defect
@@ -61,8 +63,64 @@ def test_reads_a_signal_after_a_file_header(tmp_path):
     header = path.with_suffix(".hea").read_text().replace("JS1.dat 16 ", "JS1.mat 16+24 ")
     path.with_suffix(".hea").write_text(header + "#Age: 85\n")
     data = path.with_suffix(".dat").read_bytes()
-    path.with_suffix(".mat").write_bytes(b"h" * 24 + data)
+    matrix = struct.pack("<5i", 30, 12, 5000, 0, 4) + b"val\0"
+    path.with_suffix(".mat").write_bytes(matrix + data)
     np.testing.assert_array_equal(same_as_wfdb(path).signal, ecg(1))
+    again = scipy.io.loadmat(path.with_suffix(".mat"))["val"]
+    np.testing.assert_array_equal(again, ecg(1))
+
+
+@pytest.mark.parametrize(
+    ("head", "problem", "words"),
+    [
+        ((30, 12, 4999, 0, 4), "header_mismatch", "12 x 4999 samples from byte 24"),
+        ((30, 11, 5000, 0, 4), "header_mismatch", "but the header says 12 x 5000"),
+        ((30, 12, 5000, 0, 6), "header_mismatch", "from byte 26"),
+        ((0, 12, 5000, 0, 4), "unreadable", "no MATLAB 4 matrix of 16-bit integers"),
+    ],
+)
+def test_a_matrix_of_another_form_is_refused(head, problem, words, tmp_path):
+    path = tmp_path / "JS1"
+    write_record(path, ecg(1))
+    header = path.with_suffix(".hea").read_text().replace("JS1.dat 16 ", "JS1.mat 16+24 ")
+    path.with_suffix(".hea").write_text(header)
+    data = path.with_suffix(".dat").read_bytes()
+    path.with_suffix(".mat").write_bytes(struct.pack("<5i", *head) + b"val\0" + data)
+    with pytest.raises(Defect) as caught:
+        wfdb_record.read(path)
+    assert caught.value.problem == problem
+    assert words in caught.value.detail
+
+
+@pytest.mark.parametrize("form", ["16", "212", "80"])
+@pytest.mark.parametrize("leads", [1, 2, 3])
+def test_windows_are_what_wfdb_reads(form, leads, tmp_path):
+    signal = np.random.default_rng(0).normal(0, 1, (601, leads))
+    signal[50:60, 0] = np.nan
+    wfdb.wrsamp(
+        "r",
+        fs=360,
+        units=["mV"] * leads,
+        sig_name=["I", "II", "V1"][:leads],
+        p_signal=signal,
+        fmt=[form] * leads,
+        write_dir=str(tmp_path),
+    )
+    path = tmp_path / "r"
+    for start, count in ((0, 601), (0, 10), (7, 100), (48, 13), (600, 1), (300, None)):
+        end = None if count is None else start + count
+        want = wfdb.rdrecord(str(path), physical=False, sampfrom=start, sampto=end)
+        got = wfdb_record.read(path, start, count).signal.astype(int)
+        stored = want.d_signal.T.copy()
+        stored[stored == {"16": -(1 << 15), "212": -2048, "80": -128}[form]] = -(1 << 15)
+        np.testing.assert_array_equal(got, stored)
+
+
+@pytest.mark.parametrize(("start", "count"), [(-1, 10), (0, 5001), (4999, 2), (5001, None)])
+def test_windows_outside_of_the_record_are_refused(start, count, tmp_path):
+    write_record(tmp_path / "r", ecg(1))
+    with pytest.raises(Defect, match="window_outside_record"):
+        wfdb_record.read(tmp_path / "r", start, count)
 
 
 def test_gain_and_baseline_of_every_lead(tmp_path):

@@ -100,7 +100,7 @@ def load(version_dir: str | pathlib.Path, split: str) -> Index:
         UserError: no finished data set is there, it has no such split, or another format.
     """
     version_dir = pathlib.Path(version_dir)
-    metadata = _read_metadata(version_dir)
+    metadata = read_metadata(version_dir)
     splits = metadata["splits"]
     if split not in splits:
         raise UserError(
@@ -130,10 +130,10 @@ def load(version_dir: str | pathlib.Path, split: str) -> Index:
 
 def splits(version_dir: str | pathlib.Path) -> tuple[str, ...]:
     """The names of a prepared data set's splits."""
-    return tuple(sorted(_read_metadata(pathlib.Path(version_dir))["splits"]))
+    return tuple(sorted(read_metadata(pathlib.Path(version_dir))["splits"]))
 
 
-def _read_metadata(version_dir: pathlib.Path) -> dict[str, Any]:
+def read_metadata(version_dir: pathlib.Path) -> dict[str, Any]:
     path = version_dir / METADATA_FILE
     if not path.is_file():
         raise UserError(

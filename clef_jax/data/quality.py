@@ -84,8 +84,9 @@ def arrange(recording: Recording, layout: Layout) -> Recording:
     """
     rate, num_samples = recording.sample_rate_hz, recording.signal.shape[1]
     if not rate > 0 or layout.sample_rate_hz not in (None, rate):
-        wanted = "" if layout.sample_rate_hz is None else f" instead of {layout.sample_rate_hz:g}"
-        raise Defect("wrong_rate", f"Sampled at {rate:g}{wanted} Hz.")
+        fixed = layout.sample_rate_hz
+        wanted = "" if fixed is None else f" instead of {fixed:g} Hz"
+        raise Defect("wrong_rate", f"Sampled at {rate:g} Hz{wanted}.")
     if layout.num_samples not in (None, num_samples):
         detail = f"{num_samples} samples instead of {layout.num_samples}."
         raise Defect("wrong_length", detail)

@@ -159,10 +159,11 @@ class Reader:
         """
         rows, leads = np.asarray(rows, np.int64), np.asarray(leads, np.int64)
         leads = np.broadcast_to(leads, (len(rows), leads.shape[-1]))
-        shortest = int(self._index.num_samples[self._index.position(rows)].min(initial=1 << 62))
-        if num_samples is not None and num_samples > shortest:
+        lengths = self._index.num_samples
+        shortest = int((lengths[self._index.position(rows)] if len(rows) else lengths).min())
+        num_samples = shortest if num_samples is None else num_samples
+        if num_samples > shortest:
             raise ValueError(f"A record has {shortest} samples, fewer than {num_samples}.")
-        num_samples = num_samples or (shortest if len(rows) else 0)
         shape = (len(self._index.lead_names), num_samples)
         out = np.empty((*leads.shape, num_samples), np.int16)
         order = np.argsort(rows, kind="stable")  # a group's records share shards

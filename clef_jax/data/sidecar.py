@@ -40,7 +40,9 @@ def metadata(
         "num_samples": layout.num_samples,
         "amplitude": layout.amplitude,
         "labels": [_label(label, classes, by_split) for label in layout.labels],
-        "fingerprint": fingerprint(by_split),
+        "fingerprint": fingerprint(
+            {split: [summary.digest for summary in group] for split, group in by_split.items()}
+        ),
         "cohort_quantiles": cohort_quantiles(by_split.get(listing.TRAIN, ())),
         "settings": dict(settings),
         "splits": {
@@ -78,13 +80,17 @@ def _label(
     return {**described, "classes": list(known)}
 
 
-def fingerprint(by_split: Mapping[str, Sequence[Summary]]) -> str:
-    """Identifies the stored content, whatever its compression and file names."""
+def fingerprint(shard_digests: Mapping[str, Sequence[bytes]]) -> str:
+    """Identifies the stored content, whatever its compression and file names.
+
+    Args:
+        shard_digests: SHA-256 of the bytes of each shard, by split.
+    """
     digest = hashlib.sha256()
-    for split, group in sorted(by_split.items()):
+    for split, digests in sorted(shard_digests.items()):
         digest.update(split.encode())
-        for summary in group:
-            digest.update(summary.digest)
+        for one in digests:
+            digest.update(one)
     return digest.hexdigest()
 
 

@@ -35,7 +35,8 @@ def num_shards(version_dir: pathlib.Path) -> int:
 
 @contextlib.contextmanager
 def owned(version_dir: pathlib.Path, scratch: pathlib.Path) -> Iterator[pathlib.Path]:
-    """The folder for the time of one build, which removes it when nobody shall go on from it.
+    """The folder for the time of one build, which removes it when nobody shall go on from it; left
+    without a shard it is removed here.
 
     Args:
         scratch: this build's own TFDS folder; those of builds that were killed are removed.
@@ -55,7 +56,11 @@ def owned(version_dir: pathlib.Path, scratch: pathlib.Path) -> Iterator[pathlib.
         for left in version_dir.parent.glob(f"incomplete.??????_{version_dir.name}"):
             if left != scratch:
                 shutil.rmtree(left)
-        yield folder
+        try:
+            yield folder
+        finally:
+            if not any(folder.glob("part-*.npz")):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def clear(folder: pathlib.Path) -> None:

@@ -7,6 +7,7 @@ holds every builder to what it promises.
 
 import dataclasses
 import pathlib
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -89,21 +90,30 @@ def write_wfdb(
     leads: Sequence[str],
     sample_rate_hz: float,
     gain: str,
+    form: str = "16",
+    checksums: bool = True,
     record_line_end: str = "",
     comments: Sequence[str] = (),
 ) -> None:
-    """Writes int16 [L, T] as `stem`.hea and `stem`.dat of format 16.
+    """Writes int16 [L, T] as a header and a signal file of 16-bit samples.
 
     Args:
         gain: as the header writes it, `200.0(0)/mV` for example.
+        form: as the header writes it; `16+24` makes the file a MATLAB 4 matrix, `stem`.mat, and
+            anything without an offset makes it `stem`.dat.
+        checksums: False writes 0 for each, as some sources do.
         record_line_end: what follows the number of samples, a time or date.
         comments: whole lines.
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
-    stem.with_name(f"{stem.name}.dat").write_bytes(adc.T.astype("<i2").tobytes())
+    matlab = "+" in form
+    file = f"{stem.name}.mat" if matlab else f"{stem.name}.dat"
+    head = struct.pack("<5i", 30, *adc.shape, 0, 4) + b"val\0" if matlab else b""
+    stem.with_name(file).write_bytes(head + adc.T.astype("<i2").tobytes())
     first = f"{stem.name} {len(leads)} {sample_rate_hz:g} {adc.shape[1]} {record_line_end}"
     lines = [first.strip()]
     for lead, row in zip(leads, adc, strict=True):
-        lines.append(f"{stem.name}.dat 16 {gain} 16 0 {row[0]} {checksum(row)} 0 {lead}")
+        total = checksum(row) if checksums else 0
+        lines.append(f"{file} {form} {gain} 16 0 {row[0]} {total} 0 {lead}")
     text = "\n".join([*lines, *comments]) + "\n"
     stem.with_name(f"{stem.name}.hea").write_text(text, newline="\n")

@@ -34,7 +34,7 @@ def make(
     study = visit.draw(seed, person, 1.0)[0]
     beating = heart.draw(seed, person, study)
     recorded_mv = recording.record(seed, person, study, beating).adc / recording.GAIN_PER_MV
-    by_name = dict(zip(recording.LEADS, recorded_mv, strict=True))
+    by_name: dict[str, np.ndarray] = dict(zip(recording.LEADS, recorded_mv, strict=True))
     independent_mv = np.stack([by_name[name] for name in _INDEPENDENT])
     by_name |= dict(zip(lead_names.FRANK, _KORS @ independent_mv, strict=True))
     chosen = np.stack([by_name[lead_names.canonical(name)] for name in leads])

@@ -46,11 +46,11 @@ def read(
             raise Defect("wrong_units", detail, signal.lead)
     form = header.common_format
     if form in ("16", "212"):
-        samples, whole = _read_interleaved(path, header, form, start_sample, num_samples)
+        samples, summable = _read_interleaved(path, header, form, start_sample, num_samples)
     else:
         samples = _read_by_wfdb(path, start_sample, num_samples)
-        whole = False
-    sums = samples.sum(axis=1, dtype=np.int64) & 0xFFFF if whole else ()
+        summable = False
+    sums = samples.sum(axis=1, dtype=np.int64) & 0xFFFF if summable else ()
     return Recording(
         signal=samples,
         lead_names=tuple(s.lead for s in header.signals),
@@ -97,7 +97,7 @@ def count_samples(path: pathlib.Path, header: Header) -> int:
 def _read_interleaved(
     path: pathlib.Path, header: Header, form: str, start: int, num_samples: int | None
 ) -> tuple[np.ndarray, bool]:
-    """int16 [L, T] of a record in one file, and whether that is the whole of it."""
+    """int16 [L, T] of a record in one file, and whether its checksums can be told from them."""
     count, first = len(header.signals), header.signals[0]
     length = count_samples(path, header)
     wanted = length - start if num_samples is None else num_samples
@@ -111,7 +111,9 @@ def _read_interleaved(
         flat = read(file, first.offset_bytes, start * count, wanted * count)
     except OSError as error:
         raise Defect("unreadable", f"{file.name} cannot be read: {error.strerror}.") from None
-    return np.ascontiguousarray(flat.reshape(wanted, count).T), wanted == length
+    # The checksums of other formats count missing samples by another value than ours.
+    whole = wanted == length and form == "16"
+    return np.ascontiguousarray(flat.reshape(wanted, count).T), whole
 
 
 def _read_16(file: pathlib.Path, offset: int, start: int, count: int) -> np.ndarray:
