@@ -7,6 +7,7 @@ import difflib
 import importlib
 import importlib.util
 import pkgutil
+import types
 from typing import TYPE_CHECKING, Any
 
 from clef_jax.errors import UserError
@@ -38,6 +39,16 @@ def builder_class(name: str) -> "type[RecordingBuilder]":
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise UserError(f"There is no data set {name!r}; there are {', '.join(known)}.{hint}")
     return importlib.import_module(f"{_PACKAGE}.{name}.{name}_dataset_builder").Builder
+
+
+def simulated(name: str) -> types.ModuleType:
+    """The module of a data set that writes a small tree in its form.
+
+    Raises:
+        UserError: there is no such data set; says which is nearest.
+    """
+    builder_class(name)
+    return importlib.import_module(f"{_PACKAGE}.{name}.simulated")
 
 
 def builder(dataset: str, **kwargs: Any) -> "RecordingBuilder":

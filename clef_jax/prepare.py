@@ -45,13 +45,22 @@ class Config:
     label_source: str | None = None
     """A folder or table of labels that the data set's README speaks of, if it is not in the source
     folder."""
+    leave_out: str | None = None
+    """A table that names recordings whose patients are left out, so that they can serve as a test
+    (mimic_iv_ecg)."""
     max_windows: int = 1
     """Windows to keep of each class and patient, or of each long recording, at most."""
     workers: int = os.cpu_count() or 1
     """Processes that read and write; the result is the same for any number."""
     beam_options: str | None = None
     """Write with Apache Beam instead, for example "runner=FlinkRunner,flink_master=HOST:8081". This
-    needs the extra `beam`, and folders that all workers see under the same paths."""
+    needs the extra `beam`. The workers must see the folders of --source and --data-dir under the
+    same paths, or use the two that follow."""
+    remote_source: str | None = None
+    """A URL of the recordings for Beam's workers, gs://BUCKET/FOLDER for example. --source then
+    needs the tables only."""
+    remote_scratch: str | None = None
+    """A URL of an empty folder where Beam's workers leave the shards; they end up in --data-dir."""
     compression: Compression = "none"
     """Of the records: none takes as much space as the source and is read more than twice as fast
     as zstd, which takes a third of it: for slow or small disks."""
@@ -127,8 +136,11 @@ def _builder(config: Config, watch: "Watch | None" = None) -> "RecordingBuilder"
         clinical_source=config.clinical_source,
         clinical=config.clinical,
         label_source=config.label_source,
+        leave_out=config.leave_out,
         max_windows=config.max_windows,
         beam_options=config.beam_options,
+        remote_source=config.remote_source,
+        remote_scratch=config.remote_scratch,
         num_workers=config.workers,
         compression=config.compression,
         strict=config.strict,

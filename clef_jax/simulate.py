@@ -4,6 +4,9 @@ The folder has the layout of MIMIC-IV-ECG 1.0 with MIMIC-IV's hospital tables in
 everything else runs without any download. Nobody in it exists. The ECGs carry information about
 age, pressure and disease as large as textbooks say and no larger, which makes the cohort a test of
 programs, never of medicine.
+
+`--dataset=NAME` writes a small tree in the form of another data set, with the defects that its
+source has.
 """
 
 import dataclasses
@@ -27,11 +30,15 @@ from clef_jax.simulation import (
     visit,
 )
 
+_MIMIC = "mimic_iv_ecg"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SimulateConfig:
     """Simulate a cohort in the layout of MIMIC-IV-ECG and MIMIC-IV. Nobody in it exists."""
 
+    dataset: str = _MIMIC
+    """Whose layout; of others than MIMIC-IV-ECG there are small trees with their own defects."""
     out: pathlib.Path
     """New or empty folder; `planted_NAME.csv` beside it lists the defects put in on purpose."""
     patients: int = 512
@@ -82,11 +89,35 @@ def main(argv: Sequence[str] | None = None) -> None:
     begin_seconds = time.monotonic()
     with told_to_user():
         config = tyro.cli(SimulateConfig, args=argv, prog="python -m clef_jax.simulate")
+        if config.dataset != _MIMIC:
+            _write_small_tree(config, console)
+            return
         counts = simulate(config, console)
     console.print(
         f"{counts.records:,} recordings of {counts.patients:,} simulated patients in {config.out}, "
         f"{counts.defects} planted defects in {tree.planted_path(config.out)}, "
         f"{time.monotonic() - begin_seconds:.0f} s.",
+        soft_wrap=True,
+    )
+
+
+def _write_small_tree(config: SimulateConfig, console: rich.console.Console) -> None:
+    from clef_jax import catalog
+
+    write = catalog.simulated(config.dataset).write
+    out = config.out.resolve()
+    tree.make_room(out, overwrite=config.overwrite)
+    made = write(out, config.patients)
+    (out / tree.MARKER).write_text(
+        f"A tree in the form of {config.dataset}, simulated by `python -m clef_jax.simulate`. "
+        "Nobody in it exists.\n",
+        newline="\n",
+    )
+    config_name = f"/{made.config}" if made.config else ""
+    console.print(
+        f"A tree in the form of {config.dataset} is in {out}. Prepared as "
+        f"{config.dataset}{config_name} it gives {len(made.stored)} recordings; "
+        f"{len(made.planted)} defects are planted in it.",
         soft_wrap=True,
     )
 

@@ -20,8 +20,7 @@ def built(request, tmp_path_factory):
     """A fixture, the builder that prepared it, its examples by record id, and its findings."""
     name = request.param
     folder = tmp_path_factory.mktemp(name)
-    simulated = importlib.import_module(f"clef_datasets.{name}.simulated")
-    made = simulated.write(folder / "source")
+    made = catalog.simulated(name).write(folder / "source")
     dataset = f"{name}/{made.config}" if made.config else name
     options = builder.Options(**made.options)
     one = catalog.builder(dataset, data_dir=folder / "data", options=options)

@@ -53,12 +53,18 @@ class Options:
     clinical: Settings = Settings()
     label_source: str | None = None
     """A folder or file of labels that the builder understands, or None for its usual place."""
+    leave_out: str | None = None
+    """A table of recordings whose patients are to be left out, if the builder can do that."""
     max_windows: int = 1
     """Windows to keep of each class and patient, or of each long recording, at most."""
     num_workers: int = 1
     """Processes that read and write shards; 1 is this process."""
     beam_options: str | None = None
     """Options of an Apache Beam pipeline that writes the shards instead, separated by commas."""
+    remote_source: str | None = None
+    """Where Beam's workers fetch the recordings, if they do not see the source folder."""
+    remote_scratch: str | None = None
+    """Where they leave the shards then."""
     compression: shard.Compression = "none"
     """Of the shards: "zstd" takes a third of the space of "none", which reads twice as fast."""
     strict: bool = False
@@ -68,6 +74,11 @@ class Options:
     watch: report.Watch | None = None
 
 
+def files_of(entry: listing_lib.Entry) -> Iterable[str]:
+    """The files of a recording whose record id is its path without extension."""
+    return (f"{entry.path}.*",)
+
+
 class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     """Builds sharded ArrayRecord with a sidecar index and a quality report."""
 
@@ -75,6 +86,8 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     READ: "ClassVar[staticmethod[[pathlib.Path, listing_lib.Entry], record.Recording]]"
     """A `shard.Read`, which must be a function of a module: it travels to the workers by name."""
 
+    FILES: "ClassVar[staticmethod[[listing_lib.Entry], Iterable[str]]]" = staticmethod(files_of)
+    """A `shard.Files`, likewise; by default the recording's path with any extension."""
     WINDOWS: "ClassVar[staticmethod[..., Iterable[listing_lib.Entry | quality.Finding]] | None]" = (
         None
     )
@@ -149,6 +162,7 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 source=str(source),
                 layout=self.layout,
                 read=self.READ,
+                files=self.FILES,
                 windows=self.WINDOWS,
                 max_windows=self.options.max_windows,
                 scorer=listing.scorer,
@@ -207,9 +221,14 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def _run(self, tasks: Iterator[shard.Task]) -> Iterator[shard.Summary]:
         if self.options.beam_options is None:
             return pool.run(tasks, self.options.num_workers)
-        from clef_jax.data import beam  # an extra
+        from clef_jax.data import beam  # its package is an extra
 
-        return beam.run(tasks, self.options.beam_options)
+        settings = beam.Settings(
+            options=self.options.beam_options,
+            remote_source=self.options.remote_source,
+            remote_scratch=self.options.remote_scratch,
+        )
+        return beam.run(tasks, settings)
 
     def _stop_if_strict(self, findings: Sequence) -> None:
         bad = [finding for finding in findings if finding.action == "quarantined"]
@@ -228,9 +247,11 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 "set was made. --strict shows the first one's reason."
             )
         by_split: dict[str, list[shard.Summary]] = {}
-        for summary in kept:
-            by_split.setdefault(summary.split, []).append(summary)
-        for split in sorted(set(listing.splits) - set(by_split)):
+        found = {summary.split for summary in kept}
+        for split in (*listing.splits, *sorted(found - set(listing.splits))):
+            if split in found:
+                by_split[split] = [summary for summary in kept if summary.split == split]
+        for split in [split for split in listing.splits if split not in by_split]:
             self.report.notes.append(f"No recording fell into the split {split!r}: there is none.")
         infos = {split: self._name_shards(split, group) for split, group in by_split.items()}
         self.info.set_splits(tfds.core.SplitDict(list(infos.values())))

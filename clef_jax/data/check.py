@@ -152,7 +152,8 @@ def look_at_shard(name: _ShardName) -> Part:
             rows = np.arange(start, min(start + _BLOCK_RECORDS, last))
             for row, serialized in zip(rows, reader.records(rows), strict=True):
                 digest.update(serialized)
-                _count(part, features.deserialize_example_np(serialized), metadata, one, int(row))
+                example: Any = features.deserialize_example_np(serialized)
+                _count(part, example, metadata, one, int(row))
     except (RuntimeError, OSError, ValueError, IndexError) as error:
         part.problem = f"{str(error).splitlines()[0]}."
     part.digest = digest.digest()

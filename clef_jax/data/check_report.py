@@ -78,7 +78,9 @@ def _histogram(values: np.ndarray) -> str:
 
 def _labels(found: Found) -> rich.table.Table:
     """Every class of every label with its share, and the mean of numbers."""
-    table = rich.table.Table("label", "class", title="Labels")
+    table = rich.table.Table(title="Labels")
+    for name in ("label", "class"):
+        table.add_column(name, overflow="fold")
     for split in found.parts:
         table.add_column(split, justify="right")
     for label in found.metadata["labels"]:

@@ -30,6 +30,10 @@ Read = Callable[[pathlib.Path, Entry], record.Recording]
 """Reads one recording, or window, of a source folder; raises `quality.Defect`. A function of a
 module."""
 
+Files = Callable[[Entry], Iterable[str]]
+"""Patterns of the files that reading a listed recording may open, as paths in the source folder. A
+function of a module."""
+
 Windows = Callable[[pathlib.Path, Entry, int], Iterable[Entry | quality.Finding]]
 """The windows to store of one listed recording, at most so many of each kind, and what is to be
 told about it; raises `quality.Defect`. A function of a module."""
@@ -46,6 +50,7 @@ class Task:
     """The folder of the raw recordings."""
     layout: record.Layout
     read: Read
+    files: Files
     windows: Windows | None = None
     max_windows: int = 1
     scorer: Scorer | None

@@ -14,6 +14,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,12 @@ def write(task: shard.Task) -> shard.Summary:
     if found is not None:
         return dataclasses.replace(found, kept=True)
     summary = shard.write(task)
-    path = pathlib.Path(task.path)
+    save(task, summary, pathlib.Path(task.path))
+    return summary
+
+
+def save(task: shard.Task, summary: shard.Summary, path: pathlib.Path) -> None:
+    """Writes down that the shard at `path` is whole and what it was made from."""
     half = path.with_name(f"{path.name}.half.npz")
     facts = {
         "key": _key(task),
@@ -85,21 +91,18 @@ def write(task: shard.Task) -> shard.Summary:
         **{name: getattr(summary, name) for name in _PLAIN},
     }
     np.savez(half, facts=np.array(json.dumps(facts)), **summary.columns)  # pyright: ignore[reportArgumentType]
-    os.replace(half, _summary_path(task))
-    return summary
+    os.replace(half, f"{path}.npz")
 
 
-_PLAIN = ("split", "path", "num_listed", "num_read", "num_bytes", "patient_counts", "label_counts")
+_PLAIN = ("split", "num_listed", "num_read", "num_bytes", "patient_counts", "label_counts")
 
 
 def read(task: shard.Task) -> shard.Summary | None:
     """The summary of a shard that is whole and was made from the same; None otherwise."""
-    path = _summary_path(task)
-    if not path.is_file():
+    found = _load(pathlib.Path(task.path))
+    if found is None:
         return None
-    with np.load(path, allow_pickle=False) as stored:
-        columns = dict(stored.items())
-    facts = json.loads(str(columns.pop("facts")))
+    facts, columns = found
     there = pathlib.Path(task.path)
     if facts["key"] != _key(task) or not there.is_file() or there.stat().st_size != facts["size"]:
         return None
@@ -107,21 +110,34 @@ def read(task: shard.Task) -> shard.Summary | None:
     plain["patient_counts"] = tuple(plain["patient_counts"])
     return shard.Summary(
         **plain,
+        path=task.path,
         digest=bytes.fromhex(facts["digest"]),
         findings=tuple(quality.Finding(*finding) for finding in facts["findings"]),
         columns=columns,
     )
 
 
-def _summary_path(task: shard.Task) -> pathlib.Path:
-    return pathlib.Path(f"{task.path}.npz")
+def is_of(task: shard.Task, path: pathlib.Path) -> bool:
+    """Whether the summary of the shard at `path` is of this task."""
+    found = _load(path)
+    return found is not None and found[0]["key"] == _key(task)
+
+
+def _load(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+    """The facts and columns that `save` wrote; None if there are none."""
+    file = pathlib.Path(f"{path}.npz")
+    if not file.is_file():
+        return None
+    with np.load(file, allow_pickle=False) as stored:
+        columns = dict(stored.items())
+    return json.loads(str(columns.pop("facts"))), columns
 
 
 def _key(task: shard.Task) -> str:
     """Identifies all that decides a shard's content, but for the source files' own bytes."""
     functions = [
         f"{function.__module__}.{getattr(function, '__qualname__', '')}" if function else ""
-        for function in (task.read, task.windows)
+        for function in (task.read, task.windows, task.files)
     ]
-    plain = dataclasses.replace(task, read=None, windows=None)  # pyright: ignore[reportArgumentType]
+    plain = dataclasses.replace(task, read=None, windows=None, files=None)  # pyright: ignore[reportArgumentType]
     return hashlib.sha256(repr((index.FORMAT, functions, plain)).encode()).hexdigest()

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from clef_jax.source import wfdb_annotation
+
 ADC_LIMIT = 32767
 
 
@@ -117,3 +119,28 @@ def write_wfdb(
         lines.append(f"{file} {form} {gain} 16 0 {row[0]} {total} 0 {lead}")
     text = "\n".join([*lines, *comments]) + "\n"
     stem.with_name(f"{stem.name}.hea").write_text(text, newline="\n")
+
+
+def write_annotations(
+    stem: pathlib.Path, annotations: Sequence[tuple[int, str, str]], extension: str = "atr"
+) -> None:
+    """Writes `stem`.EXTENSION in MIT format.
+
+    Args:
+        annotations: sample, symbol and note of each, in the order of time.
+    """
+    codes = {symbol: code for code, symbol in wfdb_annotation.SYMBOLS.items()}
+    data, last = bytearray(), 0
+    for sample, symbol, note in annotations:
+        interval, last = sample - last, sample
+        if interval > 1023:
+            data += struct.pack(
+                "<3H", wfdb_annotation.SKIP << 10, interval >> 16, interval & 0xFFFF
+            )
+            interval = 0
+        data += struct.pack("<H", codes[symbol] << 10 | interval)
+        text = note.encode()
+        if text:
+            data += struct.pack("<H", wfdb_annotation.AUX << 10 | len(text))
+            data += text + bytes(len(text) % 2)
+    stem.with_name(f"{stem.name}.{extension}").write_bytes(bytes(data + bytes(2)))

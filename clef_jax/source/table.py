@@ -47,7 +47,7 @@ def view(
     """Creates a view of some columns of a table file, which may be compressed.
 
     Args:
-        columns: refused if one is absent.
+        columns: refused if one is absent; upper and lower case are the same.
         where: an SQL condition on the columns.
         optional: NULL in every row if absent.
 
@@ -57,32 +57,50 @@ def view(
     Raises:
         UserError: the file is not there, or is no such table.
     """
-    if not path.is_file():
-        raise UserError(f"The table {path} does not exist.")
-    quoted = str(path).replace("'", "''")
-    source = (
-        f"read_csv('{quoted}', header = true, all_varchar = true, delim = '{delimiter}', "
-        "quote = '\"', strict_mode = false, store_rejects = true, rejects_limit = 100000, "
-        "sample_size = 100)"
-    )
-    try:
-        found = [row[0] for row in database.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()]
-    except duckdb.Error as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read as a table: {reason}") from error
-    missing = [column for column in columns if column not in found]
+    found = column_names(path, delimiter)
+    named = {column.strip().lower(): column.replace('"', '""') for column in reversed(found)}
+    missing = [column for column in columns if column.lower() not in named]
     if missing:
         raise UserError(
             f"The table {path} has no column {', '.join(missing)}; it has {', '.join(found)}."
         )
     optional = tuple(optional)
-    absent = tuple(column for column in optional if column not in found)
-    selected = [f'"{column}"' for column in (*columns, *optional) if column not in absent]
+    absent = tuple(column for column in optional if column.lower() not in named)
+    selected = [
+        f'"{named[column.lower()]}" AS "{column}"'
+        for column in (*columns, *optional)
+        if column not in absent
+    ]
     selected += [f'CAST(NULL AS VARCHAR) AS "{column}"' for column in absent]
-    database.execute(
-        f"CREATE VIEW {name} AS SELECT {', '.join(selected)} FROM {source} WHERE {where}"
-    )
+    source = f"{_read_csv(path, delimiter)} WHERE {where}"
+    database.execute(f"CREATE VIEW {name} AS SELECT {', '.join(selected)} FROM {source}")
     return absent
+
+
+def column_names(path: pathlib.Path, delimiter: str = ",") -> list[str]:
+    """The names in the first row of a table file.
+
+    Raises:
+        UserError: the file is not there, or is no table.
+    """
+    if not path.is_file():
+        raise UserError(f"The table {path} does not exist.")
+    with duckdb.connect(":memory:") as database:
+        try:
+            found = database.execute(f"DESCRIBE SELECT * FROM {_read_csv(path, delimiter)}")
+        except duckdb.Error as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{path} cannot be read as a table: {reason}") from error
+        return [row[0] for row in found.fetchall()]
+
+
+def _read_csv(path: pathlib.Path, delimiter: str) -> str:
+    quoted = str(path).replace("'", "''")
+    return (
+        f"read_csv('{quoted}', header = true, all_varchar = true, delim = '{delimiter}', "
+        "quote = '\"', strict_mode = false, store_rejects = true, rejects_limit = 100000, "
+        "sample_size = 100)"
+    )
 
 
 def lines(database: duckdb.DuckDBPyConnection, name: str, path: pathlib.Path) -> None:

@@ -5,6 +5,7 @@ than most, aVF before aVL; leads are found by name.
 """
 
 import contextlib
+import dataclasses
 import datetime
 import math
 import pathlib
@@ -16,11 +17,12 @@ import tensorflow_datasets as tfds
 
 from clef_jax import leads
 from clef_jax.data import builder, clinical
-from clef_jax.data.listing import Entry, Listing
+from clef_jax.data.listing import PRETRAINING_SPLITS, Entry, Listing
+from clef_jax.data.quality import Findings
 from clef_jax.data.record import OBSERVED_NAMES, Layout, Observed, Recording
 from clef_jax.source import folder, table, wfdb_record
 
-from . import hosp, record_list, reference_csv
+from . import hosp, lvef, pretraining, record_list, reference_csv
 
 _FETCH_ROWS = 1000
 _MEASURED = ("sbp_mmhg", "total_cholesterol_mmol_l", "hdl_mmol_l")
@@ -31,6 +33,9 @@ SELECT line, path, subject, time, NULL AS male, NULL AS age_years, NULL AS smoke
   row_number() OVER (PARTITION BY subject ORDER BY time NULLS LAST, line) AS nth
 FROM record
 """
+
+
+_LAYOUT = Layout(leads=leads.STANDARD_12, sample_rate_hz=500.0, num_samples=5000)
 
 
 def read(source: pathlib.Path, entry: Entry) -> Recording:
@@ -54,8 +59,13 @@ class Builder(builder.RecordingBuilder):
             one_per_patient=True,
         ),
         builder.Config(name="all_records", description="Every usable recording."),
+        builder.Config(
+            name="lvef",
+            description="Recordings with an ejection fraction, for evaluation.",
+            layout=dataclasses.replace(_LAYOUT, labels=lvef.LABELS),
+        ),
     ]
-    LAYOUT = Layout(leads=leads.STANDARD_12, sample_rate_hz=500.0, num_samples=5000)
+    LAYOUT = _LAYOUT
     READ = staticmethod(read)
 
     @contextlib.contextmanager
@@ -63,19 +73,42 @@ class Builder(builder.RecordingBuilder):
         scratch = pathlib.Path(self.data_path) / "scratch"
         with table.told_to_user(), table.connect(scratch) as database:
             findings = record_list.load(database, source)
+            facts: dict[str, str] = {}
+            if self.options.leave_out:
+                facts |= pretraining.leave_out(database, pathlib.Path(self.options.leave_out))
+            splits = self._load_labels(database, source, findings) if self._labelled else None
+            facts |= {"pre-training data": splits.words} if splits else {}
             words, coverage, ready = self._load_clinical(database, source)
             ((records, patients),) = database.execute(
                 "SELECT count(*), count(DISTINCT subject) FROM record"
             ).fetchall()
             yield Listing(
-                entries=_entries(database, ready=ready),
+                entries=_entries(database, ready=ready, splits=splits),
+                splits=lvef.SPLITS if self._labelled else PRETRAINING_SPLITS,
                 num_records=records,
                 num_patients=patients,
                 scorer=None if words == "none" or ready else self._scorer(database),
-                findings=findings,
+                findings=tuple(findings),
                 clinical_source=words,
-                coverage={**_coverage(database), **coverage, **table.unreadable(database)},
+                coverage={
+                    **_coverage(database),
+                    **facts,
+                    **coverage,
+                    **table.unreadable(database),
+                },
             )
+
+    @property
+    def _labelled(self) -> bool:
+        return bool(self.layout.labels)
+
+    def _load_labels(
+        self, database: duckdb.DuckDBPyConnection, source: pathlib.Path, findings: Findings
+    ) -> pretraining.Splits:
+        """Creates the table `lvef`, and keeps only its recordings."""
+        findings += lvef.load(database, lvef.find(source, self.options.label_source))
+        database.execute("DELETE FROM record WHERE path NOT IN (SELECT path FROM lvef)")
+        return pretraining.Splits(pathlib.Path(self._data_dir_root))
 
     def _load_clinical(
         self, database: duckdb.DuckDBPyConnection, source: pathlib.Path
@@ -109,12 +142,16 @@ class Builder(builder.RecordingBuilder):
         )
 
 
-def _entries(database: duckdb.DuckDBPyConnection, *, ready: bool) -> Iterator[Entry]:
-    """The recordings by patient and time, fetched in blocks."""
+def _entries(
+    database: duckdb.DuckDBPyConnection, *, ready: bool, splits: pretraining.Splits | None
+) -> Iterator[Entry]:
+    """The recordings by patient and time, fetched in blocks; with labels if `splits` is given."""
     risk = ("risk", "completeness") if ready else ()
-    names = (*OBSERVED_NAMES, *risk)
+    label = ("lvef", "below") if splits else ()
+    names = (*OBSERVED_NAMES, *risk, *label)
     cursor = database.cursor().execute(
-        f"SELECT path, subject, time, {', '.join(names)} FROM clinical ORDER BY subject, nth"
+        f"SELECT path, subject, time, {', '.join(names)} FROM clinical "
+        f"{'JOIN lvef USING (path)' if splits else ''} ORDER BY subject, nth"
     )
     while block := cursor.fetchmany(_FETCH_ROWS):
         for path, subject, time, *values in block:
@@ -123,6 +160,11 @@ def _entries(database: duckdb.DuckDBPyConnection, *, ready: bool) -> Iterator[En
                 for name, value in zip(names, values, strict=True)
             }
             given = {name: known.pop(name) for name in risk}
+            labels = [known.pop(name) for name in label]
+            if splits:
+                given["labels"] = dict(
+                    zip((x.name for x in lvef.LABELS), (*labels, splits(str(subject))), strict=True)
+                )
             yield Entry(
                 record_id=path,
                 patient_id=str(subject),

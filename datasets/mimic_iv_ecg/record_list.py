@@ -4,7 +4,7 @@ import pathlib
 
 import duckdb
 
-from clef_jax.data.quality import Finding
+from clef_jax.data.quality import Finding, Findings
 from clef_jax.errors import UserError
 from clef_jax.source import table
 
@@ -48,7 +48,7 @@ _SENTENCES = {
 }
 
 
-def load(database: duckdb.DuckDBPyConnection, source: pathlib.Path) -> tuple[Finding, ...]:
+def load(database: duckdb.DuckDBPyConnection, source: pathlib.Path) -> Findings:
     """Creates the table `record` (line, path, subject, time) of the recordings to read.
 
     Returns:
@@ -69,7 +69,7 @@ def load(database: duckdb.DuckDBPyConnection, source: pathlib.Path) -> tuple[Fin
     rows = database.execute(
         "SELECT line, path, problem FROM judged WHERE problem IS NOT NULL ORDER BY line"
     ).fetchall()
-    return tuple(
+    return Findings(
         Finding(
             record_id=path or f"{FILE} line {line}",
             problem=problem,

@@ -1,0 +1,1 @@
+"""Chapman-Shaoxing-Ningbo: 45,152 12-lead ECGs with diagnoses in SNOMED CT."""

@@ -1,0 +1,31 @@
+"""Reads the tables of text that come with the recordings."""
+
+import csv
+import pathlib
+
+from clef_jax.errors import UserError
+
+
+def read(path: pathlib.Path) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:
+    """The columns, and every row with the line that it ends on.
+
+    Cells are stripped; blank rows are skipped; a row with too few or too many cells is empty.
+
+    Raises:
+        UserError: the file is not there, or is no table.
+    """
+    if not path.is_file():
+        raise UserError(f"The table {path} does not exist.")
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+            reader = csv.reader(stream, skipinitialspace=True)
+            columns = tuple(cell.strip() for cell in next(reader, []))
+            rows = []
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    whole = len(cells) == len(columns)
+                    row = {c: cell.strip() for c, cell in zip(columns, cells, strict=False)}
+                    rows.append((reader.line_num, row if whole else {}))
+    except (csv.Error, OSError) as error:
+        raise UserError(f"{path} cannot be read as a table: {error}") from error
+    return columns, rows
