@@ -122,7 +122,7 @@ def _check(config: Config, console: rich.console.Console) -> pathlib.Path:
         console.print(part, soft_wrap=isinstance(part, str), highlight=False)
     if not found.intact:
         raise UserError(
-            f"The data in {version_dir} is not what was prepared; see the line 'fingerprint'. "
+            f"The data in {version_dir} is not what was prepared; see above. "
             "Prepare it again with --overwrite."
         )
     return version_dir

@@ -175,6 +175,20 @@ def test_compression_changes_size_but_not_identity(source, every, tmp_path):
     assert prints[0] == prints[1]
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"label_source": "x"}, "toy has no use for --label-source;"),
+        ({"leave_out": "x", "clinical_source": "y"}, "--clinical-source, --leave-out"),
+        ({"max_windows": 2}, "--max-windows"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(options, words, tmp_path):
+    with pytest.raises(UserError, match=words):
+        Toy(data_dir=tmp_path, config="every", options=builder.Options(**options))
+    Toy(data_dir=tmp_path, config="every", options=builder.Options(clinical_source="none"))
+
+
 def test_other_content_has_another_fingerprint(source, every, tmp_path):
     copy = tmp_path / "source"
     copy.mkdir()

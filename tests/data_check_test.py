@@ -35,7 +35,7 @@ def test_shows_what_there_is(copy, capsys):
     assert "rate 500 Hz 100.0%" in shown
     assert "length 10 s 100.0%" in shown
     assert "female" in shown
-    assert "as prepared" in shown
+    assert "as it was prepared" in shown
     assert "risk 0 |" in shown
     assert (folder / check_report.PICTURE_FILE).stat().st_size > 10_000
 

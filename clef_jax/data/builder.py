@@ -74,6 +74,9 @@ class Options:
     watch: report.Watch | None = None
 
 
+_SOURCES = ("clinical_source", "label_source", "leave_out")
+
+
 def files_of(entry: listing_lib.Entry) -> Iterable[str]:
     """The files of a recording whose record id is its path without extension."""
     return (f"{entry.path}.*",)
@@ -88,6 +91,8 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
     FILES: "ClassVar[staticmethod[[listing_lib.Entry], Iterable[str]]]" = staticmethod(files_of)
     """A `shard.Files`, likewise; by default the recording's path with any extension."""
+    SOURCES: ClassVar[frozenset[str]] = frozenset()
+    """Which of `clinical_source`, `label_source` and `leave_out` mean something here."""
     WINDOWS: "ClassVar[staticmethod[..., Iterable[listing_lib.Entry | quality.Finding]] | None]" = (
         None
     )
@@ -103,6 +108,7 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
     def __init__(self, *, options: Options | None = None, **kwargs: Any):
         self.options = options or Options()
+        self._refuse_useless(self.options)
         self.report: report.Report | None = None
         """What the last `download_and_prepare` did."""
         kwargs.setdefault("file_format", "array_record")
@@ -113,6 +119,16 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def layout(self) -> record.Layout:
         """The form of the recordings in this variant."""
         return getattr(self.builder_config, "layout", None) or self.LAYOUT
+
+    def _refuse_useless(self, options: Options) -> None:
+        """Raises a UserError for options that would change nothing here."""
+        given = {name for name in _SOURCES if getattr(options, name) not in (None, "none")}
+        useless = sorted(given - self.SOURCES)
+        if self.WINDOWS is None and options.max_windows != Options.max_windows:
+            useless.append("max_windows")
+        if useless:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in useless)
+            raise UserError(f"The data set {self.name} has no use for {flags}; leave it out.")
 
     def _listing(self, source: pathlib.Path) -> contextlib.AbstractContextManager:
         """A context that gives the `listing.Listing` of a source folder.

@@ -26,6 +26,8 @@ def tables(found: Found) -> Iterator[rich.table.Table | str]:
         yield _labels(found)
     yield _leads(found)
     yield from found.damage
+    state = "as it was prepared" if found.intact else "DIFFERS from what was prepared"
+    yield f"Fingerprint {found.metadata['fingerprint'][:12]}: {state}"
     if found.intact:
         yield f"Recordings drawn by lot are in {found.version_dir / PICTURE_FILE}"
 
@@ -44,9 +46,8 @@ def _facts(found: Found) -> rich.table.Table:
         "samples missing", *(f"{part.num_missing / max(part.num_samples, 1):.3%}" for part in parts)
     )
     table.add_row("risk", *(_histogram(one.risk) for one in indices))
-    table.add_row("completeness", *(_histogram(one.completeness) for one in indices))
-    state = "as prepared" if found.intact else "DIFFERS"
-    table.add_row("fingerprint", f"{found.metadata['fingerprint'][:12]} {state}")
+    if any(np.isfinite(one.risk).any() for one in indices):
+        table.add_row("completeness", *(_histogram(one.completeness) for one in indices))
     return table
 
 

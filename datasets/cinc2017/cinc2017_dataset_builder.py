@@ -49,6 +49,7 @@ class Builder(builder.RecordingBuilder):
         ),
     )
     READ = staticmethod(read)
+    SOURCES = frozenset({"label_source"})
 
     @contextlib.contextmanager
     def _listing(self, source: pathlib.Path) -> Iterator[Listing]:

@@ -67,6 +67,7 @@ class Builder(builder.RecordingBuilder):
     ]
     LAYOUT = _LAYOUT
     READ = staticmethod(read)
+    SOURCES = frozenset({"clinical_source", "label_source", "leave_out"})
 
     @contextlib.contextmanager
     def _listing(self, source: pathlib.Path) -> Iterator[Listing]:
