@@ -91,6 +91,8 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
     FILES: "ClassVar[staticmethod[[listing_lib.Entry], Iterable[str]]]" = staticmethod(files_of)
     """A `shard.Files`, likewise; by default the recording's path with any extension."""
+    SOURCE_RECORDINGS: ClassVar[int | None] = None
+    """How many recordings the whole source lists, as published."""
     SOURCES: ClassVar[frozenset[str]] = frozenset()
     """Which of `clinical_source`, `label_source` and `leave_out` mean something here."""
     WINDOWS: "ClassVar[staticmethod[..., Iterable[listing_lib.Entry | quality.Finding]] | None]" = (
@@ -221,7 +223,7 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         """Writes all shards, and every finding as it comes; returns those that hold records."""
         quality_file = pathlib.Path(self.data_path) / report.QUALITY_FILE
         with quality_file.open("w", encoding="utf-8") as stream:
-            self.report = _start_report(listing)
+            self.report = self._start_report(listing)
             self.report.add_findings(listing.findings, stream)
             self._stop_if_strict(listing.findings)
             written = []
@@ -233,6 +235,15 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 if summary.num_stored:
                     written.append(summary)
         return written
+
+    def _start_report(self, listing: listing_lib.Listing) -> report.Report:
+        return report.Report(
+            num_listed=listing.num_records,
+            num_patients_listed=listing.num_patients,
+            num_in_source=self.SOURCE_RECORDINGS,
+            clinical_source=listing.clinical_source,
+            coverage=listing.coverage,
+        )
 
     def _run(self, tasks: Iterator[shard.Task]) -> Iterator[shard.Summary]:
         if self.options.beam_options is None:
@@ -303,12 +314,3 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
 class _NothingToKeep(UserError):
     """Ends a build whose shards no later build shall take over."""
-
-
-def _start_report(listing: listing_lib.Listing) -> report.Report:
-    return report.Report(
-        num_listed=listing.num_records,
-        num_patients_listed=listing.num_patients,
-        clinical_source=listing.clinical_source,
-        coverage=listing.coverage,
-    )

@@ -22,6 +22,8 @@ class Report:
     num_listed: int
     """Recordings that the source lists."""
     num_patients_listed: int
+    num_in_source: int | None = None
+    """Recordings that the whole source lists, as published."""
     num_done: int = 0
     """Listed recordings whose shard is finished."""
     num_read: int = 0
@@ -81,6 +83,8 @@ def tables(report: Report, version_dir: pathlib.Path) -> Iterator[rich.table.Tab
     rate = report.num_read / max(report.seconds, 1e-9)
     facts.add_row("recordings listed", f"{report.num_listed:,}")
     facts.add_row("patients listed", f"{report.num_patients_listed:,}")
+    if report.num_in_source not in (None, report.num_listed):
+        facts.add_row("recordings in the whole source", f"{report.num_in_source:,}")
     facts.add_row("recordings read", f"{report.num_read:,} in {report.seconds:.1f} s, {rate:.0f}/s")
     if report.num_kept:
         facts.add_row("recordings kept from a stopped build", f"{report.num_kept:,}")

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import duckdb
 
@@ -61,9 +62,10 @@ def view(
     named = {column.strip().lower(): column.replace('"', '""') for column in reversed(found)}
     missing = [column for column in columns if column.lower() not in named]
     if missing:
-        raise UserError(
-            f"The table {path} has no column {', '.join(missing)}; it has {', '.join(found)}."
-        )
+        # Where nothing is found the first line may be no heading but a patient's row.
+        known = set(map(str.lower, (*columns, *optional))) & set(named)
+        hint = f"; it has {', '.join(found)}" if known else ""
+        raise UserError(f"The table {path} has no column {', '.join(missing)}{hint}.")
     optional = tuple(optional)
     absent = tuple(column for column in optional if column.lower() not in named)
     selected = [
@@ -99,8 +101,15 @@ def _read_csv(path: pathlib.Path, delimiter: str) -> str:
     return (
         f"read_csv('{quoted}', header = true, all_varchar = true, delim = '{delimiter}', "
         "quote = '\"', strict_mode = false, store_rejects = true, rejects_limit = 100000, "
-        "sample_size = 100)"
+        "sample_size = 100, skip = 0)"
     )
+
+
+def rows(database: duckdb.DuckDBPyConnection, name: str) -> list[dict[str, Any]]:
+    """All rows of a table or view that is small enough, by the names of its columns."""
+    found = database.execute(f"SELECT * FROM {name}")
+    names = [described[0] for described in found.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
 def lines(database: duckdb.DuckDBPyConnection, name: str, path: pathlib.Path) -> None:

@@ -56,6 +56,7 @@ class Builder(builder.RecordingBuilder):
     )
     LAYOUT = Layout(leads=leads.STANDARD_12, sample_rate_hz=500.0, num_samples=5000, labels=_LABELS)
     READ = staticmethod(read)
+    SOURCE_RECORDINGS = 45_152
     SOURCES = frozenset({"label_source"})
 
     @contextlib.contextmanager

@@ -49,6 +49,7 @@ class Builder(builder.RecordingBuilder):
         ),
     )
     READ = staticmethod(read)
+    SOURCE_RECORDINGS = 8_528
     SOURCES = frozenset({"label_source"})
 
     @contextlib.contextmanager

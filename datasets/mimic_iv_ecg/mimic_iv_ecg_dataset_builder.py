@@ -67,6 +67,7 @@ class Builder(builder.RecordingBuilder):
     ]
     LAYOUT = _LAYOUT
     READ = staticmethod(read)
+    SOURCE_RECORDINGS = 800_035
     SOURCES = frozenset({"clinical_source", "label_source", "leave_out"})
 
     @contextlib.contextmanager

@@ -7,7 +7,7 @@ that nobody graded it.
 import ast
 import contextlib
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -76,6 +76,7 @@ class Builder(builder.RecordingBuilder):
     ]
     LAYOUT = _layout(500)
     READ = staticmethod(read)
+    SOURCE_RECORDINGS = 21_799
 
     @contextlib.contextmanager
     def _listing(self, source: pathlib.Path) -> Iterator[Listing]:
@@ -95,9 +96,7 @@ class Builder(builder.RecordingBuilder):
                     "rate: --dataset=ptb_xl/100hz or --dataset=ptb_xl/500hz."
                 )
             statements = statement.load(database, source)
-            found = database.execute("SELECT * FROM recording")
-            names = [described[0] for described in found.description or ()]
-            rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+            rows = table.rows(database, "recording")
             unreadable = table.unreadable(database)
         findings = Findings()
         entries = list(_entries(rows, column, statements, findings))
@@ -117,7 +116,7 @@ def _absent(columns: tuple[str, ...]) -> dict[str, str]:
 
 
 def _entries(
-    rows: list[Mapping[str, Any]], column: str, statements: Statements, findings: Findings
+    rows: Sequence[Mapping[str, Any]], column: str, statements: Statements, findings: Findings
 ) -> Iterator[Entry]:
     """The recordings of the table; what is wrong with a row is added to the findings."""
     seen = set()

@@ -1,0 +1,1 @@
+"""Aurora-BP: lead I of a wearable, beside measurements of blood pressure."""

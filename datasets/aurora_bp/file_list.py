@@ -1,0 +1,73 @@
+"""Which waveform files of Aurora-BP there are, and which should be."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+
+from clef_jax.data.quality import Findings
+from clef_jax.source import value
+
+from . import study, waveform
+from .study import SYNTHETIC, Key, Study
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """One waveform file."""
+
+    record_id: str
+    patient_id: str
+    phase: str
+    measurement: str
+
+    @property
+    def key(self) -> Key:
+        """By which the tables know it."""
+        return study.key_of(self.patient_id, self.phase, self.measurement)
+
+
+def find(source: pathlib.Path, tree: str, findings: Findings) -> Iterator[File]:
+    """The waveform files, by their names; those of another form are added to the findings."""
+    seen = set()
+    for path in sorted((source / tree).rglob(f"*{waveform.EXTENSION}")):
+        if path.name.startswith("."):
+            continue  # other systems leave such files beside the true ones
+        record_id = path.relative_to(source).as_posix().removesuffix(waveform.EXTENSION)
+        patient_id, _, rest = path.stem.partition(".")
+        phase, _, measurement = rest.partition(".")
+        file = File(record_id, patient_id, phase, measurement.replace("_", " "))
+        if not (patient_id and phase and measurement):
+            detail = "Its name is not of the form PARTICIPANT.PHASE.MEASUREMENT.tsv."
+            findings.quarantine(record_id, "bad_name", detail)
+        elif path.parent.name.lower() not in (patient_id.lower(), tree):
+            detail = "Its name names another participant than its folder."
+            findings.quarantine(record_id, "subject_mismatch", detail)
+        elif file.key in seen:
+            detail = "Another file has the same participant, phase and measurement."
+            findings.quarantine(record_id, "duplicate_record", detail)
+        else:
+            seen.add(file.key)
+            yield file
+
+
+def missing(files: list[File], tree: str, tables: Study, findings: Findings) -> dict[str, str]:
+    """Reports rows of features.tsv without a file; counts those that cannot have one."""
+    there = {file.key for file in files}
+    people = {file.key[0] for file in files}
+    initial = tree.removeprefix("measurements_")[0]
+    num_synthetic = 0
+    for key in sorted(tables.features.keys() - there):
+        pid, phase, _ = key
+        if not pid.startswith(initial) and pid not in people:
+            continue  # of the other protocol
+        generated = tables.measurements.get(key, {}).get("waveforms_generated")
+        if phase == SYNTHETIC or value.yes(generated) == 0:
+            num_synthetic += 1
+            continue
+        row = tables.features[key]
+        name = "_".join((row["measurement"] or "").split())
+        person = (row["pid"] or "").strip()
+        record_id = f"{tree}/{person}/{person}.{(row['phase'] or '').strip()}.{name}"
+        detail = f"A row of {study.FEATURES} is about it, but there is no such file."
+        findings.quarantine(record_id, "missing_file", detail)
+    return {"rows of features.tsv about no waveform": f"{num_synthetic:,}"} if num_synthetic else {}

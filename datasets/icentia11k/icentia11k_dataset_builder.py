@@ -1,0 +1,123 @@
+"""Icentia11k 1.0 (doi:10.13026/kk0v-r952): patients who wore one lead for up to two weeks.
+
+What is stored are windows of ten seconds, each for a beat in its middle or a rhythm throughout.
+"""
+
+import contextlib
+import dataclasses
+import pathlib
+import re
+from collections.abc import Iterator
+
+import tensorflow_datasets as tfds
+
+from clef_jax.data import builder
+from clef_jax.data.listing import TEST, TRAIN, VALIDATION, Entry, Listing
+from clef_jax.data.quality import Findings
+from clef_jax.data.record import Label, Layout, Recording
+from clef_jax.errors import UserError
+from clef_jax.source import folder, wfdb_record
+
+from . import window
+
+RECORDS = "RECORDS"
+LEAD = "I"
+"""The two electrodes of the patch lie on the upper chest: a modified lead I."""
+_SIGNAL = "ecg"
+_SPLITS = {TRAIN: 700, VALIDATION: 150, TEST: 150}
+_LINE = re.compile(r"(?:\./)?(?P<folder>p\d+/(?P<patient>p\d+))(?P<segment>/.+)?")
+
+
+def read(source: pathlib.Path, entry: Entry) -> Recording:
+    """One window of a segment; the only signal goes by the name of its lead."""
+    path = folder.locate(source, entry.path)
+    recording = wfdb_record.read(path, entry.start_sample, entry.num_samples)
+    names = (LEAD if n.strip().lower() in ("", _SIGNAL) else n for n in recording.lead_names)
+    return dataclasses.replace(recording, lead_names=tuple(names))
+
+
+def files(entry: Entry) -> tuple[str, ...]:
+    """The files of a patient."""
+    return (f"{entry.path}/*",)
+
+
+class Builder(builder.RecordingBuilder):
+    """Reads the folder of Icentia11k that holds RECORDS and p00 to p10."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First release."}
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Download Icentia11k from https://physionet.org/content/icentia11k-continuous-ecg/."
+    )
+    LAYOUT = Layout(
+        leads=(LEAD,),
+        sample_rate_hz=window.SAMPLE_RATE_HZ,
+        num_samples=window.NUM_SAMPLES,
+        amplitude="arbitrary",
+        labels=(
+            Label(
+                name="beat",
+                kind="class",
+                classes=tuple(window.BEATS.values()),
+                description="The beat in the middle of the window",
+            ),
+            Label(
+                name="rhythm",
+                kind="class",
+                classes=tuple(window.RHYTHMS.values()),
+                description="The rhythm that begins with the window and outlasts it",
+            ),
+        ),
+    )
+    READ = staticmethod(read)
+    SOURCE_RECORDINGS = 11_000
+    WINDOWS = staticmethod(window.windows)
+    FILES = staticmethod(files)
+
+    @contextlib.contextmanager
+    def _listing(self, source: pathlib.Path) -> Iterator[Listing]:
+        findings = Findings()
+        listed = _listed(source / RECORDS, findings) if (source / RECORDS).is_file() else {}
+        patients = listed or _found(source)
+        if not patients:
+            raise UserError(
+                f"{source} holds no {RECORDS} of folders p00/p00000 and no such folders, so it is "
+                "not the top of an Icentia11k download."
+            )
+        entries = [Entry(record_id=path, patient_id=name) for path, name in patients.items()]
+        yield Listing(
+            entries=sorted(entries, key=lambda entry: (entry.patient_id, entry.record_id)),
+            num_records=len(entries),
+            num_patients=len(set(patients.values())),
+            splits=_SPLITS,
+            findings=tuple(findings),
+            coverage={
+                "list of patients": RECORDS if listed else f"the folders, without {RECORDS}",
+                "amplitudes": "in no known unit, though the headers call it mV",
+            },
+        )
+
+
+def _listed(path: pathlib.Path, findings: Findings) -> dict[str, str]:
+    """The patient of each folder that RECORDS lists, with or without its segments."""
+    patients: dict[str, str] = {}
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    for number, line in enumerate(text.splitlines(), start=1):
+        found = _LINE.fullmatch(line.strip().rstrip("/"))
+        if found is None:
+            if line.strip():
+                detail = f"Line {number} of {RECORDS} is no folder of a patient."
+                findings.quarantine(f"{RECORDS} line {number}", "bad_row", detail)
+        elif found["folder"] in patients and not found["segment"]:
+            detail = f"Line {number} of {RECORDS} lists a folder that an earlier line lists."
+            findings.quarantine(found["folder"], "duplicate_record", detail)
+        else:
+            patients[found["folder"]] = found["patient"]
+    return patients
+
+
+def _found(source: pathlib.Path) -> dict[str, str]:
+    """The patient of each folder that is there."""
+    paths = (path for path in source.glob("p*/p*") if path.is_dir())
+    matches = (_LINE.fullmatch(path.relative_to(source).as_posix()) for path in paths)
+    return {found["folder"]: found["patient"] for found in matches if found}

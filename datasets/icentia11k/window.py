@@ -1,0 +1,183 @@
+"""Chooses the windows of a patient's days: at most so many of each class of beat and of rhythm.
+
+The choice is random, but the same in every build: it follows from the patient id alone.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from clef_jax.data.listing import Entry
+from clef_jax.data.quality import Defect, Finding
+from clef_jax.source import folder, wfdb_annotation, wfdb_header, wfdb_record
+from clef_jax.source.wfdb_annotation import Annotations
+
+SAMPLE_RATE_HZ = 250.0
+NUM_SAMPLES = 2500
+BEATS = {"N": "normal", "S": "supraventricular", "V": "ventricular"}
+RHYTHMS = {"(N": "normal", "(AFIB": "afib", "(AFL": "flutter"}
+_RHYTHM_END = ")"
+_RECORDS = "RECORDS"
+
+Kind = tuple[str, str]
+"""A label and one of its classes."""
+KINDS: tuple[Kind, ...] = (
+    *(("beat", name) for name in BEATS.values()),
+    *(("rhythm", name) for name in RHYTHMS.values()),
+)
+
+
+def windows(source: pathlib.Path, entry: Entry, max_windows: int) -> Iterator[Entry | Finding]:
+    """The windows of a patient, and what is wrong with its segments; reads no more than it must.
+
+    Raises:
+        Defect: the patient has no segment, or none of its windows has a label.
+    """
+    names = _segments(source, entry)
+    drawn = _Drawn(max_windows, _generator(entry.patient_id))
+    num_read = num_without = 0
+    for name in drawn.generator.permutation(names).tolist():
+        segment = dataclasses.replace(entry, record_id=f"{entry.path}/{name}")
+        num_read += 1
+        try:
+            starts = _read_starts(source, segment)
+        except Defect as defect:
+            if defect.problem == "missing_annotation":
+                num_without += 1
+            else:
+                yield defect.finding(segment.record_id)
+            continue
+        drawn.add(segment, starts)
+        if drawn.is_full:
+            break
+    if num_without:
+        detail = f"{num_without} of the {num_read} segments that were read have no annotations."
+        yield Finding(entry.record_id, "missing_annotation", None, detail, "kept")
+    found = drawn.windows()
+    if not found:
+        detail = f"None of its {len(names)} segments has a window with a label."
+        raise Defect("no_window", detail)
+    yield from found
+
+
+def _generator(patient_id: str) -> np.random.Generator:
+    digest = hashlib.sha256(f"windows of {patient_id}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+
+
+def _segments(source: pathlib.Path, entry: Entry) -> list[str]:
+    """The names of a patient's segments, sorted: as its own RECORDS lists them, or all headers.
+
+    Raises:
+        Defect: there is no folder, or nothing in it.
+    """
+    patient = source / entry.path
+    if not patient.is_dir():
+        raise Defect("missing_file", f"The folder {entry.path} does not exist.")
+    lines = []
+    if (patient / _RECORDS).is_file():
+        text = (patient / _RECORDS).read_text(encoding="utf-8-sig", errors="replace")
+        lines = [pathlib.PurePosixPath(line.strip()).name for line in text.splitlines()]
+    listed = {line.removesuffix(".hea") for line in lines} - {""}
+    found = listed or {path.stem for path in patient.glob("*.hea")}
+    if not found:
+        raise Defect("missing_file", f"The folder {entry.path} holds no segments.")
+    return sorted(found)
+
+
+def _read_starts(source: pathlib.Path, segment: Entry) -> dict[Kind, np.ndarray]:
+    """Where windows of each kind can begin in a segment.
+
+    Raises:
+        Defect: it has another rate, is truncated, or has no annotations; then the problem is
+            `missing_annotation`.
+    """
+    path = folder.locate(source, segment.path, (".hea", ".dat", ".atr"))
+    header = wfdb_header.read(path)
+    if header.sample_rate_hz != SAMPLE_RATE_HZ:
+        detail = f"Sampled at {header.sample_rate_hz:g} Hz instead of {SAMPLE_RATE_HZ:g} Hz."
+        raise Defect("wrong_rate", detail)
+    num_samples = wfdb_record.count_samples(path, header)
+    annotations = wfdb_annotation.read(path)
+    if not annotations.symbol:
+        raise Defect("missing_annotation", "The annotation file is empty.")
+    return starts_of(annotations, num_samples)
+
+
+def starts_of(annotations: Annotations, num_samples: int) -> dict[Kind, np.ndarray]:
+    """Where windows of each kind can begin: int64 arrays.
+
+    A window of a beat has it in the middle; one of a rhythm begins with the rhythm's annotation and
+    ends before the rhythm does. Both lie inside of the record.
+    """
+    starts: dict[Kind, np.ndarray] = {}
+    symbols = np.array(annotations.symbol)
+    for symbol, name in BEATS.items():
+        centred = annotations.sample[symbols == symbol] - NUM_SAMPLES // 2
+        inside = (centred >= 0) & (centred + NUM_SAMPLES <= num_samples)
+        starts["beat", name] = centred[inside]
+    spans = list(_spans(annotations, num_samples))
+    for note, name in RHYTHMS.items():
+        fitting = [start for start, end, of in spans if of == note and start + NUM_SAMPLES <= end]
+        starts["rhythm", name] = np.array(fitting, np.int64)
+    return starts
+
+
+def _spans(annotations: Annotations, num_samples: int) -> Iterator[tuple[int, int, str]]:
+    """Start, end and note of every rhythm; it ends with `)`, another rhythm, or the record."""
+    notes = [(int(annotations.sample[i]), note) for i, note in enumerate(annotations.note) if note]
+    marks = [(at, note.upper()) for at, note in notes if note.startswith(("(", _RHYTHM_END))]
+    ends = [*(at for at, _ in marks), num_samples][1:]
+    for (start, note), end in zip(marks, ends, strict=True):
+        yield start, min(end, num_samples), note
+
+
+class _Drawn:
+    """Windows drawn from the segments of one patient."""
+
+    def __init__(self, max_windows: int, generator: np.random.Generator):
+        self.generator = generator
+        self._max_windows = max_windows
+        self._drawn: dict[Kind, list[tuple[int, Entry, int]]] = {kind: [] for kind in KINDS}
+        self._num_segments = collections.Counter[Kind]()
+
+    def add(self, segment: Entry, starts: dict[Kind, np.ndarray]) -> None:
+        """Draws windows of each kind that do not overlap others of their kind."""
+        for kind in KINDS:
+            rest = self.generator.permutation(starts[kind])
+            self._num_segments[kind] += len(rest) > 0
+            for rank in range(self._max_windows):
+                if not len(rest):
+                    break
+                self._drawn[kind].append((rank, segment, int(rest[0])))
+                rest = rest[np.abs(rest - rest[0]) >= NUM_SAMPLES]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every kind can have all its windows from different segments."""
+        return all(self._num_segments[kind] >= self._max_windows for kind in KINDS)
+
+    def windows(self) -> list[Entry]:
+        """At most so many of each kind, of as many segments as there are, in the order of time.
+
+        A window of a beat and one of a rhythm that are the same samples are one, with both labels.
+        """
+        labels: dict[tuple[str, int], dict[str, str]] = {}
+        segments: dict[str, Entry] = {}
+        for label, name in KINDS:
+            num_taken = 0
+            for _, segment, start in sorted(self._drawn[label, name], key=lambda drawn: drawn[0]):
+                known = labels.setdefault((segment.record_id, start), {})
+                if num_taken < self._max_windows and label not in known:
+                    known[label] = name
+                    segments[segment.record_id] = segment
+                    num_taken += 1
+        return [
+            segments[segment].window(start, NUM_SAMPLES, labels=known)
+            for (segment, start), known in sorted(labels.items(), key=lambda item: item[0])
+            if known
+        ]

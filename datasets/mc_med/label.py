@@ -1,0 +1,65 @@
+"""The labels of a visit of MC-MED."""
+
+import math
+
+from clef_jax.data.quality import Findings
+from clef_jax.data.record import Label
+from clef_jax.source import value
+
+from . import disposition
+from .visit import Row
+
+LOWEST_SBP_MMHG, HIGHEST_SBP_MMHG = 50, 300
+LOWEST_DBP_MMHG, HIGHEST_DBP_MMHG = 20, 200
+LABELS = (
+    Label(
+        name="ed_disposition",
+        kind="class",
+        classes=disposition.ED_CLASSES,
+        description="Where the patient went from the emergency department",
+    ),
+    Label(
+        name="discharge_disposition",
+        kind="class",
+        classes=disposition.DISCHARGE_CLASSES,
+        description="Where the patient went at the end of the stay",
+    ),
+    Label(
+        name="acuity",
+        kind="class",
+        classes=disposition.ACUITY_CLASSES,
+        description="Emergency severity at triage, 1 is the most urgent",
+    ),
+    Label(name="triage_sbp_mmhg", kind="number", unit="mmHg", description="Systolic at triage"),
+    Label(name="triage_dbp_mmhg", kind="number", unit="mmHg", description="Diastolic at triage"),
+    Label(name="num_segments", kind="number", description="Listed segments of the visit's lead II"),
+)
+
+
+def sbp_mmhg(row: Row) -> float:
+    """Systolic pressure at triage; NaN if unknown or implausible."""
+    return value.between(row["Triage_SBP"], LOWEST_SBP_MMHG, HIGHEST_SBP_MMHG)
+
+
+def known(row: Row, record_id: str, findings: Findings) -> dict[str, str | float]:
+    """The labels of a visit; an unknown class and an implausible pressure are missing and told."""
+    classes = {
+        "ed_disposition": (row["ED_dispo"], disposition.ed_disposition),
+        "discharge_disposition": (row["DC_dispo"], disposition.discharge_disposition),
+        "acuity": (row["Triage_acuity"], disposition.acuity),
+    }
+    found: dict[str, str | float] = {name: rule(text) for name, (text, rule) in classes.items()}
+    for name, (text, _) in classes.items():
+        if not found[name] and disposition.is_known(text):
+            detail = f"Its {name} is none of the known classes; it is stored as unknown."
+            findings.keep(record_id, "unknown_class", detail)
+    pressures = {
+        "triage_sbp_mmhg": (row["Triage_SBP"], LOWEST_SBP_MMHG, HIGHEST_SBP_MMHG),
+        "triage_dbp_mmhg": (row["Triage_DBP"], LOWEST_DBP_MMHG, HIGHEST_DBP_MMHG),
+    }
+    for name, (text, low, high) in pressures.items():
+        found[name] = value.between(text, low, high)
+        if math.isnan(value.between(text, low, high)) and not math.isnan(value.number(text)):
+            detail = f"Its {name} is not from {low} to {high}; it is stored as unknown."
+            findings.keep(record_id, "implausible_value", detail)
+    return found

@@ -1,0 +1,130 @@
+"""MUSIC 1.0.1 (doi:10.13026/z3m7-rf58): heart failure, a Holter at the start, death at the end.
+
+What is stored is the first clean ten seconds of each Holter, with the subject's outcome.
+"""
+
+import contextlib
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+
+import tensorflow_datasets as tfds
+
+from clef_jax.data import builder
+from clef_jax.data.listing import DOWNSTREAM_SPLITS, Entry, Listing
+from clef_jax.data.quality import Findings
+from clef_jax.data.record import Label, Recording
+from clef_jax.errors import UserError
+from clef_jax.source import folder, wfdb_record
+
+from . import column, subject, window
+from .subject import OLDEST_AGE_YEARS, OUTCOMES, Subject
+
+FOLDER = "Holter_ECG"
+
+
+def read(source: pathlib.Path, entry: Entry) -> Recording:
+    """One window of a Holter."""
+    path = folder.locate(source, entry.path)
+    return wfdb_record.read(path, entry.start_sample, entry.num_samples)
+
+
+class Builder(builder.RecordingBuilder):
+    """Reads the folder of MUSIC that holds subject-info.csv and Holter_ECG."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First release."}
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Download MUSIC from https://physionet.org/content/music-sudden-cardiac-death/."
+    )
+    LAYOUT = dataclasses.replace(
+        window.LAYOUT,
+        num_samples=window.NUM_SAMPLES,
+        labels=(
+            Label(
+                name="outcome",
+                kind="class",
+                classes=tuple(dict.fromkeys(OUTCOMES.values())),
+                description="Survival of the follow-up, or else the cause of death",
+            ),
+            *(number.label for number in column.NUMBERS),
+        ),
+    )
+    READ = staticmethod(read)
+    SOURCE_RECORDINGS = 936
+    WINDOWS = staticmethod(window.windows)
+    SOURCES = frozenset({"label_source"})
+
+    @contextlib.contextmanager
+    def _listing(self, source: pathlib.Path) -> Iterator[Listing]:
+        findings = Findings()
+        subjects, absent = subject.load(self._table(source), findings)
+        if not (source / FOLDER).is_dir():
+            raise UserError(f"There is no folder {FOLDER} in {source}. Download it.")
+        files = (source / FOLDER).iterdir()
+        # By the headers or signals, so that a Holter of which one is missing is told of.
+        holters = {
+            path.stem.upper(): path.stem for path in files if path.suffix in (".hea", ".dat")
+        }
+        entries = list(_entries(subjects, holters, findings))
+        for name in sorted(set(holters) - {one.subject_id for one in subjects}):
+            detail = f"Nobody in {subject.FILE} has the ID of this Holter."
+            findings.quarantine(f"{FOLDER}/{holters[name]}", "unknown_patient", detail)
+        yield Listing(
+            entries=sorted(entries, key=lambda entry: entry.patient_id),
+            num_records=len(entries),
+            num_patients=len(entries),
+            splits=DOWNSTREAM_SPLITS,
+            findings=tuple(findings),
+            coverage=_coverage(subjects, len(entries), absent),
+        )
+
+    def _table(self, source: pathlib.Path) -> pathlib.Path:
+        """The table of the subjects: in the source, or where the user says that labels are."""
+        given = self.options.label_source
+        path = pathlib.Path(given) if given else source
+        path = path / subject.FILE if path.is_dir() else path
+        if path.is_file():
+            return path
+        if given:
+            raise UserError(f"There is no {path}, which was given as the source of labels.")
+        raise UserError(
+            f"{source} holds no {subject.FILE}, so it is not the top of a MUSIC download."
+        )
+
+
+def _coverage(subjects: list[Subject], num_holters: int, absent: tuple[str, ...]) -> dict[str, str]:
+    num_without = len(subjects) - num_holters
+    lines = {"subjects without a Holter": f"{num_without:,} of {len(subjects):,}"}
+    if absent:
+        lines[f"columns that {subject.FILE} lacks"] = ", ".join(absent)
+    return lines
+
+
+def _entries(
+    subjects: list[Subject], holters: dict[str, str], findings: Findings
+) -> Iterator[Entry]:
+    """The Holters of the subjects; what is missing or unknown is added to the findings."""
+    for one in subjects:
+        record_id = f"{FOLDER}/{holters.get(one.subject_id, one.subject_id)}"
+        if one.subject_id not in holters:
+            if one.has_holter == 1:
+                detail = f"It has a Holter by {subject.FILE}, but {FOLDER} holds none."
+                findings.quarantine(record_id, "missing_file", detail)
+            else:
+                findings.keep(record_id, "no_holter", "This subject has no Holter.")
+            continue
+        if one.cause and not one.outcome:
+            detail = f"Its code in {column.CAUSE!r} is none of {', '.join(map(str, OUTCOMES))}."
+            findings.keep(record_id, "unknown_class", detail)
+        elif one.cause == "":
+            findings.keep(record_id, "no_outcome", f"It has no code in {column.CAUSE!r}.")
+        if one.has_masked_age:
+            detail = f"Age {subject.MASKED_AGE} is stored as {OLDEST_AGE_YEARS}."
+            findings.keep(record_id, "masked_age", detail)
+        yield Entry(
+            record_id=record_id,
+            patient_id=one.subject_id,
+            observed=one.observed,
+            labels=one.labels,
+        )

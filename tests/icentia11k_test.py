@@ -1,0 +1,304 @@
+"""Windows of Icentia11k: where they may lie, how they are drawn, and every fault of its folders."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from clef_datasets.icentia11k import icentia11k_dataset_builder, window
+
+from clef_jax import catalog
+from clef_jax.data import builder
+from clef_jax.data.listing import Entry
+from clef_jax.data.quality import Defect, Finding
+from clef_jax.errors import UserError
+from clef_jax.simulation import fixture
+from clef_jax.source.wfdb_annotation import Annotations
+
+
+def annotations(*listed):
+    """From (sample, symbol, note)."""
+    sample, symbol, note = zip(*listed, strict=True)
+    return Annotations(sample=np.array(sample), symbol=symbol, note=note)
+
+
+def starts(num_samples, *listed):
+    found = window.starts_of(annotations(*listed), num_samples)
+    return {kind: at.tolist() for kind, at in found.items() if len(at)}
+
+
+@pytest.mark.parametrize(
+    ("sample", "num_samples", "fits"),
+    [(1250, 2500, True), (1249, 2500, False), (1251, 2500, False), (1251, 2501, True)],
+)
+def test_a_beat_needs_room_on_both_sides(sample, num_samples, fits):
+    found = starts(num_samples, (sample, "V", ""))
+    assert found == ({("beat", "ventricular"): [sample - 1250]} if fits else {})
+
+
+def test_beats_of_three_classes_and_no_others():
+    listed = [(5000 + i, symbol, "") for i, symbol in enumerate("NSVQa+")]
+    assert starts(9000, *listed) == {
+        ("beat", "normal"): [3750],
+        ("beat", "supraventricular"): [3751],
+        ("beat", "ventricular"): [3752],
+    }
+
+
+@pytest.mark.parametrize(
+    ("listed", "found"),
+    [
+        ([(100, "+", "(N"), (2600, "+", ")")], {"normal": [100]}),
+        ([(100, "+", "(N"), (2599, "+", ")")], {}),
+        ([(100, "+", "(AFIB"), (2599, "+", "(AFL")], {"flutter": [2599]}),
+        ([(100, "+", "(AFIB"), (2700, "+", "(X"), (2800, "N", "")], {"afib": [100]}),
+        ([(2500, "+", "(AFL")], {"flutter": [2500]}),
+        ([(6501, "+", "(AFL")], {}),
+        ([(100, "+", "(N)"), (5000, "N", "")], {}),
+        ([(100, "+", "(N"), (200, "+", "(N)"), (5000, "+", ")")], {}),
+        ([(100, "+", ")"), (200, "+", "(afl"), (3000, "+", ") ")], {"flutter": [200]}),
+        ([(100, "+", "(N"), (200, "+", "noise"), (3000, "+", ")")], {"normal": [100]}),
+        ([(100, "+", "(N"), (9999, "+", ")")], {"normal": [100]}),
+        ([(9999, "+", "(N")], {}),
+    ],
+)
+def test_a_rhythm_outlasts_its_window(listed, found):
+    of = {name: at for (label, name), at in starts(9000, *listed).items() if label == "rhythm"}
+    assert of == found
+
+
+class Folder:
+    """A source folder with patients of some segments, each of one minute."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def segment(self, number, listed, patient="p00000", num_samples=15_000, **header):
+        stem = self.source / "p00" / patient / f"{patient}_s{number:02d}"
+        adc = np.random.default_rng(number).integers(-300, 300, (1, num_samples)).astype(np.int16)
+        usual = {"leads": ("ecg",), "sample_rate_hz": 250, "gain": "74.365(0)/mV"}
+        fixture.write_wfdb(stem, adc, **(usual | header))
+        if listed is not None:
+            fixture.write_annotations(stem, listed)
+        return stem
+
+    def windows(self, max_windows=1, patient="p00000"):
+        entry = Entry(record_id=f"p00/{patient}", patient_id=patient)
+        found = list(window.windows(self.source, entry, max_windows))
+        kept = [one for one in found if isinstance(one, Entry)]
+        return kept, [one for one in found if isinstance(one, Finding)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Folder(tmp_path / "source")
+
+
+def many_beats(symbol="N"):
+    return [(sample, symbol, "") for sample in range(1300, 13_000, 200)]
+
+
+def test_draws_are_random_and_the_same_in_every_build(folder):
+    for patient in (f"p{n:05d}" for n in range(12)):
+        for number in range(3):
+            folder.segment(number, many_beats(), patient=patient)
+    drawn = {
+        p: folder.windows(patient=p)[0] for p in sorted(p.name for p in folder.source.glob("p00/*"))
+    }
+    again = {p: folder.windows(patient=p)[0] for p in drawn}
+    ids = [[one.record_id for one in found] for found in drawn.values()]
+    assert ids == [[one.record_id for one in found] for found in again.values()]
+    assert all(len(found) == 1 for found in ids)
+    assert len({one.start_sample for found in drawn.values() for one in found}) > 6
+    assert {one.path[-1] for found in drawn.values() for one in found} == {"0", "1", "2"}
+
+
+def test_more_windows_come_from_as_many_segments_as_there_are_and_do_not_overlap(folder):
+    for number in range(3):
+        folder.segment(number, many_beats())
+    found, _ = folder.windows(max_windows=3)
+    assert {one.path[-1] for one in found} == {"0", "1", "2"}
+    found, _ = folder.windows(max_windows=5)
+    assert len(found) == 5
+    found, _ = folder.windows(max_windows=99)
+    assert 9 <= len(found) <= 15
+    assert [(one.path, one.start_sample) for one in found] == sorted(
+        (one.path, one.start_sample) for one in found
+    )
+    for one in found:
+        of_segment = [other.start_sample for other in found if other.path == one.path]
+        assert (np.diff(of_segment) >= 2500).all()
+
+
+ALL_KINDS = [
+    (1000, "+", "(N"),
+    (2000, "N", ""),
+    (2100, "S", ""),
+    (2200, "V", ""),
+    (4000, "+", "(AFIB"),
+    (7000, "+", "(AFL"),
+]
+
+
+def test_stops_as_soon_as_every_class_is_full(folder):
+    for number in range(9):
+        folder.segment(number, ALL_KINDS)
+    opened = []
+    usual = window.wfdb_annotation.read
+
+    def read(path):
+        opened.append(path)
+        return usual(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(window.wfdb_annotation, "read", read)
+        found, _ = folder.windows()
+        assert len(opened) == 1
+        assert len(found) == 6
+        folder.windows(max_windows=4)
+        assert len(opened) == 5
+
+
+def test_a_beat_and_a_rhythm_of_the_same_samples_are_one_window(folder):
+    folder.segment(0, [(1000, "+", "(AFIB"), (2250, "V", ""), (9000, "+", ")")])
+    (found,), _ = folder.windows()
+    assert found.record_id == "p00/p00000/p00000_s00@1000"
+    assert found.labels == {"beat": "ventricular", "rhythm": "afib"}
+
+
+def test_two_beats_at_one_sample_make_one_window(folder):
+    folder.segment(0, [(5000, "N", ""), (5000, "V", "")])
+    (found,), _ = folder.windows()
+    assert found.labels == {"beat": "normal"}
+
+
+def test_segments_without_annotations_are_counted(folder):
+    folder.segment(0, many_beats())
+    folder.segment(1, None)
+    folder.segment(2, [])
+    stem = folder.segment(3, many_beats())
+    stem.with_suffix(".atr").write_bytes(b"")
+    found, findings = folder.windows()
+    assert len(found) == 1
+    assert [(one.record_id, one.problem, one.action) for one in findings] == [
+        ("p00/p00000", "missing_annotation", "kept")
+    ]
+    assert findings[0].detail.startswith("3 of the 4 segments")
+
+
+FAULTS = {
+    "truncated signal": (lambda s: s.with_suffix(".dat").write_bytes(bytes(99)), "truncated"),
+    "missing signal": (lambda s: s.with_suffix(".dat").unlink(), "missing_file"),
+    "missing header": (lambda s: s.with_suffix(".hea").unlink(), "missing_file"),
+    "broken header": (lambda s: s.with_suffix(".hea").write_text("what"), "unreadable"),
+    "broken annotations": (lambda s: s.with_suffix(".atr").write_bytes(b"abc"), "unreadable"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_broken_segment_does_not_cost_the_patient(name, folder):
+    spoil, problem = FAULTS[name]
+    folder.segment(0, many_beats())
+    spoil(folder.segment(1, many_beats("V")))
+    (folder.source / "p00/p00000/RECORDS").write_text("p00000_s00\r\n\r\np00/p00000/p00000_s01.hea")
+    found, findings = folder.windows()
+    assert [one.labels for one in found] == [{"beat": "normal"}]
+    assert [(one.record_id, one.problem) for one in findings] == [
+        ("p00/p00000/p00000_s01", problem)
+    ]
+
+
+def test_another_rate_costs_the_segment(folder):
+    folder.segment(0, many_beats())
+    folder.segment(1, many_beats("V"), sample_rate_hz=500)
+    found, findings = folder.windows()
+    assert [one.labels for one in found] == [{"beat": "normal"}]
+    assert findings[0].detail == "Sampled at 500 Hz instead of 250 Hz."
+
+
+def test_a_link_out_of_the_source_is_not_followed(folder, tmp_path):
+    folder.segment(0, many_beats())
+    outside = tmp_path / "elsewhere"
+    (folder.source / "p00/p00000").rename(outside)
+    (folder.source / "p00/p00000").symlink_to(outside)
+    entry = Entry(record_id="p00/p00000", patient_id="p00000")
+    found = window.windows(folder.source, entry, 1)
+    assert next(found).problem == "path_outside_source"
+    with pytest.raises(Defect, match="no_window"):
+        next(found)
+
+
+def test_a_patient_without_windows_or_segments(folder):
+    folder.segment(0, [(5000, "Q", "")])
+    with pytest.raises(Defect, match="None of its 1 segments has a window"):
+        folder.windows()
+    folder.segment(0, many_beats(), patient="p00001", num_samples=2499)
+    with pytest.raises(Defect, match="no_window"):
+        folder.windows(patient="p00001")
+    (folder.source / "p00/p00002").mkdir()
+    (folder.source / "p00/p00002/RECORDS").write_text("\n")
+    with pytest.raises(Defect, match="holds no segments"):
+        folder.windows(patient="p00002")
+    with pytest.raises(Defect, match="does not exist"):
+        folder.windows(patient="p00003")
+
+
+def build(source, data_dir, **options):
+    made = catalog.builder("icentia11k", data_dir=data_dir, options=builder.Options(**options))
+    made.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=str(source)))
+    stored = [e for split in made.info.splits for e in made.as_data_source(split)]
+    lines = (pathlib.Path(made.data_path) / "quality.jsonl").read_text().splitlines()
+    return made, stored, [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("records", "problems"),
+    [
+        ("\ufeffp00/p00000/\r\n\r\n./p00/p00001\r\np00/p00000/\r\n", ["duplicate_record"]),
+        ("p00/p00000/p00000_s00\np00/p00000/p00000_s01\np00/p00001/p00001_s00\n", []),
+        ("p00/p00000\n../p00/p00001\nwhat\np00/p00001", ["bad_row", "bad_row"]),
+        ("\n", []),
+        (None, []),
+    ],
+)
+def test_patients_are_listed_whatever_the_form(records, problems, folder, tmp_path):
+    for patient in ("p00000", "p00001"):
+        folder.segment(0, ALL_KINDS, patient=patient)
+    if records is not None:
+        (folder.source / "RECORDS").write_text(records, newline="")
+    made, stored, findings = build(folder.source, tmp_path / "data")
+    assert {e["patient_id"].decode() for e in stored} == {"p00000", "p00001"}
+    assert len(stored) == 12
+    assert [f["problem"] for f in findings] == problems
+    assert made.report is not None
+    listed = made.report.coverage["list of patients"]
+    assert listed == ("RECORDS" if (records or "").strip() else "the folders, without RECORDS")
+    assert made.report.coverage["amplitudes"].startswith("in no known unit")
+
+
+def test_records_of_another_data_set(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "RECORDS").write_text("100\n101\n")
+    with pytest.raises(UserError, match="holds no RECORDS of folders"):
+        build(source, tmp_path / "data")
+
+
+def test_signals_are_stored_as_lead_i_whatever_the_case(folder, tmp_path):
+    folder.segment(0, ALL_KINDS, leads=("ECG",))
+    folder.segment(0, ALL_KINDS, patient="p00001", leads=("",))
+    folder.segment(0, ALL_KINDS, patient="p00002", leads=("pleth",))
+    _, stored, findings = build(folder.source, tmp_path / "data", max_windows=3)
+    assert {e["patient_id"] for e in stored} == {b"p00000", b"p00001"}
+    assert {e["lead_names"][0] for e in stored} == {b"I"}
+    assert {f["problem"] for f in findings} == {"unknown_lead"}
+
+
+def test_all_files_of_a_patient_can_be_fetched(folder):
+    folder.segment(0, many_beats())
+    (folder.source / "p00/p00000/RECORDS").write_text("p00000_s00")
+    entry = Entry(record_id="p00/p00000", patient_id="p00000")
+    (pattern,) = icentia11k_dataset_builder.Builder.FILES(entry)
+    names = sorted(path.name for path in folder.source.glob(pattern))
+    assert names == ["RECORDS", "p00000_s00.atr", "p00000_s00.dat", "p00000_s00.hea"]
