@@ -2,20 +2,15 @@
 
 import json
 import pathlib
-import shutil
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from clef_datasets.cinc2017.cinc2017_dataset_builder import read
 
 from clef_jax import catalog
 from clef_jax.data import builder
-from clef_jax.data.listing import Entry
 from clef_jax.errors import UserError
 from clef_jax.simulation import fixture
-
-REAL = pathlib.Path(__file__).parents[2] / "shared/data/original_files/cinc2017"
 
 
 def add(source, path, *, seconds=10, rate=300, leads=("ECG",)):
@@ -140,17 +135,3 @@ def test_a_missing_table_is_named(tmp_path):
     add(source, "A00001")
     with pytest.raises(UserError, match=r"holds no REFERENCE\.csv.*--label-source"):
         build(source, tmp_path / "data", label_source=str(tmp_path / "nowhere"))
-
-
-@pytest.mark.skipif(not REAL.is_dir(), reason="needs the recordings of ../shared")
-def test_reads_real_recordings(tmp_path):
-    source = tmp_path / "source"
-    shutil.copytree(REAL, source)
-    names = sorted(file.stem for file in source.glob("*.mat"))
-    for name in names:
-        recording = read(source, Entry(record_id=name, patient_id=name))
-        assert recording.lead_names == ("I",)
-        assert recording.sample_rate_hz == 300
-        assert 9 * 300 <= recording.signal.shape[1] <= 61 * 300
-    (source / "REFERENCE-v3.csv").write_text("".join(f"{name},N\n" for name in names))
-    assert sorted(rhythms(build(source, tmp_path / "data"))) == names
