@@ -1,15 +1,12 @@
 """Aurora-BP: time and scale of text files, label rules, and tables of other forms."""
 
 import importlib
-import json
-import pathlib
 
 import numpy as np
+import prepared
 import pytest
-import tensorflow_datasets as tfds
+from prepared import examples, findings, problems
 
-from clef_jax import catalog
-from clef_jax.data import builder
 from clef_jax.data.listing import Entry
 from clef_jax.data.quality import Defect
 from clef_jax.errors import UserError
@@ -21,25 +18,7 @@ waveform = importlib.import_module("clef_datasets.aurora_bp.waveform")
 
 
 def build(source, data_dir, config="auscultatory", **options):
-    made = catalog.builder(
-        f"aurora_bp/{config}", data_dir=data_dir, options=builder.Options(**options)
-    )
-    made.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=str(source)))
-    return made
-
-
-def examples(made):
-    found = [e for split in made.info.splits for e in made.as_data_source(split)]
-    return {e["record_id"].decode(): e for e in found}
-
-
-def findings(made):
-    lines = (pathlib.Path(made.data_path) / "quality.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
-
-
-def problems(made):
-    return {(f["record_id"], f["problem"], f["action"]) for f in findings(made)}
+    return prepared.build(f"aurora_bp/{config}", source, data_dir, **options)
 
 
 @pytest.fixture

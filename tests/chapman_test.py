@@ -4,12 +4,12 @@ import json
 import pathlib
 
 import numpy as np
+import prepared
 import pytest
-import tensorflow_datasets as tfds
 from clef_datasets.chapman import simulated
+from prepared import examples, findings
 
-from clef_jax import catalog
-from clef_jax.data import builder, index
+from clef_jax.data import index
 from clef_jax.errors import UserError
 from clef_jax.leads import STANDARD_12
 from clef_jax.simulation import fixture
@@ -19,22 +19,7 @@ FILES = ("chapman_train.csv", "chapman_val.csv", "chapman_test.csv")
 
 
 def build(source, data_dir, **options):
-    made = catalog.builder("chapman", data_dir=data_dir, options=builder.Options(**options))
-    made.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=str(source)))
-    return made
-
-
-def examples(made):
-    return {
-        e["record_id"].decode(): {**e, "split": split}
-        for split in made.info.splits
-        for e in made.as_data_source(split)
-    }
-
-
-def findings(made):
-    lines = (pathlib.Path(made.data_path) / "quality.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
+    return prepared.build("chapman", source, data_dir, **options)
 
 
 def label(example, name):

@@ -1,14 +1,10 @@
 """Tables and folders of the CinC Challenge 2017 as they are published and as they are damaged."""
 
-import json
-import pathlib
-
 import numpy as np
+import prepared
 import pytest
-import tensorflow_datasets as tfds
+from prepared import examples
 
-from clef_jax import catalog
-from clef_jax.data import builder
 from clef_jax.errors import UserError
 from clef_jax.simulation import fixture
 
@@ -30,20 +26,15 @@ def add(source, path, *, seconds=10, rate=300, leads=("ECG",)):
 
 
 def build(source, data_dir, **options):
-    made = catalog.builder("cinc2017", data_dir=data_dir, options=builder.Options(**options))
-    made.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=str(source)))
-    return made
+    return prepared.build("cinc2017", source, data_dir, **options)
 
 
 def rhythms(made):
-    found = [e for split in made.info.splits for e in made.as_data_source(split)]
-    return {e["record_id"].decode(): e["rhythm"].decode() for e in found}
+    return {record_id: e["rhythm"].decode() for record_id, e in examples(made).items()}
 
 
 def findings(made):
-    lines = (pathlib.Path(made.data_path) / "quality.jsonl").read_text().splitlines()
-    found = [json.loads(line) for line in lines]
-    return sorted((f["record_id"], f["problem"], f["action"]) for f in found)
+    return sorted((f["record_id"], f["problem"], f["action"]) for f in prepared.findings(made))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from data_builder_test import content
 from prepare_test import make_source, words
 
 from clef_jax import prepare
-from clef_jax.data import index
+from clef_jax.data import beam, index
 
 OPTIONS = "runner=DirectRunner,direct_num_workers=1"
 
@@ -29,6 +29,12 @@ def test_the_same_bytes(source, tmp_path):
     piped = main(source, tmp_path / "piped", f"--beam-options={OPTIONS}")
     assert content(piped) == content(plain)
     assert [p.name for p in piped.parent.iterdir()] == ["1.0.0"]
+
+
+def test_options_as_beam_writes_them(source, tmp_path):
+    options = OPTIONS.replace("runner", "--runner", 1).replace(",", " --")
+    assert beam._flags(options) == beam._flags(OPTIONS)
+    main(source, tmp_path, f"--beam-options={options}")
 
 
 def test_workers_that_see_neither_folder(source, tmp_path):

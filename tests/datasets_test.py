@@ -8,11 +8,13 @@ import json
 import pathlib
 
 import numpy as np
+import prepared
 import pytest
 import tensorflow_datasets as tfds
 
 from clef_jax import catalog, leads
-from clef_jax.data import builder, index
+from clef_jax.data import index
+from clef_jax.errors import UserError
 
 
 @pytest.fixture(scope="module", params=catalog.names())
@@ -22,14 +24,10 @@ def built(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(name)
     made = catalog.simulated(name).write(folder / "source")
     dataset = f"{name}/{made.config}" if made.config else name
-    options = builder.Options(**made.options)
-    one = catalog.builder(dataset, data_dir=folder / "data", options=options)
-    download = tfds.download.DownloadConfig(manual_dir=str(made.source))
-    one.download_and_prepare(download_config=download)
+    one = prepared.build(dataset, made.source, folder / "data", **made.options)
     plain = tfds.builder_from_directory(one.data_path)
     splits = {split: list(plain.as_data_source(split)) for split in plain.info.splits}
-    lines = (pathlib.Path(one.data_path) / "quality.jsonl").read_text().splitlines()
-    return made, one, splits, [json.loads(line) for line in lines]
+    return made, one, splits, prepared.findings(one)
 
 
 def by_id(splits):
@@ -147,7 +145,5 @@ def test_the_folder_says_what_it_is(name):
 def test_another_folder_is_told_what_it_should_be(name, tmp_path):
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "README.txt").write_text("Something else.")
-    one = catalog.builder(name, data_dir=tmp_path / "data")
-    download = tfds.download.DownloadConfig(manual_dir=str(tmp_path / "source"))
-    with pytest.raises(ValueError, match=r"(?s)holds no .*not the top of an? .* download"):
-        one.download_and_prepare(download_config=download)
+    with pytest.raises(UserError, match=r"(?s)holds no .*not the top of an? .* download"):
+        prepared.build(name, tmp_path / "source", tmp_path / "data")

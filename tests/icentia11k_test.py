@@ -1,15 +1,10 @@
 """Windows of Icentia11k: where they may lie, how they are drawn, and every fault of its folders."""
 
-import json
-import pathlib
-
 import numpy as np
+import prepared
 import pytest
-import tensorflow_datasets as tfds
 from clef_datasets.icentia11k import icentia11k_dataset_builder, window
 
-from clef_jax import catalog
-from clef_jax.data import builder
 from clef_jax.data.listing import Entry
 from clef_jax.data.quality import Defect, Finding
 from clef_jax.errors import UserError
@@ -184,7 +179,7 @@ def test_segments_without_annotations_are_counted(folder):
     assert [(one.record_id, one.problem, one.action) for one in findings] == [
         ("p00/p00000", "missing_annotation", "kept")
     ]
-    assert findings[0].detail.startswith("3 of the 4 segments")
+    assert findings[0].detail.startswith("3 of its 4 segments")
 
 
 FAULTS = {
@@ -245,11 +240,8 @@ def test_a_patient_without_windows_or_segments(folder):
 
 
 def build(source, data_dir, **options):
-    made = catalog.builder("icentia11k", data_dir=data_dir, options=builder.Options(**options))
-    made.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=str(source)))
-    stored = [e for split in made.info.splits for e in made.as_data_source(split)]
-    lines = (pathlib.Path(made.data_path) / "quality.jsonl").read_text().splitlines()
-    return made, stored, [json.loads(line) for line in lines]
+    made = prepared.build("icentia11k", source, data_dir, **options)
+    return made, list(prepared.examples(made).values()), prepared.findings(made)
 
 
 @pytest.mark.parametrize(

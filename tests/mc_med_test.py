@@ -1,15 +1,13 @@
 """MC-MED: label rules, splits, windows, and tables of other forms than the published ones."""
 
 import importlib
-import json
 import pathlib
 
 import numpy as np
+import prepared
 import pytest
-import tensorflow_datasets as tfds
+from prepared import examples, findings, problems
 
-from clef_jax import catalog
-from clef_jax.data import builder
 from clef_jax.errors import UserError
 from clef_jax.simulation.fixture import Fixture
 
@@ -19,16 +17,7 @@ visit = importlib.import_module("clef_datasets.mc_med.visit")
 
 
 def build(source, data_dir, config="patient_disjoint", **options):
-    made = catalog.builder(
-        f"mc_med/{config}", data_dir=data_dir, options=builder.Options(**options)
-    )
-    made.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=str(source)))
-    return made
-
-
-def examples(made):
-    found = [e for split in made.info.splits for e in made.as_data_source(split)]
-    return {e["record_id"].decode(): e for e in found}
+    return prepared.build(f"mc_med/{config}", source, data_dir, **options)
 
 
 def split_of(made):
@@ -37,15 +26,6 @@ def split_of(made):
         for split in made.info.splits
         for e in made.as_data_source(split)
     }
-
-
-def findings(made):
-    lines = (pathlib.Path(made.data_path) / "quality.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
-
-
-def problems(made):
-    return {(f["record_id"], f["problem"], f["action"]) for f in findings(made)}
 
 
 @pytest.fixture

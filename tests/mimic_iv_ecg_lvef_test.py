@@ -1,15 +1,11 @@
 """Ejection fractions of a user's table, and who of them is in the pre-training data."""
 
-import json
-import pathlib
-
 import numpy as np
+import prepared
 import pytest
-import tensorflow_datasets as tfds
 from mimic_tree import Tree
+from prepared import examples, problems
 
-from clef_jax import catalog
-from clef_jax.data import builder
 from clef_jax.errors import UserError
 
 HEAD = "number,waveform_path,view,LVEF,label"
@@ -39,21 +35,8 @@ def write_table(folder, rows, name="LVEF.csv"):
 
 
 def build(tree, data_dir, config="lvef", **options):
-    options = builder.Options(clinical_source="none", **options)
-    made = catalog.builder(f"mimic_iv_ecg/{config}", data_dir=data_dir, options=options)
-    download = tfds.download.DownloadConfig(manual_dir=str(tree.source))
-    made.download_and_prepare(download_config=download)
-    return made
-
-
-def examples(made):
-    found = [e for split in made.info.splits for e in made.as_data_source(split)]
-    return {e["record_id"].decode(): e for e in found}
-
-
-def findings(made):
-    lines = (pathlib.Path(made.data_path) / "quality.jsonl").read_text().splitlines()
-    return {(f["record_id"], f["problem"], f["action"]) for f in map(json.loads, lines)}
+    dataset = f"mimic_iv_ecg/{config}"
+    return prepared.build(dataset, tree.source, data_dir, clinical_source="none", **options)
 
 
 def test_labels_are_those_of_the_table(tree, tmp_path):
@@ -89,7 +72,7 @@ def test_labels_are_those_of_the_table(tree, tmp_path):
     for key, want in expected.items():
         np.testing.assert_array_equal(values[key], np.float32(want))
     assert {found[path(0)]["patient_id"], found[path(0, 41_000_000)]["patient_id"]} == {b"10000000"}
-    assert findings(made) == {
+    assert problems(made) == {
         (path(4), "label_mismatch", "kept"),
         (path(5), "unlabelled", "quarantined"),
         (path(6), "duplicate_record", "kept"),

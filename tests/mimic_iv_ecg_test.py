@@ -1,36 +1,20 @@
 """The faults of a MIMIC-IV-ECG download: each has its sentence, and the good records survive."""
 
-import json
 import os
-import pathlib
 
 import numpy as np
+import prepared
 import pytest
-import tensorflow_datasets as tfds
 from mimic_tree import LEADS, Tree, ecg
+from prepared import examples, findings
 
-from clef_jax import catalog
-from clef_jax.data import builder, index
+from clef_jax.data import index
 from clef_jax.errors import UserError
 from clef_jax.leads import STANDARD_12
 
 
 def build(source, data_dir, config="all_records", **options):
-    made = catalog.builder(
-        f"mimic_iv_ecg/{config}", data_dir=data_dir, options=builder.Options(**options)
-    )
-    made.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=str(source)))
-    return made
-
-
-def examples(made):
-    found = [e for split in made.info.splits for e in made.as_data_source(split)]
-    return {e["record_id"].decode(): e for e in found}
-
-
-def findings(made):
-    lines = (pathlib.Path(made.data_path) / "quality.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
+    return prepared.build(f"mimic_iv_ecg/{config}", source, data_dir, **options)
 
 
 def edit(tree, record_id, old, new):

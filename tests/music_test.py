@@ -1,15 +1,10 @@
 """The table of MUSIC in all its forms, and which windows of a Holter are taken."""
 
-import json
-import pathlib
-
 import numpy as np
+import prepared
 import pytest
-import tensorflow_datasets as tfds
 from clef_datasets.music import column, subject, window
 
-from clef_jax import catalog
-from clef_jax.data import builder
 from clef_jax.data.listing import Entry
 from clef_jax.data.quality import Defect, Finding, Findings
 from clef_jax.errors import UserError
@@ -289,11 +284,8 @@ def test_after_an_hour_the_search_ends(tmp_path):
 
 
 def build(source, data_dir, **options):
-    made = catalog.builder("music", data_dir=data_dir, options=builder.Options(**options))
-    made.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=str(source)))
-    stored = [e for split in made.info.splits for e in made.as_data_source(split)]
-    lines = (pathlib.Path(made.data_path) / "quality.jsonl").read_text().splitlines()
-    return made, stored, [json.loads(line) for line in lines]
+    made = prepared.build("music", source, data_dir, **options)
+    return made, list(prepared.examples(made).values()), prepared.findings(made)
 
 
 def test_subjects_and_holters_find_each_other(tmp_path):

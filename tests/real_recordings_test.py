@@ -1,17 +1,16 @@
 """Real recordings, where they are at hand: in a folder `shared/data` beside the project."""
 
 import importlib.util
-import json
 import pathlib
 import warnings
 
 import numpy as np
 import pandas as pd
+import prepared
 import pytest
-import tensorflow_datasets as tfds
+from matplotlib.figure import Figure
 
-from clef_jax import catalog
-from clef_jax.data import builder
+from clef_jax import ecg_paper
 from clef_jax.data.record import MISSING_ADC
 from clef_jax.leads import STANDARD_12
 from clef_jax.simulation import fixture
@@ -61,15 +60,8 @@ def lay_out(materialise, tmp_path_factory):
 
 def prepare(source, dataset, data_dir):
     """The builder after preparing, its examples by record id, and its findings."""
-    made = catalog.builder(dataset, data_dir=data_dir, options=builder.Options(num_workers=2))
-    made.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=str(source)))
-    examples = {
-        e["record_id"].decode(): e | {"split": split}
-        for split in made.info.splits
-        for e in made.as_data_source(split)
-    }
-    lines = (pathlib.Path(made.data_path) / "quality.jsonl").read_text().splitlines()
-    return made, examples, [json.loads(line) for line in lines]
+    made = prepared.build(dataset, source, data_dir, num_workers=2)
+    return made, prepared.examples(made), prepared.findings(made)
 
 
 def names(values):
@@ -169,6 +161,9 @@ def test_untouched_files_read_as_wfdb_reads_them(header, tmp_path):
     assert ours.lead_names == tuple(theirs.sig_name)
     assert ours.sample_rate_hz == theirs.fs
     assert not ours.bad_checksums or header.parent.name == "cinc2017"
+    panel = Figure().subplots()
+    ecg_paper.draw(panel, ours.signal / ours.gain_per_mv[:, None], ours.lead_names, theirs.fs)
+    assert len(panel.get_lines()) >= ecg_paper.num_rows(ours.lead_names)
 
 
 def test_annotations_are_those_of_wfdb():

@@ -27,7 +27,7 @@ class Settings:
     """How to run the pipeline. `remote_source` and `remote_scratch` go together."""
 
     options: str
-    """Of the pipeline, `name=value` separated by commas."""
+    """Of the pipeline, `name=value` separated by commas or spaces."""
     remote_source: str | None = None
     """A URL of a folder that holds the recordings as the source folder would."""
     remote_scratch: str | None = None
@@ -54,7 +54,7 @@ def run(tasks: Iterable[shard.Task], settings: Settings) -> Iterator[shard.Summa
     # Task files rather than tasks: runners limit the size of what a pipeline is made of.
     shards = [(task.path, _save(task, settings)) for task in tasks]
     kept = {path for path, file in shards if unfinished.read(_load(file)) is not None}
-    options = PipelineOptions([f"--{o.strip()}" for o in settings.options.split(",") if o.strip()])
+    options = PipelineOptions(_flags(settings.options))
     try:
         with beam.Pipeline(options=options) as pipeline:
             files = [file for path, file in shards if path not in kept]
@@ -69,6 +69,11 @@ def run(tasks: Iterable[shard.Task], settings: Settings) -> Iterator[shard.Summa
     for path, file in shards:
         summary = _collect(file, settings, there=path in kept)
         yield dataclasses.replace(summary, kept=path in kept)
+
+
+def _flags(options: str) -> list[str]:
+    """Beam's flags from `name=value,name=value`; the dashes may be there already."""
+    return [f"--{option.lstrip('-')}" for option in options.replace(",", " ").split()]
 
 
 def write(file: str, settings: Settings) -> None:

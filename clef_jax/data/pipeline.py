@@ -53,7 +53,7 @@ class Plan:
         if absent:
             raise UserError(
                 f"This data set has no lead {', '.join(absent)}; it has "
-                f"{', '.join(index.lead_names)}."
+                f"{', '.join(index.lead_names)}. Choose with --leads."
             )
         usable = index.usable_leads & allowed[None, :]  # [records, leads]
         kept = usable.any(axis=1) & (index.num_samples >= num_samples)

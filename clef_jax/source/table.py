@@ -32,7 +32,8 @@ def told_to_user() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        raise UserError(f"The tables could not be read: {error}") from error
+        # Further lines of DuckDB's words quote the file.
+        raise UserError(f"The tables could not be read: {str(error).splitlines()[0]}") from error
 
 
 def view(

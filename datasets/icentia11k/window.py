@@ -23,6 +23,9 @@ RHYTHMS = {"(N": "normal", "(AFIB": "afib", "(AFL": "flutter"}
 _RHYTHM_END = ")"
 _RECORDS = "RECORDS"
 
+_EXTENSIONS = (".hea", ".dat", ".atr")
+_END_MARK_BYTES = 2
+
 Kind = tuple[str, str]
 """A label and one of its classes."""
 KINDS: tuple[Kind, ...] = (
@@ -32,31 +35,40 @@ KINDS: tuple[Kind, ...] = (
 
 
 def windows(source: pathlib.Path, entry: Entry, max_windows: int) -> Iterator[Entry | Finding]:
-    """The windows of a patient, and what is wrong with its segments; reads no more than it must.
+    """The windows of a patient, and what is wrong with its segments.
+
+    All segments are looked at, but annotations are read only until there are enough windows.
 
     Raises:
         Defect: the patient has no segment, or none of its windows has a label.
     """
     names = _segments(source, entry)
-    drawn = _Drawn(max_windows, _generator(entry.patient_id))
-    num_read = num_without = 0
-    for name in drawn.generator.permutation(names).tolist():
-        segment = dataclasses.replace(entry, record_id=f"{entry.path}/{name}")
-        num_read += 1
+    lengths: dict[str, int] = {}
+    num_without = 0
+    for name in names:
+        segment = _segment(entry, name)
         try:
-            starts = _read_starts(source, segment)
+            lengths[name] = _measure(source, segment)
         except Defect as defect:
-            if defect.problem == "missing_annotation":
-                num_without += 1
-            else:
-                yield defect.finding(segment.record_id)
+            yield defect.finding(segment.record_id)
             continue
-        drawn.add(segment, starts)
+        if not _has_annotations(source, segment):
+            del lengths[name]
+            num_without += 1
+    if num_without:
+        detail = f"{num_without} of its {len(names)} segments have no annotations."
+        yield Finding(entry.record_id, "missing_annotation", None, detail, "kept")
+    drawn = _Drawn(max_windows, _generator(entry.patient_id))
+    for name in drawn.generator.permutation(list(lengths)).tolist():
+        segment = _segment(entry, name)
+        try:
+            annotations = wfdb_annotation.read(folder.locate(source, segment.path, _EXTENSIONS))
+        except Defect as defect:
+            yield defect.finding(segment.record_id)
+            continue
+        drawn.add(segment, starts_of(annotations, lengths[name]))
         if drawn.is_full:
             break
-    if num_without:
-        detail = f"{num_without} of the {num_read} segments that were read have no annotations."
-        yield Finding(entry.record_id, "missing_annotation", None, detail, "kept")
     found = drawn.windows()
     if not found:
         detail = f"None of its {len(names)} segments has a window with a label."
@@ -89,23 +101,29 @@ def _segments(source: pathlib.Path, entry: Entry) -> list[str]:
     return sorted(found)
 
 
-def _read_starts(source: pathlib.Path, segment: Entry) -> dict[Kind, np.ndarray]:
-    """Where windows of each kind can begin in a segment.
+def _segment(entry: Entry, name: str) -> Entry:
+    return dataclasses.replace(entry, record_id=f"{entry.path}/{name}")
+
+
+def _measure(source: pathlib.Path, segment: Entry) -> int:
+    """How many samples a segment has.
 
     Raises:
-        Defect: it has another rate, is truncated, or has no annotations; then the problem is
-            `missing_annotation`.
+        Defect: it has another rate, is truncated, or a file is missing.
     """
-    path = folder.locate(source, segment.path, (".hea", ".dat", ".atr"))
+    path = folder.locate(source, segment.path, _EXTENSIONS)
     header = wfdb_header.read(path)
     if header.sample_rate_hz != SAMPLE_RATE_HZ:
         detail = f"Sampled at {header.sample_rate_hz:g} Hz instead of {SAMPLE_RATE_HZ:g} Hz."
         raise Defect("wrong_rate", detail)
-    num_samples = wfdb_record.count_samples(path, header)
-    annotations = wfdb_annotation.read(path)
-    if not annotations.symbol:
-        raise Defect("missing_annotation", "The annotation file is empty.")
-    return starts_of(annotations, num_samples)
+    return wfdb_record.count_samples(path, header)
+
+
+def _has_annotations(source: pathlib.Path, segment: Entry) -> bool:
+    """The source leaves the file out, or empty, where nothing was annotated."""
+    stem = folder.locate(source, segment.path, _EXTENSIONS)
+    file = stem.with_name(f"{stem.name}.atr")
+    return file.is_file() and file.stat().st_size > _END_MARK_BYTES
 
 
 def starts_of(annotations: Annotations, num_samples: int) -> dict[Kind, np.ndarray]:
