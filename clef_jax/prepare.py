@@ -117,7 +117,7 @@ def _check(config: Config, console: rich.console.Console) -> pathlib.Path:
     version_dir = index.find(config.data_dir, config.dataset)
     found = check.look(version_dir, console, config.workers)
     if found.intact:
-        check_report.draw(found).savefig(version_dir / check_report.PICTURE_FILE, dpi=80)
+        check_report.save_picture(found)
     for part in check_report.tables(found):
         console.print(part, soft_wrap=isinstance(part, str), highlight=False)
     if not found.intact:

@@ -229,13 +229,11 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 f"None of the {listing.num_records} recordings is usable ({problems}), so no data "
                 "set was made. --strict shows the first one's reason."
             )
-        by_split: dict[str, list[shard.Summary]] = {}
-        found = {summary.split for summary in kept}
-        for split in (*listing.splits, *sorted(found - set(listing.splits))):
-            if split in found:
-                by_split[split] = [summary for summary in kept if summary.split == split]
-        for split in [split for split in listing.splits if split not in by_split]:
-            self.report.notes.append(f"No recording fell into the split {split!r}: there is none.")
+        by_split = _by_split(kept, listing.splits)
+        for split in listing.splits:
+            if split not in by_split:
+                note = f"No recording fell into the split {split!r}: there is none."
+                self.report.notes.append(note)
         infos = {split: self._name_shards(split, group) for split, group in by_split.items()}
         self.info.set_splits(tfds.core.SplitDict(list(infos.values())))
         self.report.num_bytes = sum(info.num_bytes for info in infos.values())
@@ -252,7 +250,8 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             shard_names={s: [path.name for path in info.filepaths] for s, info in infos.items()},
         )
         assert self.info.metadata is not None  # made by _info
-        self.info.metadata.update({n: metadata[n] for n in ("cohort_quantiles", "fingerprint")})
+        told = ("cohort_quantiles", "fingerprint", "labels")
+        self.info.metadata.update({name: metadata[name] for name in told})
         columns = {split: sidecar.columns(group) for split, group in by_split.items()}
         index.write(pathlib.Path(self.data_path), metadata, columns)
 
@@ -266,6 +265,16 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         for summary, path in zip(group, info.filepaths, strict=True):
             epath.Path(summary.path).rename(path)
         return info
+
+
+def _by_split(
+    summaries: Sequence[shard.Summary], expected: Iterable[str]
+) -> dict[str, list[shard.Summary]]:
+    """The shards of each split that has any, in the order expected, others behind."""
+    found = {summary.split: None for summary in summaries}
+    order = [split for split in expected if split in found]
+    order += sorted(set(found) - set(order))
+    return {split: [one for one in summaries if one.split == split] for split in order}
 
 
 class _NothingToKeep(UserError):

@@ -10,6 +10,7 @@ from clef_jax import ecg_paper
 from clef_jax.data import raw
 from clef_jax.data.check import Found, Part
 from clef_jax.data.record import MISSING_ADC
+from clef_jax.errors import UserError
 
 PICTURE_FILE = "check.png"
 NUM_PICTURES = 10
@@ -119,6 +120,19 @@ def _leads(found: Found) -> rich.table.Table:
         shares = [total.lead_counts[lead, problem] / num_records for problem in problems]
         table.add_row(lead, *(f"{share:.2%}" if share else "" for share in shares))
     return table
+
+
+def save_picture(found: Found) -> None:
+    """Draws some recordings into the folder of the data set.
+
+    Raises:
+        UserError: it cannot be written to.
+    """
+    file = found.version_dir / PICTURE_FILE
+    try:
+        draw(found).savefig(file, dpi=80)
+    except OSError as error:
+        raise UserError(f"{file} could not be written: {error.strerror}.") from error
 
 
 def draw(found: Found) -> Figure:
