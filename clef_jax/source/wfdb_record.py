@@ -105,9 +105,9 @@ def _read_interleaved(
         detail = f"Samples {start} to {start + wanted} are not inside of its {length} samples."
         raise Defect("window_outside_record", detail)
     file = path.with_name(first.file)
-    _check_matlab(file, header, length)
     read = _read_16 if form == "16" else _read_212
     try:
+        _check_matlab(file, header, length)
         flat = read(file, first.offset_bytes, start * count, wanted * count)
     except OSError as error:
         raise Defect("unreadable", f"{file.name} cannot be read: {error.strerror}.") from None

@@ -20,7 +20,8 @@ def find(source: pathlib.Path, label_source: str | None) -> pathlib.Path:
     if given.is_file():
         return given
     for name in _FILES:
-        found = sorted(given.rglob(name), key=lambda file: (len(file.parts), file))
+        files = (file for file in given.rglob(name) if file.is_file())
+        found = sorted(files, key=lambda file: (len(file.parts), file))
         if found:
             return found[0]
     raise UserError(

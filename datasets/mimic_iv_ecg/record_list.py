@@ -87,9 +87,9 @@ def _positions(path: pathlib.Path) -> dict[str, int]:
         names = [name.strip(' "\r\n\ufeff') for name in stream.readline().split(",")]
     missing = [name for name in COLUMNS if name not in names]
     if missing:
-        raise UserError(
-            f"The table {path} has no column {', '.join(missing)}; it has {', '.join(names)}."
-        )
+        # Without any of them the first line is no heading but a patient's row.
+        hint = f"; it has {', '.join(names)}" if len(missing) < len(COLUMNS) else ""
+        raise UserError(f"The table {path} has no column {', '.join(missing)}{hint}.")
     return {"count": len(names)} | {name: names.index(name) + 1 for name in COLUMNS}
 
 

@@ -43,8 +43,7 @@ def load(database: duckdb.DuckDBPyConnection, source: pathlib.Path) -> Statement
         UserError: the table is not there, or another one.
     """
     path = source / FILE
-    first = path.read_text(encoding="utf-8-sig").partition(",")[0] if path.is_file() else ""
-    code = first.strip().strip('"') or "column0"  # DuckDB's name for a column without one
+    code, *_ = table.column_names(path)
     columns = (code, "diagnostic", "form", "rhythm", "diagnostic_class", "diagnostic_subclass")
     table.view(database, "statement", path, columns)
     classes_of: dict[str, dict[str, str]] = {name: {} for name in SETS}
