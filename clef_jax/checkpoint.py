@@ -86,6 +86,20 @@ def abstract_state(init, mesh: Mesh) -> TrainState:
     )
 
 
+def read_run(workdir: pathlib.Path) -> dict[str, Any]:
+    """Settings, data facts and position of a run's newest checkpoint.
+
+    Raises:
+        UserError: there is no run, or no finished checkpoint yet.
+    """
+    if not (workdir / FOLDER).is_dir():
+        raise UserError(f"{workdir} holds no training run: there is no folder {FOLDER}.")
+    with Checkpoints(workdir) as checkpoints:
+        if checkpoints.latest_step is None:
+            raise UserError(f"There is no finished checkpoint in {checkpoints.folder} yet.")
+        return checkpoints.run(checkpoints.latest_step)
+
+
 def restore_params(workdir: pathlib.Path, init, mesh: Mesh) -> nnx.State:
     """The newest parameters of a run, for reading only."""
     with Checkpoints(workdir) as checkpoints:

@@ -20,7 +20,7 @@ from clef_jax import checkpoint, figure, leads, logs, mesh as mesh_lib, schedule
 from clef_jax.config import TrainConfig, from_saved
 from clef_jax.data import index as index_lib, pipeline
 from clef_jax.data.record import MISSING_ADC
-from clef_jax.errors import UserError, told_to_user
+from clef_jax.errors import told_to_user
 from clef_jax.signal.augment import AugmentConfig
 
 EXAMPLES = 4
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def write(arguments: Arguments) -> pathlib.Path:
     """Renders the page and returns where it is."""
     workdir = pathlib.Path(arguments.workdir).expanduser().resolve()
-    run = read_run(workdir)
+    run = checkpoint.read_run(workdir)
     config = from_saved(run["config"])
     config = dataclasses.replace(config, data_dir=arguments.data_dir or config.data_dir)
     view = View.open(config, workdir)
@@ -86,16 +86,6 @@ def write(arguments: Arguments) -> pathlib.Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page(config, run, lines, sections))
     return out
-
-
-def read_run(workdir: pathlib.Path) -> dict[str, Any]:
-    """Settings, data facts and position of a run's newest checkpoint."""
-    if not (workdir / checkpoint.FOLDER).is_dir():
-        raise UserError(f"{workdir} holds no training run: there is no folder {checkpoint.FOLDER}.")
-    with checkpoint.Checkpoints(workdir) as checkpoints:
-        if checkpoints.latest_step is None:
-            raise UserError(f"There is no finished checkpoint in {checkpoints.folder} yet.")
-        return checkpoints.run(checkpoints.latest_step)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,6 +37,7 @@ def run(config: TrainConfig) -> update.TrainState:
     constants = update.make_constants(config, index.common_rate_hz, mesh)
     facts = {
         "config": saved(config),
+        "sample_rate_hz": index.common_rate_hz,
         "data": {"data set": index.fingerprint, "noise": noise.fingerprint(config.noise_path)},
     }
     with checkpoint.Checkpoints(config.folder, keep=config.keep_checkpoints) as checkpoints:

@@ -1,0 +1,183 @@
+"""An encoder with its preprocessing: stored samples of any rate to embeddings.
+
+What pre-training does to a view without augmentation happens here, in one compiled function a rate:
+millivolts, gaps filled, resampled to the rate of the encoder, zero-phase band-pass, z-score.
+
+Shapes: B batch, T time (samples), D features of all layers.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+
+from clef_jax import checkpoint, mesh as mesh_lib, models, schedule, update
+from clef_jax.config import TrainConfig, from_saved
+from clef_jax.errors import UserError
+from clef_jax.models import size as size_lib
+from clef_jax.signal import device
+
+DEFAULT_RATE_HZ = 500.0
+"""Of runs that did not write down the rate of their data; MIMIC-IV-ECG's."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What is done to a signal before the encoder sees it."""
+
+    sample_rate_hz: float = DEFAULT_RATE_HZ
+    window_seconds: float = 10.0
+    band_hz: tuple[float, float] = (0.67, 40.0)
+
+    def num_samples(self, sample_rate_hz: float) -> int:
+        """Samples of a window at another rate."""
+        return round(self.window_seconds * sample_rate_hz)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Embedder:
+    """An encoder that is only read. Make one with `from_run` or `random`."""
+
+    name: str
+    """What a table calls it."""
+    size: str
+    recipe: Recipe
+    mesh: Mesh
+    graph: nnx.GraphDef
+    params: nnx.State
+
+    @property
+    def layers(self) -> dict[str, slice]:
+        """Where each layer's features are among the D; the last layer is the embedding."""
+        widths = size_lib.by_name(self.size).stage_channels
+        ends = np.cumsum(widths).tolist()
+        starts = [0, *ends[:-1]]
+        return {
+            f"stage_{number}": slice(start, end)
+            for number, (start, end) in enumerate(zip(starts, ends, strict=True), start=1)
+        }
+
+    @property
+    def num_features(self) -> int:
+        return sum(size_lib.by_name(self.size).stage_channels)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over weights and preprocessing."""
+        digest = hashlib.sha256(repr((self.size, self.recipe)).encode())
+        for path, leaf in jax.tree_util.tree_leaves_with_path(self.params):
+            digest.update(jax.tree_util.keystr(path).encode())
+            digest.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
+        return digest.hexdigest()
+
+    def __call__(
+        self,
+        adc: np.ndarray,
+        gain_per_mv: np.ndarray,
+        baseline: np.ndarray,
+        sample_rate_hz: float,
+    ) -> jax.Array:
+        """Features of windows: float32 [B, D], on the devices.
+
+        Args:
+            adc: int16 [B, T], -32768 is missing; B divides by the number of devices, and T is
+                `recipe.num_samples(sample_rate_hz)`.
+            gain_per_mv, baseline: [B].
+
+        Raises:
+            ValueError: T is another number.
+        """
+        wanted = self.recipe.num_samples(sample_rate_hz)
+        if adc.shape[-1] != wanted:
+            raise ValueError(f"A window has {wanted} samples, not {adc.shape[-1]}.")
+        step = self._step(sample_rate_hz)
+        batch = mesh_lib.to_devices(
+            {
+                "adc": adc,
+                "gain_per_mv": np.asarray(gain_per_mv, np.float32),
+                "baseline": np.asarray(baseline, np.int32),
+            },
+            self.mesh,
+        )
+        return step(self.params, batch)
+
+    @functools.cached_property
+    def _step(self) -> Callable[[float], Callable]:
+        return functools.lru_cache(maxsize=8)(self._make_step)
+
+    def _make_step(self, sample_rate_hz: float) -> Callable:
+        recipe = self.recipe
+        num_samples = recipe.num_samples(recipe.sample_rate_hz)
+        bandpass = device.make_bandpass(num_samples, recipe.sample_rate_hz, *recipe.band_hz)
+        bandpass = jax.device_put(bandpass, mesh_lib.everywhere(self.mesh))
+
+        def local(params: nnx.State, batch: dict[str, jax.Array], bandpass: device.Bandpass):
+            signal_mv = device.from_adc(batch["adc"], batch["gain_per_mv"], batch["baseline"])
+            signal_mv = device.resample(signal_mv, sample_rate_hz, recipe.sample_rate_hz)
+            signal = device.zscore(device.bandpass(signal_mv, bandpass))
+            encoder = nnx.merge(self.graph, params)
+            stages = encoder.stages(signal[..., None])
+            return jnp.concatenate([stage.astype(jnp.float32) for stage in stages], axis=1)
+
+        def embed(params, batch, bandpass):
+            # Per device: under plain jit XLA gathers the batch around grouped convolutions.
+            return jax.shard_map(
+                local,
+                mesh=self.mesh,
+                in_specs=(mesh_lib.EVERYWHERE, mesh_lib.ROWS, mesh_lib.EVERYWHERE),
+                out_specs=mesh_lib.ROWS,
+            )(params, batch, bandpass)
+
+        compiled = jax.jit(embed)
+        return lambda params, batch: compiled(params, batch, bandpass)
+
+
+def from_run(workdir: str | pathlib.Path, mesh: Mesh, *, name: str | None = None) -> Embedder:
+    """The encoder of a run's newest checkpoint.
+
+    Raises:
+        UserError: there is no run, or no finished checkpoint yet.
+    """
+    workdir = pathlib.Path(workdir).expanduser().resolve()
+    run = checkpoint.read_run(workdir)
+    config = from_saved(run["config"])
+    rate = schedule.make(config, steps_per_epoch=1, total_steps=config.warmup_steps + 1)
+    trainer = update.make_trainer(config, rate, mesh)
+    recipe = Recipe(
+        sample_rate_hz=run.get("sample_rate_hz", DEFAULT_RATE_HZ),
+        window_seconds=config.window_seconds,
+        band_hz=config.band_hz,
+    )
+    params = checkpoint.restore_params(workdir, trainer.init, mesh)
+    return Embedder(name or workdir.name, config.size, recipe, mesh, trainer.graph, params)
+
+
+def random(size: str, mesh: Mesh, *, seed: int, recipe: Recipe | None = None) -> Embedder:
+    """An encoder that learned nothing: the floor that a pre-trained one must beat."""
+    dtype = update.compute_dtype(TrainConfig(data_dir="", workdir=""))
+    encoder = models.create_encoder(size, rngs=nnx.Rngs(seed), dtype=dtype)
+    graph, params = nnx.split(encoder, nnx.Param)
+    params = jax.device_put(params, mesh_lib.everywhere(mesh))
+    return Embedder(f"random {size}, seed {seed}", size, recipe or Recipe(), mesh, graph, params)
+
+
+def layer_slice(embedder: Embedder, layer: str) -> slice:
+    """The features of a layer: `last`, or a name of `Embedder.layers`.
+
+    Raises:
+        UserError: there is no such layer; says which there are.
+    """
+    layers: dict[str, Any] = embedder.layers
+    if layer == "last":
+        return list(layers.values())[-1]
+    if layer not in layers:
+        raise UserError(f"There is no layer {layer!r}; there are last, {', '.join(layers)}.")
+    return layers[layer]
