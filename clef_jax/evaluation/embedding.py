@@ -104,7 +104,7 @@ def _write(
             f"Embedding {index.dataset}, {index.split}",
             total=len(blocks),
             console=console,
-            disable=console is None,
+            disable=console is None or not console.is_terminal,
             transient=True,
         ):
             lines.writelines(f"{line}\n" for line in block.facts)

@@ -79,13 +79,14 @@ class _Tree:
         self,
         *,
         fold: int = 1,
-        age: str = "57.0",
+        age: str | None = None,
         patient_id: str | None = None,
         scp_codes: str | None = None,
     ) -> str:
         """A recording at both rates and its row; returns its path at 500 Hz."""
         ecg_id = len(self.rows)
         patient_id = f"{1000 + ecg_id}.0" if patient_id is None else patient_id
+        age = f"{40 + 7 * ecg_id % 45}.0" if age is None else age
         codes, classes = _CASES[ecg_id % len(_CASES)]
         low, _ = self._record(f"records100/00000/{ecg_id:05d}_lr", ecg_id, 100)
         high, signal_mv = self._record(f"records500/00000/{ecg_id:05d}_hr", ecg_id, 500)

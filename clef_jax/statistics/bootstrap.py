@@ -1,0 +1,56 @@
+"""Intervals by resampling patients, all recordings of a patient together.
+
+Recordings of one patient are alike: drawing them one by one would take a patient with many for many
+patients, and make intervals too narrow.
+
+Shapes: N recordings, R resamples.
+"""
+
+import dataclasses
+
+import numpy as np
+import scipy.stats
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """Where a score may lie."""
+
+    low: float
+    high: float
+    num_resamples: int
+    """Resamples in which the score was defined."""
+
+
+def patient_weights(patient: np.ndarray, num_resamples: int, seed: int) -> np.ndarray:
+    """How often each recording is in each resample: uint16 [R, N].
+
+    As many patients as there are are drawn with replacement (Efron and Tibshirani 1993, chapter 8).
+
+    Args:
+        patient: [N], who each recording is of.
+    """
+    _, number = np.unique(patient, return_inverse=True)
+    num_patients = int(number.max()) + 1
+    rng = np.random.default_rng(seed)
+    weights = np.empty((num_resamples, len(number)), np.uint16)
+    for resample in range(num_resamples):
+        drawn = rng.integers(num_patients, size=num_patients)
+        weights[resample] = np.bincount(drawn, minlength=num_patients)[number]
+    return weights
+
+
+def interval(values: np.ndarray, num_patients: int, level: float = 0.95) -> Interval:
+    """The middle share of a score's values [R] in the resamples; NaN ones are left out.
+
+    The share is `level` for many patients and more for few: the expanded percentile interval
+    (Hesterberg 2015, section 5.1), without which intervals of few patients cover too seldom. In
+    simulations bias-corrected and accelerated intervals were no better for these scores.
+    """
+    known = np.asarray(values, float)[np.isfinite(values)]
+    if not len(known) or num_patients < 2:
+        return Interval(np.nan, np.nan, 0)
+    student = scipy.stats.t.ppf((1 + level) / 2, num_patients - 1)
+    tail = scipy.stats.norm.cdf(-np.sqrt(num_patients / (num_patients - 1)) * student)
+    low, high = np.quantile(known, [tail, 1 - tail])
+    return Interval(float(low), float(high), len(known))

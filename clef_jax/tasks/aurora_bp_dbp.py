@@ -1,0 +1,15 @@
+"""Aurora-BP, diastolic blood pressure at rest (Mieloszyk et al. 2022)."""
+
+from clef_jax.tasks import Task, _aurora_bp
+
+TASK = Task(
+    dataset=_aurora_bp.DATASET,
+    kind="regression",
+    label="baseline_dbp_mmhg",
+    keep=_aurora_bp.keep,
+    unit="mmHg",
+    description="Diastolic blood pressure at rest of the participant.",
+    caveats=_aurora_bp.CAVEATS,
+    in_paper=True,
+    released=_aurora_bp.RELEASED,
+)

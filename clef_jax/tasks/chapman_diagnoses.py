@@ -1,0 +1,26 @@
+"""Chapman-Shaoxing-Ningbo, all diagnoses (Zheng et al. 2020, doi:10.13026/wgex-er52)."""
+
+from clef_jax.tasks import Released, Task
+
+TASK = Task(
+    dataset="chapman",
+    kind="multilabel",
+    label="diagnoses",
+    description="The diagnoses of Chapman-Shaoxing-Ningbo: 38 classes with the HeartLang split.",
+    caveats=(
+        "The 38 classes and the paper's split need the tables of HeartLang when the data is "
+        "prepared; without them the classes are the diagnoses of at least ten recordings.",
+        "Of the 38 classes sinus bradycardia is none: a recording that has nothing else counts as "
+        "one without any class, and is kept.",
+    ),
+    in_paper=True,
+    released=Released(
+        lead="II",
+        filtered=True,
+        zscored=True,
+        splits="as prepared with the tables of HeartLang",
+        caveats=(
+            "All leads together are scaled to between -3 and 3 first, which the z-score undoes.",
+        ),
+    ),
+)

@@ -1,0 +1,23 @@
+"""PTB-XL, atrial fibrillation or flutter against every other rhythm."""
+
+import numpy as np
+
+from clef_jax.tasks import Example, Task, texts
+
+_AF = {"AFIB", "AFLT"}
+
+
+def _target(example: Example) -> np.ndarray:
+    rhythm = texts(example["rhythm"])
+    found = float(not _AF.isdisjoint(rhythm)) if rhythm else np.nan
+    return np.array([found], np.float32)
+
+
+TASK = Task(
+    dataset="ptb_xl",
+    kind="binary",
+    outputs=("af",),
+    target=_target,
+    description="Atrial fibrillation or flutter in PTB-XL, against all other rhythms.",
+    caveats=("Recordings without any statement about the rhythm are left out.",),
+)

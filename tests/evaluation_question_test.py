@@ -1,0 +1,125 @@
+"""Probes answer for recordings that they never saw, and for nothing else."""
+
+import jax
+import numpy as np
+import pytest
+from prepared import build
+
+from clef_jax import catalog, embedder, mesh as mesh_lib, tasks
+from clef_jax.data import index as index_lib
+from clef_jax.errors import UserError
+from clef_jax.evaluation import embedding, floor, question
+
+MESH = mesh_lib.make_mesh(jax.devices()[:1])
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+    """The splits of PTB-XL's and MC-MED's simulated trees, in an untrained encoder."""
+    encoder, found = embedder.random("tiny", MESH, seed=0), {}
+    for name, lead in (("ptb_xl", "I"), ("mc_med", "II")):
+        folder = tmp_path_factory.mktemp(name)
+        tree = catalog.simulated(name).write(folder / "source", 60)
+        made = build(name, tree.source, folder / "data")
+        found[name] = {
+            split: embedding.embed(
+                encoder, index_lib.load(made.data_path, split), lead, folder / "cache"
+            )
+            for split in index_lib.splits(made.data_path)
+        }
+    return found
+
+
+def features_of(one):
+    return one.features
+
+
+def test_the_test_split_is_predicted(embedded):
+    task = tasks.find("ptb_xl_superdiagnostic")
+    splits = embedded["ptb_xl"]
+    answers = question.ask(task, splits, features_of)
+    assert not answers.cross_validated
+    facts = [fact for fact in splits["test"].facts if fact["superdiagnostic"]]
+    assert answers.outputs == ("CD", "HYP", "MI", "NORM", "STTC")
+    want = [
+        [name.encode() in fact["superdiagnostic"] for name in answers.outputs] for fact in facts
+    ]
+    np.testing.assert_array_equal(answers.target, want)
+    assert answers.predicted.shape == answers.target.shape
+    assert ((answers.predicted >= 0) & (answers.predicted <= 1)).all()
+    assert answers.num_left_out == len(splits["test"].facts) - len(facts)
+    np.testing.assert_array_equal(answers.age_years, [fact["age_years"] for fact in facts])
+
+
+def test_without_a_test_split_every_patient_is_predicted_by_others(embedded):
+    task = tasks.find("ptb_xl_age")
+    only_train = {"train": embedded["ptb_xl"]["train"]}
+    seen = []
+
+    def spy(kind, train, validation=None, **kwargs):
+        seen.append(set(train.patient.tolist()))
+        return real(kind, train, validation, **kwargs)
+
+    real, question.probe.fit = question.probe.fit, spy
+    try:
+        answers = question.ask(task, only_train, features_of)
+    finally:
+        question.probe.fit = real
+    assert answers.cross_validated
+    assert len(seen) == question.NUM_FOLDS
+    everybody = set(answers.patient.tolist())
+    held = [everybody - fitted for fitted in seen]
+    assert set().union(*held) == everybody
+    assert sum(map(len, held)) == len(everybody)
+    assert np.isfinite(answers.predicted).all()
+
+
+def test_answers_depend_on_features_and_seed_alone(embedded):
+    task = tasks.find("mc_med_sbp")
+    first, again = (question.ask(task, embedded["mc_med"], features_of) for _ in range(2))
+    np.testing.assert_array_equal(first.predicted, again.predicted)
+
+
+def test_a_feature_that_is_the_answer_is_learned(embedded):
+    task = tasks.find("mc_med_sbp")
+
+    def cheat(one):
+        values = np.array([[fact["triage_sbp_mmhg"]] for fact in one.facts], np.float32)
+        return np.where(one.usable[:, None], values, np.nan)
+
+    answers = question.ask(task, embedded["mc_med"], cheat)
+    np.testing.assert_allclose(answers.predicted, answers.target, atol=1.0)
+
+
+def test_patients_of_different_splits_are_different(embedded):
+    task = tasks.find("ptb_xl_sex")
+    splits = {"train": embedded["ptb_xl"]["train"], "validation": embedded["ptb_xl"]["validation"]}
+    answers = question.ask(task, splits, features_of)
+    num = sum(one.index.num_patients for one in splits.values())
+    assert len(np.unique(answers.patient)) == num
+
+
+def test_floors_know_facts_but_not_the_answer(embedded):
+    one = embedded["mc_med"]["train"]
+    values = floor.features_of(one)
+    assert values.shape == (len(one.facts), 6)
+    np.testing.assert_array_equal(np.isnan(values).any(axis=1), ~one.usable)
+    row = int(np.flatnonzero(one.usable)[0])
+    fact = one.facts[row]
+    np.testing.assert_allclose(values[row, 0], fact["age_years"] - 60)
+    assert values[row, 3] == 1
+    target = np.array([[fact["triage_sbp_mmhg"]] for fact in one.facts])
+    assert "sbp_mmhg" in floor.giving_away(one, target)
+    assert floor.giving_away(one, 1 - np.array([[f["male"]] for f in one.facts])) == ("male",)
+    assert floor.giving_away(one, np.zeros((len(one.facts), 1))) == ()
+    assert floor.features_of(one, ("sbp_mmhg",)).shape[1] == 4
+
+
+def test_a_data_set_without_training_recordings_is_told(embedded):
+    with pytest.raises(UserError, match="has no split 'train' to learn from"):
+        question.ask(tasks.find("ptb_xl_age"), {"test": embedded["ptb_xl"]["test"]}, features_of)
+
+
+def test_another_data_set_is_told(embedded):
+    with pytest.raises(UserError, match="has no label 'superdiagnostic'"):
+        question.ask(tasks.find("ptb_xl_superdiagnostic"), embedded["mc_med"], features_of)
