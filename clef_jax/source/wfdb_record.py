@@ -50,18 +50,23 @@ def read(
     else:
         samples = _read_by_wfdb(path, start_sample, num_samples)
         summable = False
-    sums = samples.sum(axis=1, dtype=np.int64) & 0xFFFF if summable else ()
     return Recording(
         signal=samples,
         lead_names=tuple(s.lead for s in header.signals),
         gain_per_mv=np.array([s.gain for s in header.signals], np.float32),
         baseline=np.array([s.baseline for s in header.signals], np.int32),
         sample_rate_hz=header.sample_rate_hz,
-        bad_checksums=tuple(
-            s.lead
-            for s, total in zip(header.signals, sums, strict=False)
-            if s.checksum is not None and s.checksum & 0xFFFF != total
-        ),
+        bad_checksums=_bad_checksums(header, samples) if summable else (),
+    )
+
+
+def _bad_checksums(header: Header, samples: np.ndarray) -> tuple[str, ...]:
+    """The leads whose samples do not add up to what the header says."""
+    sums = samples.sum(axis=1, dtype=np.int64) & 0xFFFF
+    return tuple(
+        signal.lead
+        for signal, total in zip(header.signals, sums, strict=True)
+        if signal.checksum is not None and signal.checksum & 0xFFFF != total
     )
 
 
