@@ -294,3 +294,17 @@ def test_all_files_of_a_patient_can_be_fetched(folder):
     (pattern,) = icentia11k_dataset_builder.Builder.FILES(entry)
     names = sorted(path.name for path in folder.source.glob(pattern))
     assert names == ["RECORDS", "p00000_s00.atr", "p00000_s00.dat", "p00000_s00.hea"]
+
+
+def test_windows_without_a_signal_are_passed_over(folder):
+    """Three beats of four lie where the electrode was off: the fourth is taken."""
+    beats = [(sample, "V", "") for sample in (4000, 8000, 12_000, 20_000)]
+    stem = folder.segment(0, beats, num_samples=25_000)
+    samples = np.fromfile(stem.with_suffix(".dat"), "<i2")
+    samples[:14_000] = 0
+    samples.tofile(stem.with_suffix(".dat"))
+    found, findings = folder.windows()
+    assert [window.start_sample for window in found] == [20_000 - 1250]
+    passed = [one.detail for one in findings if one.problem == "windows_passed_over"]
+    assert len(passed) <= 1
+    assert [one.problem for one in findings if one.problem != "windows_passed_over"] == []

@@ -4,7 +4,6 @@ What is stored are windows of ten seconds, each for a beat in its middle or a rh
 """
 
 import contextlib
-import dataclasses
 import pathlib
 import re
 from collections.abc import Iterator
@@ -14,26 +13,14 @@ import tensorflow_datasets as tfds
 from clef_jax.data import builder
 from clef_jax.data.listing import TEST, TRAIN, VALIDATION, Entry, Listing
 from clef_jax.data.quality import Findings
-from clef_jax.data.record import Label, Layout, Recording
+from clef_jax.data.record import Label, Layout
 from clef_jax.errors import UserError
-from clef_jax.source import folder, wfdb_record
 
 from . import window
 
 RECORDS = "RECORDS"
-LEAD = "I"
-"""The two electrodes of the patch lie on the upper chest: a modified lead I."""
-_SIGNAL = "ecg"
 _SPLITS = {TRAIN: 700, VALIDATION: 150, TEST: 150}
 _LINE = re.compile(r"(?:\./)?(?P<folder>p\d+/(?P<patient>p\d+))(?P<segment>/.+)?")
-
-
-def read(source: pathlib.Path, entry: Entry) -> Recording:
-    """One window of a segment; the only signal goes by the name of its lead."""
-    path = folder.locate(source, entry.path)
-    recording = wfdb_record.read(path, entry.start_sample, entry.num_samples)
-    names = (LEAD if n.strip().lower() in ("", _SIGNAL) else n for n in recording.lead_names)
-    return dataclasses.replace(recording, lead_names=tuple(names))
 
 
 def files(entry: Entry) -> tuple[str, ...]:
@@ -50,7 +37,7 @@ class Builder(builder.RecordingBuilder):
         "Download Icentia11k from https://physionet.org/content/icentia11k-continuous-ecg/."
     )
     LAYOUT = Layout(
-        leads=(LEAD,),
+        leads=(window.LEAD,),
         sample_rate_hz=window.SAMPLE_RATE_HZ,
         num_samples=window.NUM_SAMPLES,
         amplitude="arbitrary",
@@ -69,7 +56,7 @@ class Builder(builder.RecordingBuilder):
             ),
         ),
     )
-    READ = staticmethod(read)
+    READ = staticmethod(window.read)
     SOURCE_RECORDINGS = 11_000
     WINDOWS = staticmethod(window.windows)
     FILES = staticmethod(files)

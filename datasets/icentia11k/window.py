@@ -11,11 +11,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from clef_jax.data import quality
 from clef_jax.data.listing import Entry
 from clef_jax.data.quality import Defect, Finding
+from clef_jax.data.record import Recording
 from clef_jax.source import folder, wfdb_annotation, wfdb_header, wfdb_record
 from clef_jax.source.wfdb_annotation import Annotations
 
+LEAD = "I"
+"""The two electrodes of the patch lie on the upper chest: a modified lead I."""
+_SIGNAL = "ecg"
 SAMPLE_RATE_HZ = 250.0
 NUM_SAMPLES = 2500
 BEATS = {"N": "normal", "S": "supraventricular", "V": "ventricular"}
@@ -25,6 +30,8 @@ _RECORDS = "RECORDS"
 
 _EXTENSIONS = (".hea", ".dat", ".atr")
 _END_MARK_BYTES = 2
+_MAX_TRIES = 20
+"""Windows of a class and segment that are looked at for one with a signal."""
 
 Kind = tuple[str, str]
 """A label and one of its classes."""
@@ -32,6 +39,14 @@ KINDS: tuple[Kind, ...] = (
     *(("beat", name) for name in BEATS.values()),
     *(("rhythm", name) for name in RHYTHMS.values()),
 )
+
+
+def read(source: pathlib.Path, entry: Entry) -> Recording:
+    """One window of a segment; the only signal goes by the name of its lead."""
+    path = folder.locate(source, entry.path)
+    recording = wfdb_record.read(path, entry.start_sample, entry.num_samples)
+    names = (LEAD if n.strip().lower() in ("", _SIGNAL) else n for n in recording.lead_names)
+    return dataclasses.replace(recording, lead_names=tuple(names))
 
 
 def windows(source: pathlib.Path, entry: Entry, max_windows: int) -> Iterator[Entry | Finding]:
@@ -58,7 +73,7 @@ def windows(source: pathlib.Path, entry: Entry, max_windows: int) -> Iterator[En
     if num_without:
         detail = f"{num_without} of its {len(names)} segments have no annotations."
         yield Finding(entry.record_id, "missing_annotation", None, detail, "kept")
-    drawn = _Drawn(max_windows, _generator(entry.patient_id))
+    drawn = _Drawn(source, max_windows, _generator(entry.patient_id))
     for name in drawn.generator.permutation(list(lengths)).tolist():
         segment = _segment(entry, name)
         try:
@@ -69,6 +84,9 @@ def windows(source: pathlib.Path, entry: Entry, max_windows: int) -> Iterator[En
         drawn.add(segment, starts_of(annotations, lengths[name]))
         if drawn.is_full:
             break
+    if drawn.num_passed_over:
+        detail = f"Windows without a signal that others were taken for: {drawn.num_passed_over}."
+        yield Finding(entry.record_id, "windows_passed_over", None, detail, "kept")
     found = drawn.windows()
     if not found:
         detail = f"None of its {len(names)} segments has a window with a label."
@@ -154,25 +172,46 @@ def _spans(annotations: Annotations, num_samples: int) -> Iterator[tuple[int, in
         yield start, min(end, num_samples), note
 
 
+def _is_usable(source: pathlib.Path, window: Entry) -> bool:
+    try:
+        recording = read(source, window)
+    except Defect:
+        return True  # it will be read again, and then it is reported
+    usable, _ = quality.check(recording, window.record_id, "arbitrary")
+    return bool(usable.any())
+
+
 class _Drawn:
     """Windows drawn from the segments of one patient."""
 
-    def __init__(self, max_windows: int, generator: np.random.Generator):
+    def __init__(self, source: pathlib.Path, max_windows: int, generator: np.random.Generator):
         self.generator = generator
+        self.num_passed_over = 0
+        self._source = source
         self._max_windows = max_windows
         self._drawn: dict[Kind, list[tuple[int, Entry, int]]] = {kind: [] for kind in KINDS}
         self._num_segments = collections.Counter[Kind]()
 
     def add(self, segment: Entry, starts: dict[Kind, np.ndarray]) -> None:
-        """Draws windows of each kind that do not overlap others of their kind."""
+        """Draws windows of each kind that hold a signal and do not overlap others of their kind."""
         for kind in KINDS:
-            rest = self.generator.permutation(starts[kind])
+            rest = self._from_usable(segment, self.generator.permutation(starts[kind]))
             self._num_segments[kind] += len(rest) > 0
             for rank in range(self._max_windows):
                 if not len(rest):
                     break
                 self._drawn[kind].append((rank, segment, int(rest[0])))
-                rest = rest[np.abs(rest - rest[0]) >= NUM_SAMPLES]
+                apart = rest[np.abs(rest - rest[0]) >= NUM_SAMPLES]
+                rest = self._from_usable(segment, apart)
+
+    def _from_usable(self, segment: Entry, starts: np.ndarray) -> np.ndarray:
+        """The starts from the first whose window holds a signal; all of them if none of the first
+        does, so that the report has a reason."""
+        for number, start in enumerate(starts[:_MAX_TRIES].tolist()):
+            if _is_usable(self._source, segment.window(start, NUM_SAMPLES)):
+                self.num_passed_over += number
+                return starts[number:]
+        return starts
 
     @property
     def is_full(self) -> bool:
