@@ -14,7 +14,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -48,20 +48,28 @@ def owned(version_dir: pathlib.Path, scratch: pathlib.Path) -> Iterator[pathlib.
     folder = folder_of(version_dir)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK_FILE).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"Another prepare is at work on {version_dir}; wait for it, or stop it first."
-            ) from None
-        for left in version_dir.parent.glob(f"incomplete.??????_{version_dir.name}"):
-            if left != scratch:
-                shutil.rmtree(left)
+        if _locked(lock, version_dir):
+            for left in version_dir.parent.glob(f"incomplete.??????_{version_dir.name}"):
+                if left != scratch:
+                    shutil.rmtree(left)
         try:
             yield folder
         finally:
             if not any(folder.glob("part-*.npz")):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _locked(lock: IO[str], version_dir: pathlib.Path) -> bool:
+    """Locks the folder; False where the file system knows no locks."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(
+            f"Another prepare is at work on {version_dir}; wait for it, or stop it first."
+        ) from None
+    except OSError:
+        return False
+    return True
 
 
 def clear(folder: pathlib.Path) -> None:
