@@ -10,8 +10,8 @@ import dataclasses
 import functools
 import hashlib
 import pathlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from jax.sharding import Mesh
 from clef_jax import checkpoint, mesh as mesh_lib, models, schedule, update
 from clef_jax.config import TrainConfig, from_saved
 from clef_jax.errors import UserError
-from clef_jax.models import size as size_lib
+from clef_jax.models import cost, size as size_lib
 from clef_jax.signal import device
 
 DEFAULT_RATE_HZ = 500.0
@@ -35,11 +35,69 @@ class Recipe:
 
     sample_rate_hz: float = DEFAULT_RATE_HZ
     window_seconds: float = 10.0
-    band_hz: tuple[float, float] = (0.67, 40.0)
+    band_hz: tuple[float, float] | None = (0.67, 40.0)
+    """Pass band of the filter; None filters nothing."""
+    zscored: bool = True
+    """Whether each window is scaled to mean 0 and deviation 1."""
+
+    @classmethod
+    def of_run(cls, run: Mapping[str, Any], config: TrainConfig) -> "Recipe":
+        """What a checkpoint says it needs, else what its pre-training did."""
+        if "recipe" in run:
+            band_hz = run["recipe"]["band_hz"]
+            return cls(**{**run["recipe"], "band_hz": band_hz and tuple(band_hz)})
+        return cls(
+            sample_rate_hz=run.get("sample_rate_hz", DEFAULT_RATE_HZ),
+            window_seconds=config.window_seconds,
+            band_hz=config.band_hz,
+        )
 
     def num_samples(self, sample_rate_hz: float) -> int:
         """Samples of a window at another rate."""
         return round(self.window_seconds * sample_rate_hz)
+
+
+class Encoder(Protocol):
+    """Whatever turns windows of stored samples into features: a network, or a formula."""
+
+    @property
+    def name(self) -> str:
+        """What a table calls it."""
+        ...
+
+    @property
+    def recipe(self) -> Recipe: ...
+
+    @property
+    def mesh(self) -> Mesh: ...
+
+    @property
+    def layers(self) -> Mapping[str, slice]:
+        """Where each layer's features are among the D; the last layer is the embedding."""
+        ...
+
+    @property
+    def num_features(self) -> int: ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with whatever changes a feature."""
+        ...
+
+    @property
+    def costs(self) -> Mapping[str, float]:
+        """`parameters`, and `flops` of a window where they are known."""
+        ...
+
+    def __call__(
+        self,
+        adc: np.ndarray,
+        gain_per_mv: np.ndarray,
+        baseline: np.ndarray,
+        sample_rate_hz: float,
+    ) -> Any:
+        """Features float32 [B, D] of windows int16 [B, T], as `Embedder.__call__`."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,6 +111,8 @@ class Embedder:
     mesh: Mesh
     graph: nnx.GraphDef
     params: nnx.State
+    run: Mapping[str, Any] | None = None
+    """What its checkpoint says of the run: settings, data, position; None of an untrained one."""
 
     @property
     def layers(self) -> dict[str, slice]:
@@ -69,9 +129,23 @@ class Embedder:
     def num_features(self) -> int:
         return sum(size_lib.by_name(self.size).stage_channels)
 
-    @functools.cached_property
+    @property
+    def costs(self) -> dict[str, float]:
+        """Weights, and floating-point operations of the layers for a window."""
+        size = size_lib.by_name(self.size)
+        num_samples = self.recipe.num_samples(self.recipe.sample_rate_hz)
+        return {
+            "parameters": cost.num_parameters(size),
+            "flops": cost.forward_flops(size, num_samples),
+        }
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over weights and preprocessing."""
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256(repr((self.size, self.recipe)).encode())
         for path, leaf in jax.tree_util.tree_leaves_with_path(self.params):
             digest.update(jax.tree_util.keystr(path).encode())
@@ -116,13 +190,13 @@ class Embedder:
     def _make_step(self, sample_rate_hz: float) -> Callable:
         recipe = self.recipe
         num_samples = recipe.num_samples(recipe.sample_rate_hz)
-        bandpass = device.make_bandpass(num_samples, recipe.sample_rate_hz, *recipe.band_hz)
-        bandpass = jax.device_put(bandpass, mesh_lib.everywhere(self.mesh))
+        bandpass = None
+        if recipe.band_hz is not None:
+            bandpass = device.make_bandpass(num_samples, recipe.sample_rate_hz, *recipe.band_hz)
+            bandpass = jax.device_put(bandpass, mesh_lib.everywhere(self.mesh))
 
-        def local(params: nnx.State, batch: dict[str, jax.Array], bandpass: device.Bandpass):
-            signal_mv = device.from_adc(batch["adc"], batch["gain_per_mv"], batch["baseline"])
-            signal_mv = device.resample(signal_mv, sample_rate_hz, recipe.sample_rate_hz)
-            signal = device.zscore(device.bandpass(signal_mv, bandpass))
+        def local(params: nnx.State, batch: dict[str, jax.Array], bandpass: device.Bandpass | None):
+            signal = prepare(batch, bandpass, sample_rate_hz, recipe)
             encoder = nnx.merge(self.graph, params)
             stages = encoder.stages(signal[..., None])
             return jnp.concatenate([stage.astype(jnp.float32) for stage in stages], axis=1)
@@ -140,6 +214,20 @@ class Embedder:
         return lambda params, batch: compiled(params, batch, bandpass)
 
 
+def prepare(
+    batch: Mapping[str, jax.Array],
+    bandpass: device.Bandpass | None,
+    sample_rate_hz: float,
+    recipe: Recipe,
+) -> jax.Array:
+    """Signals [B, T'] at the recipe's rate, as the encoder takes them, of windows `adc` [B, T]."""
+    signal = device.from_adc(batch["adc"], batch["gain_per_mv"], batch["baseline"])
+    signal = device.resample(signal, sample_rate_hz, recipe.sample_rate_hz)
+    if bandpass is not None:
+        signal = device.bandpass(signal, bandpass)
+    return device.zscore(signal) if recipe.zscored else signal
+
+
 def from_run(workdir: str | pathlib.Path, mesh: Mesh, *, name: str | None = None) -> Embedder:
     """The encoder of a run's newest checkpoint.
 
@@ -151,13 +239,10 @@ def from_run(workdir: str | pathlib.Path, mesh: Mesh, *, name: str | None = None
     config = from_saved(run["config"])
     rate = schedule.make(config, steps_per_epoch=1, total_steps=config.warmup_steps + 1)
     trainer = update.make_trainer(config, rate, mesh)
-    recipe = Recipe(
-        sample_rate_hz=run.get("sample_rate_hz", DEFAULT_RATE_HZ),
-        window_seconds=config.window_seconds,
-        band_hz=config.band_hz,
-    )
+    recipe = Recipe.of_run(run, config)
     params = checkpoint.restore_params(workdir, trainer.init, mesh)
-    return Embedder(name or workdir.name, config.size, recipe, mesh, trainer.graph, params)
+    name = name or workdir.name
+    return Embedder(name, config.size, recipe, mesh, trainer.graph, params, run)
 
 
 def random(size: str, mesh: Mesh, *, seed: int, recipe: Recipe | None = None) -> Embedder:
@@ -169,13 +254,13 @@ def random(size: str, mesh: Mesh, *, seed: int, recipe: Recipe | None = None) ->
     return Embedder(f"random {size}, seed {seed}", size, recipe or Recipe(), mesh, graph, params)
 
 
-def layer_slice(embedder: Embedder, layer: str) -> slice:
-    """The features of a layer: `last`, or a name of `Embedder.layers`.
+def layer_slice(embedder: Encoder, layer: str) -> slice:
+    """The features of a layer: `last`, or a name of its `layers`.
 
     Raises:
         UserError: there is no such layer; says which there are.
     """
-    layers: dict[str, Any] = embedder.layers
+    layers = embedder.layers
     if layer == "last":
         return list(layers.values())[-1]
     if layer not in layers:

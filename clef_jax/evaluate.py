@@ -1,15 +1,17 @@
 """Judges encoders: `python -m clef_jax.evaluate --checkpoint=RUN --data-dir=DIR --out=DIR`.
 
-Every task is asked of every encoder by a linear probe on its frozen features, beside encoders that
-learned nothing and beside what age and sex alone tell. Features are computed once and kept.
+Every task is asked of every encoder, beside encoders that learned nothing, beside rhythm and
+spectrum, and beside what age and sex alone tell. Features are computed once and kept.
 """
 
-import csv
 import dataclasses
-import json
+import functools
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -19,42 +21,74 @@ import tyro
 
 from clef_jax import embedder as embedder_lib, mesh as mesh_lib, tasks
 from clef_jax.data import index as index_lib
-from clef_jax.embedder import Embedder
+from clef_jax.embedder import Embedder, Encoder
 from clef_jax.errors import UserError, told_to_user
-from clef_jax.evaluation import embedding, floor, question, score
+from clef_jax.evaluation import (
+    embedding,
+    finetune,
+    floor,
+    geometry,
+    models as models_lib,
+    page,
+    probe,
+    question,
+    result as result_lib,
+    score,
+)
 from clef_jax.evaluation.embedding import Embedded
-from clef_jax.evaluation.question import Answers
+from clef_jax.evaluation.question import HoldOut, Layers, Protocol
+from clef_jax.evaluation.result import Compared, Result
 from clef_jax.tasks import Task
 
 ALL = "all"
 PAPER = "paper"
 FORM = "age, sex, pressure"
 """The model that knows no signal."""
+LAST, BEST = "last", "best"
+FINETUNE = "finetune"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """Judges pre-trained encoders by linear probes, beside floors."""
+    """Judges pre-trained encoders by what can be read from their features, beside floors."""
 
     checkpoint: tuple[str, ...] = ()
-    """Workdirs of training runs; several are put side by side."""
+    """Workdirs of training runs; the first is compared with every other one."""
+    compare: tuple[str, ...] = ()
+    """More workdirs, or names of baselines, to put beside them."""
     data_dir: str
     """Folder that `python -m clef_jax.prepare` wrote to."""
     out: str
-    """Folder for results, predictions and cached embeddings."""
+    """Folder for the page, the results and cached embeddings."""
     tasks: str = ALL
     """Names separated by commas; all, or paper for the paper's 18. Tasks whose data set is not
     prepared are left out, and told, unless they are named."""
+    preset: Literal["paper", "released"] = "paper"
+    """released: lead, scaling and fine-tuning as the public PyTorch reference does each task."""
+    probes: str = "linear"
+    """How questions are put, separated by commas: linear, knn, finetune."""
     lead: str | None = None
     """Another lead than each task's own."""
-    layer: str = "last"
-    """Which features: last, or a stage such as stage_5."""
+    layer: str = LAST
+    """Which features: last, a stage such as stage_5, or best, chosen on validation data."""
+    label_shares: tuple[float, ...] = (1.0,)
+    """Shares of the training patients whose labels are known, for example 0.01 0.1 1."""
+    label_draws: int = 3
+    """How often a share below 1 is drawn."""
+    hold_out: str | None = None
+    """LABEL=NUMBER, for example strat_fold=8: tests on these recordings whatever their split."""
+    baselines: str = models_lib.ALL
+    """What to stand beside: all, none, or names of clef_jax.baselines."""
     random_encoders: int = 3
     """Untrained encoders of the same size to stand beside, of as many seeds."""
     size: str = "small"
     """Of the untrained encoders, if no checkpoint is given."""
+    geometry: bool = False
+    """Also look at the space of the embeddings: does it follow clinical risk?"""
+    geometry_dataset: str = "mimic_iv_ecg"
+    """The prepared data set to look at, NAME or NAME/CONFIG."""
     num_resamples: int = 1000
-    """Resamples of the patients for each interval."""
+    """Resamples of the patients for each interval, and permutations for each test."""
     seed: int = 0
 
     def __post_init__(self):
@@ -62,51 +96,222 @@ class Config:
             raise UserError(f"--num-resamples={self.num_resamples} must be at least 100.")
         if self.random_encoders < 0:
             raise UserError("--random-encoders must not be negative.")
-        if not self.checkpoint and not self.random_encoders:
-            raise UserError("There is nothing to judge: give --checkpoint or --random-encoders.")
+        if self.label_draws < 1:
+            raise UserError("--label-draws must be at least 1.")
+        if not self.label_shares or not all(0 < share <= 1 for share in self.label_shares):
+            raise UserError("--label-shares are shares above 0 and up to 1.")
+        for name in self.methods:
+            if name not in (*probe.METHODS, FINETUNE):
+                known = ", ".join((*probe.METHODS, FINETUNE))
+                raise UserError(f"--probes={name}: there is no such probe; there are {known}.")
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The probes; the released protocol fine-tunes."""
+        if self.preset == "released":
+            return (FINETUNE,)
+        return tuple(name.strip() for name in self.probes.split(","))
 
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """One model on one task."""
-
-    task: str
-    model: str
-    answers: Answers
-    scores: tuple[score.Scored, ...]
+    @property
+    def folder(self) -> pathlib.Path:
+        return pathlib.Path(self.out).expanduser().resolve()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     with told_to_user():
-        run(tyro.cli(Config, args=argv, prog="python -m clef_jax.evaluate"))
+        run(tyro.cli(Config, args=argv, prog="python -m clef_jax.evaluate"), argv)
 
 
-def run(config: Config) -> list[Result]:
+def run(config: Config, argv: Sequence[str] | None = None) -> list[Result]:
     """Asks all tasks of all models, and writes what came of it."""
     console = rich.console.Console(highlight=False)
-    out = pathlib.Path(config.out).expanduser().resolve()
     mesh = mesh_lib.make_mesh(jax.local_devices())
     chosen = list(_chosen(config, console))
-    models = list(_models(config, mesh))
+    models = models_lib.of(
+        (*config.checkpoint, *config.compare),
+        config.baselines,
+        mesh,
+        size=config.size,
+        num_seeds=config.random_encoders,
+        seed=config.seed,
+    )
+    bench = Bench(config, models, console)
+    about = _about(config, models, argv)
     results: list[Result] = []
     for task in chosen:
-        asked = list(_ask(task, models, config, out / "embeddings", console))
-        console.print(_table(task, asked))
-        results += asked
-        write(results, config, out)  # after each task, so that a long run leaves what it has
-    console.print(f"Results are in {out / 'results.json'} and results.csv.", soft_wrap=True)
+        found = bench.ask(task)
+        if found:
+            console.print(_table(task, found))
+        results += found
+        if results:  # after each task, so that a long run leaves what it has
+            result_lib.write(results, config.folder, about)
+    compared = result_lib.compare(results, num_resamples=config.num_resamples, seed=config.seed)
+    spaces = list(_spaces(config, models, console)) if config.geometry else []
+    about["costs"] = bench.costs()
+    if results:
+        result_lib.write(results, config.folder, about, compared)
+    _tell(compared, console)
+    path = config.folder / "report.html"
+    path.write_text(page.render(about, results, compared, spaces, bench.problems))
+    console.print(f"The report is {path}; results.json, .csv and .parquet are beside it.")
+    if bench.problems:
+        raise UserError("\n".join(bench.problems))
     return results
+
+
+class Bench:
+    """Puts tasks to models."""
+
+    def __init__(self, config: Config, models: Sequence[Encoder], console: rich.console.Console):
+        self.config, self.models, self.console = config, models, console
+        self.problems: list[str] = []
+        """What could not be asked, as sentences."""
+        self._speed: dict[str, float] = {}
+        self._seconds: dict[str, float] = {}
+
+    def ask(self, task: Task) -> list[Result]:
+        """The results of every model on a task, all labels first."""
+        found: list[Result] = []
+        try:
+            for result in self._ask(task):
+                found.append(result)
+        except UserError as error:
+            self.problems.append(f"The task {task.name} was not finished. {error}")
+        return found
+
+    def _ask(self, task: Task) -> Iterator[Result]:
+        for share in sorted(self.config.label_shares, reverse=True):
+            for draw in range(1 if share == 1 else self.config.label_draws):
+                yield from self._ask_once(task, share, self.config.seed + draw)
+
+    def _ask_once(self, task: Task, share: float, seed: int) -> Iterator[Result]:
+        hold_out = HoldOut.parse(self.config.hold_out) if self.config.hold_out else None
+        protocol = Protocol(label_share=share, hold_out=hold_out, seed=seed)
+        splits: dict[str, Embedded] = {}
+        for model in self.models:
+            model = _as_released(model, task) if self.config.preset == "released" else model
+            splits = self._embed(task, model)
+            for method in self.config.methods:
+                asked = self._way(task, model, method, splits, protocol)
+                if asked is not None:
+                    yield from self._result(task, model.name, method, splits, *asked)
+        known = splits["train"] if "train" in splits else next(iter(splits.values()))
+        metadata = index_lib.read_metadata(known.index.version_dir)
+        away = floor.giving_away(known, tasks.targets(task, metadata, known.facts))
+        if set(away) != set(floor.FACTS):
+            layers = {"facts": lambda one: floor.features_of(one, away)}
+            yield from self._result(task, FORM, "linear", splits, layers, protocol)
+
+    def _way(
+        self,
+        task: Task,
+        model: Encoder,
+        method: str,
+        splits: Mapping[str, Embedded],
+        protocol: Protocol,
+    ) -> tuple[Layers, Protocol] | None:
+        """What a method reads, and how it fits; None if the model cannot be asked so."""
+        if method != FINETUNE:
+            fit = functools.partial(probe.fit, method=method)
+            layers = layers_of(model, self.config.layer)
+            return layers, dataclasses.replace(protocol, fit=fit)
+        if not isinstance(model, Embedder):
+            return None
+        released = self.config.preset == "released"
+        settings = finetune.RELEASED if released else finetune.Config()
+        keeper = finetune.Keeper(model, self.config.folder / "fine_tuned" / task.name)
+        fit = finetune.make_fit(model, splits, settings, keeper)
+        return finetune.places_of(splits), dataclasses.replace(protocol, fit=fit)
+
+    def _embed(self, task: Task, model: Encoder) -> dict[str, Embedded]:
+        folder = index_lib.find(self.config.data_dir, task.dataset)
+        cache = self.config.folder / "embeddings"
+        found = {
+            split: embedding.embed(
+                model, index_lib.load(folder, split), task.lead, cache, self.console
+            )
+            for split in index_lib.splits(folder)
+        }
+        self._speed[model.name] = max(one.windows_per_second for one in found.values())
+        return found
+
+    def _result(
+        self,
+        task: Task,
+        model: str,
+        method: str,
+        splits: Mapping[str, Embedded],
+        layers: Layers,
+        protocol: Protocol,
+    ) -> Iterator[Result]:
+        start = time.monotonic()
+        try:
+            answers = question.ask(task, splits, layers, protocol)
+        except UserError as error:
+            if protocol.label_share == 1:
+                raise
+            words = f"{task.name} with {protocol.label_share:.0%} of the labels: {error}"
+            self.console.print(words, soft_wrap=True)
+            return
+        scores = score.of(
+            task, answers, num_resamples=self.config.num_resamples, seed=self.config.seed
+        )
+        seconds = time.monotonic() - start
+        self._seconds[model] = self._seconds.get(model, 0.0) + seconds
+        share, seed = protocol.label_share, protocol.seed
+        yield Result(task, model, method, share, seed, answers, tuple(scores), seconds)
+
+    def costs(self) -> dict[str, dict[str, float]]:
+        """Of each model: parameters, FLOPs of a window, windows/s when embedding, seconds asked."""
+        found: dict[str, dict[str, float]] = {
+            model.name: dict(model.costs) for model in self.models
+        }
+        for name, speed in self._speed.items():
+            found[name]["windows_per_second"] = round(speed, 1)
+        for name, seconds in self._seconds.items():
+            found.setdefault(name, {})["seconds_asked"] = round(seconds, 1)
+        return found
+
+
+def layers_of(model: Encoder, layer: str) -> Layers:
+    """What a probe may read of a model: one layer, or all, of which the best answers."""
+    names = tuple(model.layers) if layer == BEST else (layer,)
+    if layer != LAST and set(model.layers) == {"features"}:
+        names = ("features",)  # a formula has no stages
+
+    def part(at: slice):
+        return lambda one: one.features[:, at]
+
+    return {name: part(embedder_lib.layer_slice(model, name)) for name in names}
+
+
+def _as_released(model: Encoder, task: Task) -> Encoder:
+    """The same encoder behind the reference's preprocessing of a task."""
+    assert task.released is not None  # `_chosen` asks no others
+    if not isinstance(model, Embedder):
+        return model
+    band_hz = model.recipe.band_hz if task.released.filtered else None
+    recipe = dataclasses.replace(model.recipe, band_hz=band_hz, zscored=task.released.zscored)
+    return dataclasses.replace(model, recipe=recipe)
 
 
 def _chosen(config: Config, console: rich.console.Console) -> Iterator[Task]:
     """The tasks to ask: those named, or all whose data set is prepared."""
     wanted = config.tasks.strip()
     if wanted not in (ALL, PAPER):
-        yield from (_on_lead(tasks.find(name.strip()), config) for name in wanted.split(","))
+        for name in wanted.split(","):
+            task = tasks.find(name.strip())
+            index_lib.find(config.data_dir, task.dataset)
+            if config.preset == "released" and task.released is None:
+                raise UserError(f"The public reference does not have the task {task.name}.")
+            yield _on_lead(task, config)
         return
     left_out = []
     for name, task in tasks.load().items():
-        if wanted == PAPER and not task.in_paper:
+        outside = (wanted == PAPER and not task.in_paper) or (
+            config.preset == "released" and task.released is None
+        )
+        if outside:
             continue
         try:
             index_lib.find(config.data_dir, task.dataset)
@@ -120,71 +325,49 @@ def _chosen(config: Config, console: rich.console.Console) -> Iterator[Task]:
 
 
 def _on_lead(task: Task, config: Config) -> Task:
-    return task if config.lead is None else dataclasses.replace(task, lead=config.lead)
+    lead = config.lead
+    if lead is None and config.preset == "released" and task.released is not None:
+        lead = task.released.lead
+    return task if lead is None else dataclasses.replace(task, lead=lead)
 
 
-def _models(config: Config, mesh: jax.sharding.Mesh) -> Iterator[Embedder]:
-    found = [embedder_lib.from_run(workdir, mesh) for workdir in config.checkpoint]
-    names = [one.name for one in found]
-    for one in found:
-        doubled = names.count(one.name) > 1
-        yield dataclasses.replace(one, name=config.checkpoint[found.index(one)]) if doubled else one
-    size, recipe = (found[0].size, found[0].recipe) if found else (config.size, None)
-    for seed in range(config.random_encoders):
-        yield embedder_lib.random(size, mesh, seed=config.seed + seed, recipe=recipe)
-
-
-def _ask(
-    task: Task,
-    models: Sequence[Embedder],
-    config: Config,
-    cache: pathlib.Path,
-    console: rich.console.Console,
-) -> Iterator[Result]:
-    """The results of every model on a task; the last one knows no signal."""
-    splits: dict[str, Embedded] = {}
+def _spaces(
+    config: Config, models: Sequence[Encoder], console: rich.console.Console
+) -> Iterator[geometry.Geometry]:
+    folder = index_lib.find(config.data_dir, config.geometry_dataset)
+    splits = {split: index_lib.load(folder, split) for split in index_lib.splits(folder)}
     for model in models:
-        layer = embedder_lib.layer_slice(model, config.layer)
-        splits = _embed(task, model, config, cache, console)
-        yield _result(task, model.name, splits, lambda one, at=layer: one.features[:, at], config)
-    known = splits["train"] if "train" in splits else next(iter(splits.values()))
-    metadata = index_lib.read_metadata(known.index.version_dir)
-    away = floor.giving_away(known, tasks.targets(task, metadata, known.facts))
-    if set(away) != set(floor.FACTS):
-        yield _result(task, FORM, splits, lambda one: floor.features_of(one, away), config)
+        layer = LAST if config.layer == BEST or not isinstance(model, Embedder) else config.layer
+        found = geometry.look(
+            model,
+            splits,
+            config.lead or "I",
+            embedder_lib.layer_slice(model, layer),
+            num_permutations=config.num_resamples - 1,
+            seed=config.seed,
+        )
+        table = rich.table.Table("measure", "value", "p", "", title=f"The space of {model.name}")
+        for one in found.measures:
+            p = f"{one.p_value:.3f}" if np.isfinite(one.p_value) else ""
+            table.add_row(one.name, f"{one.value:.3f}", p, one.note)
+        console.print(table)
+        yield found
 
 
-def _embed(
-    task: Task,
-    model: Embedder,
-    config: Config,
-    cache: pathlib.Path,
-    console: rich.console.Console,
-) -> dict[str, Embedded]:
-    folder = index_lib.find(config.data_dir, task.dataset)
+def _about(config: Config, models: Sequence[Encoder], argv: Sequence[str] | None) -> dict[str, Any]:
+    arguments = sys.argv[1:] if argv is None else argv
     return {
-        split: embedding.embed(model, index_lib.load(folder, split), task.lead, cache, console)
-        for split in index_lib.splits(folder)
+        "command": shlex.join(["python", "-m", "clef_jax.evaluate", *arguments]),
+        "settings": dataclasses.asdict(config),
+        "models": {model.name: model.fingerprint for model in models},
     }
-
-
-def _result(
-    task: Task,
-    model: str,
-    splits: dict[str, Embedded],
-    features_of: Callable[[Embedded], np.ndarray],
-    config: Config,
-) -> Result:
-    answers = question.ask(task, splits, features_of, seed=config.seed)
-    scores = score.of(task, answers, num_resamples=config.num_resamples, seed=config.seed)
-    return Result(task.name, model, answers, tuple(scores))
 
 
 def _table(task: Task, results: Sequence[Result]) -> rich.table.Table:
     shown = [one for result in results for one in result.scores if one.in_table]
     names = list(dict.fromkeys(one.name for one in shown))
     answers = results[0].answers
-    how = "cross-validated by patient" if answers.cross_validated else "test split"
+    how = "cross-validated by patient" if answers.cross_validated else "test recordings"
     title = (
         f"{task.name}: {len(answers.target):,} recordings of "
         f"{len(np.unique(answers.patient)):,} patients, {how}, lead {task.lead}"
@@ -192,37 +375,19 @@ def _table(task: Task, results: Sequence[Result]) -> rich.table.Table:
     table = rich.table.Table("model", *names, title=title)
     for result in results:
         cells = {one.name: str(one) for one in result.scores}
-        table.add_row(result.model, *(cells.get(name, "") for name in names))
+        some = f", {result.label_share:.0%} of labels" if result.label_share < 1 else ""
+        table.add_row(result.row + some, *(cells.get(name, "") for name in names))
     return table
 
 
-def write(results: Sequence[Result], config: Config, out: pathlib.Path) -> None:
-    """Writes results.json with everything and results.csv with a line for each score."""
-    out.mkdir(parents=True, exist_ok=True)
-    lines = [line for result in results for line in _lines(result)]
-    settings = dataclasses.asdict(config)
-    text = json.dumps({"settings": settings, "results": lines}, indent=1, allow_nan=False)
-    half = out / "results.json.half"
-    half.write_text(text + "\n")
-    half.replace(out / "results.json")
-    with (out / "results.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-
-
-def _lines(result: Result) -> Iterator[dict[str, Any]]:
-    answers = result.answers
-    for one in result.scores:
-        yield {
-            "task": result.task,
-            "model": result.model,
-            **one.to_json(),
-            "num_recordings": len(answers.target),
-            "num_patients": len(np.unique(answers.patient)),
-            "num_left_out": answers.num_left_out,
-            "cross_validated": answers.cross_validated,
-        }
+def _tell(compared: Sequence[Compared], console: rich.console.Console) -> None:
+    for one in compared:
+        if one.is_significant:
+            console.print(
+                f"{one.task}: {one.first} and {one.second} differ by {one.difference.value:+.3g} "
+                f"in {one.score} (p = {one.p_holm:.3g} after Holm's correction).",
+                soft_wrap=True,
+            )
 
 
 if __name__ == "__main__":

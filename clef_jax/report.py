@@ -16,7 +16,7 @@ import rich.console
 import tyro
 from matplotlib.figure import Figure
 
-from clef_jax import checkpoint, figure, leads, logs, mesh as mesh_lib, schedule, update
+from clef_jax import checkpoint, figure, html_page, leads, logs, mesh as mesh_lib, schedule, update
 from clef_jax.config import TrainConfig, from_saved
 from clef_jax.data import index as index_lib, pipeline
 from clef_jax.data.record import MISSING_ADC
@@ -178,32 +178,16 @@ def page(config: TrainConfig, run: dict, lines: list[dict], sections: Sequence[S
             f"{last['pairs_per_second']:.0f} pairs/s; {last['data_seconds'] / seconds:.0%} of a "
             "step is waiting for data"
         )
-    rows = "".join(f"<dt>{k}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
-    settings = "".join(
-        f"<tr><td>{html.escape(k)}</td><td>{html.escape(str(v))}</td></tr>"
-        for k, v in run["config"].items()
+    settings = [(html.escape(k), html.escape(str(v))) for k, v in run["config"].items()]
+    return html_page.document(
+        "A pre-training run",
+        html_page.facts(facts),
+        *(
+            html_page.section(one.title, one.caption, html_page.picture(one.figure, one.title))
+            for one in sections
+        ),
+        html_page.folded("All settings", html_page.table(("setting", "value"), settings)),
     )
-    body = "".join(
-        f"<section><h2>{section.title}</h2><p>{section.caption}</p>"
-        f'<img alt="{section.title}" src="{figure.as_data_uri(section.figure)}"></section>'
-        for section in sections
-    )
-    return _PAGE.format(facts=rows, body=body, settings=settings)
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>clef_jax: a pre-training run</title><style>
-body {{ font: 16px/1.5 system-ui, sans-serif; color: #1b263b; max-width: 1080px; margin: 2rem auto;
-  padding: 0 1rem; }}
-h1 {{ font-size: 1.6rem; }} h2 {{ font-size: 1.15rem; margin: 2.2rem 0 .2rem; }}
-p {{ margin: 0 0 .6rem; color: #56607a; font-size: .92rem; }}
-img {{ max-width: 100%; }}
-dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; }}
-dt {{ color: #6b7486; }} dd {{ margin: 0; }}
-td {{ padding: .1rem 1rem .1rem 0; font-size: .85rem; }}
-</style></head><body><h1>A pre-training run</h1><dl>{facts}</dl>{body}
-<details><summary>All settings</summary><table>{settings}</table></details></body></html>
-"""
 
 
 if __name__ == "__main__":

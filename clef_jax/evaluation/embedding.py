@@ -11,20 +11,20 @@ import hashlib
 import json
 import pathlib
 import shutil
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import grain
-import jax
 import numpy as np
 import rich.console
 import rich.progress
 
 from clef_jax.data import fact, index as index_lib, raw
-from clef_jax.embedder import Embedder, Recipe
+from clef_jax.embedder import Encoder, Recipe
 from clef_jax.errors import UserError
 
-_FEATURES_FILE, _FACTS_FILE = "features.npy", "facts.jsonl"
+_FEATURES_FILE, _FACTS_FILE, _COST_FILE = "features.npy", "facts.jsonl", "cost.json"
 _BATCH_WINDOWS = 64
 """That each device takes at a time."""
 _READ_THREADS = 2
@@ -42,6 +42,8 @@ class Embedded:
     """float32 [N, D], read from disk as needed; NaN where the lead is not usable."""
     facts: list[dict[str, Any]]
     """What is known of each recording, as TFDS gives it."""
+    windows_per_second: float
+    """Of the time when it was embedded, reading and all."""
 
     @property
     def usable(self) -> np.ndarray:
@@ -50,7 +52,7 @@ class Embedded:
 
 
 def embed(
-    embedder: Embedder,
+    embedder: Encoder,
     index: index_lib.Index,
     lead: str,
     cache_dir: pathlib.Path,
@@ -69,7 +71,7 @@ def embed(
             f"{index.dataset} has no lead {lead}; it has {', '.join(index.lead_names)}."
         )
     folder = cache_dir / _key(embedder, index, lead)
-    if not (folder / _FACTS_FILE).is_file():
+    if not (folder / _COST_FILE).is_file():
         half = folder.with_name(f"{folder.name}.half")
         shutil.rmtree(half, ignore_errors=True)
         half.mkdir(parents=True)
@@ -79,16 +81,17 @@ def embed(
     with (folder / _FACTS_FILE).open() as lines:
         facts = [fact.from_json(line) for line in lines]
     features = np.load(folder / _FEATURES_FILE, mmap_mode="r", allow_pickle=False)
-    return Embedded(index, lead, features, facts)
+    cost = json.loads((folder / _COST_FILE).read_text())
+    return Embedded(index, lead, features, facts, cost["num_windows"] / cost["seconds"])
 
 
-def _key(embedder: Embedder, index: index_lib.Index, lead: str) -> str:
+def _key(embedder: Encoder, index: index_lib.Index, lead: str) -> str:
     parts = (_FORMAT, embedder.fingerprint, index.fingerprint, index.dataset, index.split, lead)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def _write(
-    embedder: Embedder,
+    embedder: Encoder,
     index: index_lib.Index,
     lead: str,
     folder: pathlib.Path,
@@ -98,6 +101,7 @@ def _write(
     features = np.lib.format.open_memmap(folder / _FEATURES_FILE, "w+", np.float32, shape)
     batch_size = _BATCH_WINDOWS * embedder.mesh.size
     blocks = _Blocks(index, lead, embedder.recipe, batch_size)
+    start, num_windows = time.monotonic(), 0
     with (folder / _FACTS_FILE).open("w") as lines:
         for block in rich.progress.track(
             _read_ahead(blocks),
@@ -109,10 +113,13 @@ def _write(
         ):
             lines.writelines(f"{line}\n" for line in block.facts)
             features[block.rows] = _means(embedder, block)
+            num_windows += sum(int((part.recording >= 0).sum()) for part in block.windows)
     features.flush()
+    cost = {"num_windows": num_windows, "seconds": max(time.monotonic() - start, 1e-6)}
+    (folder / _COST_FILE).write_text(json.dumps(cost))
 
 
-def _means(embedder: Embedder, block: "_Block") -> np.ndarray:
+def _means(embedder: Encoder, block: "_Block") -> np.ndarray:
     """float32 [n, D]: the mean over each recording's windows; NaN where there is none."""
     total = np.zeros((len(block.facts), embedder.num_features), np.float32)
     count = np.zeros((len(block.facts), 1), np.float32)
@@ -126,7 +133,7 @@ def _means(embedder: Embedder, block: "_Block") -> np.ndarray:
         return total / np.where(count, count, np.nan)
 
 
-def _embed(embedder: Embedder, windows: "_Windows") -> jax.Array:
+def _embed(embedder: Encoder, windows: "_Windows") -> Any:
     return embedder(windows.adc, windows.gain_per_mv, windows.baseline, windows.sample_rate_hz)
 
 
@@ -173,7 +180,7 @@ class _Blocks:
         for place in np.flatnonzero(usable).tolist():
             signal = raw.signal_of(records[place], len(index.lead_names))[self._lead]
             rate = float(index.sample_rate_hz[rows[place]])
-            windows = _cut(signal, self._recipe.num_samples(rate))
+            windows = windows_of(signal, self._recipe.num_samples(rate))
             cut.setdefault(rate, []).extend((place, window) for window in windows)
         return _Block(
             slice(first, first + len(rows)),
@@ -200,7 +207,7 @@ class _Blocks:
             )
 
 
-def _cut(signal: np.ndarray, num_samples: int) -> np.ndarray:
+def windows_of(signal: np.ndarray, num_samples: int) -> np.ndarray:
     """int16 [W, num_samples]: whole windows end to end; a shorter signal is mirrored on."""
     if len(signal) < num_samples:
         signal = np.pad(signal, (0, num_samples - len(signal)), mode="symmetric")

@@ -18,11 +18,51 @@ from clef_jax.data.listing import TEST, TRAIN, VALIDATION
 from clef_jax.errors import UserError
 from clef_jax.evaluation import probe
 from clef_jax.evaluation.embedding import Embedded
-from clef_jax.evaluation.probe import Examples
+from clef_jax.evaluation.examples import Examples, folds, some
 from clef_jax.tasks import Task
 
 NUM_FOLDS = 5
 """Of the cross-validation where there is no test split."""
+
+Fit = Callable[..., probe.Probe]
+"""Of (kind, train, validation or None, seed=), as `probe.fit`."""
+
+Layers = Mapping[str, Callable[[Embedded], np.ndarray]]
+"""By name the features [N, D] to use of a split; NaN where there are none."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HoldOut:
+    """Tests on the recordings whose label has a value, whatever their split."""
+
+    label: str
+    value: float
+
+    @classmethod
+    def parse(cls, text: str) -> "HoldOut":
+        """From LABEL=NUMBER.
+
+        Raises:
+            UserError: it is written otherwise.
+        """
+        label, _, value = text.partition("=")
+        try:
+            return cls(label=label.strip(), value=float(value))
+        except ValueError as error:
+            words = f"--hold-out={text} must be LABEL=NUMBER, such as strat_fold=8."
+            raise UserError(words) from error
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How a question is put."""
+
+    fit: Fit = probe.fit
+    label_share: float = 1.0
+    """Share of the training patients whose labels are known."""
+    hold_out: HoldOut | None = None
+    seed: int = 0
+    """Of the folds, and of who has labels."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,12 +74,18 @@ class Answers:
     """float64 [N, K]."""
     predicted: np.ndarray
     """float64 [N, K]: probabilities, or values of a regression."""
+    decided: np.ndarray
+    """float64 [N, K]: 1 where a class is called present; NaN in a regression."""
     patient: np.ndarray
     """int64 [N]."""
     age_years: np.ndarray
     male: np.ndarray
     strength: np.ndarray
-    """[K], the penalty that was chosen; NaN where folds chose differently."""
+    """[K], the setting that was chosen; NaN where folds chose differently."""
+    layer: str
+    """Which features answered; several, by commas, where folds chose differently."""
+    num_train: int
+    """Recordings that the probe, or the largest of several, was fitted to."""
     cross_validated: bool
     num_left_out: int
     """Test recordings without an answer or without a usable lead."""
@@ -47,26 +93,37 @@ class Answers:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Part:
-    """The recordings of one split that can be asked."""
+    """Recordings that can be asked."""
 
-    examples: Examples
+    features: dict[str, np.ndarray]
+    """Of each layer [N, D]."""
+    target: np.ndarray
+    patient: np.ndarray
     age_years: np.ndarray
     male: np.ndarray
+    held_out: np.ndarray
+    """bool [N]."""
     num_left_out: int
 
+    def __len__(self) -> int:
+        return len(self.target)
 
-def ask(
-    task: Task,
-    splits: Mapping[str, Embedded],
-    features_of: Callable[[Embedded], np.ndarray],
-    *,
-    seed: int = 0,
-) -> Answers:
-    """Fits probes and predicts.
+    def at(self, chosen: np.ndarray) -> "Part":
+        """Some of the recordings; those left out stay counted."""
+        features = {name: values[chosen] for name, values in self.features.items()}
+        columns = (self.target, self.patient, self.age_years, self.male, self.held_out)
+        target, patient, age_years, male, held_out = (column[chosen] for column in columns)
+        return Part(features, target, patient, age_years, male, held_out, self.num_left_out)
+
+    def examples(self, layer: str) -> Examples:
+        return Examples(self.features[layer], self.target, self.patient)
+
+
+def ask(task: Task, splits: Mapping[str, Embedded], layers: Layers, protocol: Protocol) -> Answers:
+    """Fits probes and predicts. Of several layers the one with the lowest validation loss answers.
 
     Args:
         splits: the embedded splits of the task's data set.
-        features_of: the features [N, D] to use of a split; NaN where there are none.
 
     Raises:
         UserError: the data set does not fit the task, or there is nothing to learn from it.
@@ -76,74 +133,139 @@ def ask(
     metadata = index_lib.read_metadata(splits[TRAIN].index.version_dir)
     outputs = tasks.outputs_of(task, metadata)
     parts = {
-        split: _part(task, metadata, one, features_of(one), place)
+        split: part_of(task, metadata, one, layers, place, protocol.hold_out)
         for place, (split, one) in enumerate(splits.items())
     }
-    if TEST in parts and len(parts[TEST].examples):
-        return _on_test(task, outputs, parts, seed)
-    return _cross_validated(task, outputs, parts, seed)
+    parts = _held_out(parts)
+    train = parts[TRAIN]
+    if TEST in parts and len(parts[TEST]):
+        test, validation = parts[TEST], parts.get(VALIDATION)
+        chosen = _fit(task, train, validation, protocol)
+        return _answers(outputs, test, chosen.answer(test), [chosen], cross_validated=False)
+    whole = _joined(list(parts.values()))
+    if not len(whole):
+        raise UserError(f"No recording of the task {task.name} has a target and usable features.")
+    fold = folds(whole.patient, NUM_FOLDS, protocol.seed)
+    predicted, used = np.full((2, *whole.target.shape), np.nan), []
+    for number in np.unique(fold):
+        chosen = _fit(task, whole.at(fold != number), None, protocol)
+        predicted[:, fold == number] = chosen.answer(whole.at(fold == number))
+        used.append(chosen)
+    return _answers(outputs, whole, predicted, used, cross_validated=True)
 
 
-def _part(
-    task: Task, metadata: Mapping[str, Any], one: Embedded, features: np.ndarray, place: int
+def part_of(
+    task: Task,
+    metadata: Mapping[str, Any],
+    one: Embedded,
+    layers: Layers,
+    place: int,
+    hold_out: HoldOut | None = None,
 ) -> Part:
+    """The recordings of a split, the `place`-th, that have an answer and features."""
     target = tasks.targets(task, metadata, one.facts)
-    asked = ~np.isnan(target).any(axis=1)
-    kept = asked & np.asarray(np.isfinite(features).all(axis=1))
-    # Patients of different splits are different people.
-    patient = one.index.patient + (place << 40)
+    features = {name: values(one) for name, values in layers.items()}
+    kept = np.asarray(~np.isnan(target).any(axis=1))
+    for values in features.values():
+        kept &= np.asarray(np.isfinite(values).all(axis=1))
     facts = [fact for fact, is_kept in zip(one.facts, kept, strict=True) if is_kept]
+
+    def column(name: str) -> np.ndarray:
+        return np.array([fact[name] for fact in facts], float)
+
+    asked = hold_out is not None and hold_out.label in {x["name"] for x in metadata["labels"]}
     return Part(
-        Examples(np.asarray(features[kept], np.float32), target[kept].astype(float), patient[kept]),
-        np.array([fact["age_years"] for fact in facts], float),
-        np.array([fact["male"] for fact in facts], float),
+        {name: np.asarray(values[kept], np.float32) for name, values in features.items()},
+        target[kept].astype(float),
+        # Patients of different splits are different people.
+        one.index.patient[kept] + (place << 40),
+        column("age_years"),
+        column("male"),
+        column(hold_out.label) == hold_out.value
+        if hold_out and asked
+        else np.zeros(len(facts), bool),
         int((~kept).sum()),
     )
 
 
-def _on_test(task: Task, outputs: tuple[str, ...], parts: Mapping[str, Part], seed: int) -> Answers:
-    validation = parts[VALIDATION].examples if VALIDATION in parts else None
-    fitted = probe.fit(task.kind, parts[TRAIN].examples, validation, seed=seed)
-    test = parts[TEST]
-    return Answers(
-        outputs=outputs,
-        target=test.examples.target,
-        predicted=fitted(test.examples.features),
-        patient=test.examples.patient,
-        age_years=test.age_years,
-        male=test.male,
-        strength=fitted.strength,
-        cross_validated=False,
-        num_left_out=test.num_left_out,
-    )
-
-
-def _cross_validated(
-    task: Task, outputs: tuple[str, ...], parts: Mapping[str, Part], seed: int
-) -> Answers:
-    """Predicts training and validation recordings, each by a probe of the other folds."""
+def _held_out(parts: dict[str, Part]) -> dict[str, Part]:
+    """With held out recordings, these are the test and all other training recordings remain."""
     whole = _joined(list(parts.values()))
-    examples = whole.examples
-    if not len(examples):
-        raise UserError(f"No recording of the task {task.name} has a target and usable features.")
-    fold = probe.folds(examples.patient, NUM_FOLDS, seed)
-    predicted = np.full(examples.target.shape, np.nan)
-    strengths = []
-    for number in np.unique(fold):
-        fitted = probe.fit(task.kind, examples.at(fold != number), seed=seed)
-        predicted[fold == number] = fitted(examples.features[fold == number])
-        strengths.append(fitted.strength)
-    same = (np.array(strengths) == strengths[0]).all(axis=0)
+    if not whole.held_out.any():
+        return parts
+    learned = _joined([part for split, part in parts.items() if split in (TRAIN, VALIDATION)])
+    # A patient with recordings on both sides is tested, not learned from.
+    tested = np.unique(whole.patient[whole.held_out])
+    return {
+        TRAIN: learned.at(~np.isin(learned.patient, tested)),
+        TEST: whole.at(whole.held_out),
+    }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Chosen:
+    """The probe of the layer that did best on validation."""
+
+    layer: str
+    probe: probe.Probe
+    kind: str
+    num_train: int
+
+    def answer(self, part: Part) -> np.ndarray:
+        """[2, N, K]: predictions and decisions."""
+        predicted = self.probe(part.features[self.layer])
+        if self.kind == "multiclass":
+            decided = np.eye(predicted.shape[1])[predicted.argmax(axis=1)]
+        elif self.kind == "regression":
+            decided = np.full_like(predicted, np.nan)
+        else:
+            decided = (predicted >= self.probe.threshold).astype(float)
+        return np.stack([predicted, decided])
+
+
+def _fit(task: Task, train: Part, validation: Part | None, protocol: Protocol) -> _Chosen:
+    labelled = train
+    if protocol.label_share < 1:
+        labelled = train.at(some(train.patient, protocol.label_share, protocol.seed))
+    fitted = [
+        _Chosen(
+            layer,
+            protocol.fit(
+                task.kind,
+                labelled.examples(layer),
+                None if validation is None else validation.examples(layer),
+                seed=protocol.seed,
+            ),
+            task.kind,
+            len(labelled),
+        )
+        for layer in train.features
+    ]
+    return min(fitted, key=lambda one: one.probe.validation_loss)
+
+
+def _answers(
+    outputs: tuple[str, ...],
+    part: Part,
+    predicted: np.ndarray,
+    used: list[_Chosen],
+    *,
+    cross_validated: bool,
+) -> Answers:
+    strengths = np.array([one.probe.strength for one in used])
     return Answers(
         outputs=outputs,
-        target=examples.target,
-        predicted=predicted,
-        patient=examples.patient,
-        age_years=whole.age_years,
-        male=whole.male,
-        strength=np.where(same, strengths[0], np.nan),
-        cross_validated=True,
-        num_left_out=whole.num_left_out,
+        target=part.target,
+        predicted=predicted[0],
+        decided=predicted[1],
+        patient=part.patient,
+        age_years=part.age_years,
+        male=part.male,
+        strength=np.where((strengths == strengths[0]).all(axis=0), strengths[0], np.nan),
+        layer=", ".join(sorted({one.layer for one in used})),
+        num_train=max(one.num_train for one in used),
+        cross_validated=cross_validated,
+        num_left_out=part.num_left_out,
     )
 
 
@@ -152,12 +274,11 @@ def _joined(parts: list[Part]) -> Part:
         return np.concatenate(values)
 
     return Part(
-        Examples(
-            join([part.examples.features for part in parts]),
-            join([part.examples.target for part in parts]),
-            join([part.examples.patient for part in parts]),
-        ),
+        {name: join([part.features[name] for part in parts]) for name in parts[0].features},
+        join([part.target for part in parts]),
+        join([part.patient for part in parts]),
         join([part.age_years for part in parts]),
         join([part.male for part in parts]),
+        join([part.held_out for part in parts]),
         sum(part.num_left_out for part in parts),
     )

@@ -1,18 +1,36 @@
-"""Scores a model's answers, each with an interval over patients."""
+"""Scores a model's answers, each with an interval over patients.
+
+Shapes: N recordings, R resamples, K outputs.
+"""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from clef_jax.evaluation.question import Answers
-from clef_jax.statistics import bootstrap, classification, regression
+from clef_jax.statistics import bootstrap, calibration, classification, regression
 from clef_jax.tasks import Task
 
-_REGRESSION = {"mae": regression.mae, "rmse": regression.rmse, "r2": regression.r2}
-_ONE_CLASS = {"auroc": classification.auroc, "auprc": classification.auprc}
+Score = Callable[..., np.ndarray]
+"""Of (target, prediction, weight), as in `clef_jax.statistics`."""
+
+_REGRESSION: dict[str, Score] = {
+    "mae": regression.mae,
+    "rmse": regression.rmse,
+    "r2": regression.r2,
+}
+_ONE_CLASS: dict[str, Score] = {"auroc": classification.auroc, "auprc": classification.auprc}
+GROUPS: dict[str, tuple[str, Callable[[Answers], np.ndarray]]] = {
+    "women": ("sex", lambda answers: answers.male == 0),
+    "men": ("sex", lambda answers: answers.male == 1),
+    "below 65 years": ("age", lambda answers: answers.age_years < 65),
+    "from 65 years": ("age", lambda answers: answers.age_years >= 65),
+}
+"""Whose scores are told apart, by what sets them apart."""
+MIN_GROUP_PATIENTS = 20
+"""Fewer say nothing about a group."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +45,7 @@ class Scored:
     unit: str = ""
     absent: tuple[str, ...] = ()
     """Outputs that the average leaves out, because their recordings are all alike."""
-    in_table: bool = True
+    in_table: bool = False
     """Whether it is told at first sight; others are in the files."""
 
     def __str__(self) -> str:
@@ -54,36 +72,183 @@ class Scored:
         }
 
 
-def of(task: Task, answers: Answers, *, num_resamples: int, seed: int) -> Iterator[Scored]:
-    """The scores that suit the kind of task, those of all outputs first."""
-    weight = bootstrap.patient_weights(answers.patient, num_resamples, seed)
-    num_patients = len(np.unique(answers.patient))
+@dataclasses.dataclass(frozen=True)
+class Primary:
+    """The score that models are compared by."""
 
-    def scored(name: str, score_of: Callable[..., Any], *data: np.ndarray, **more: Any) -> Scored:
-        spread = bootstrap.interval(score_of(*data, weight), num_patients)
-        return Scored(name, float(score_of(*data)), spread, **more)
+    name: str
+    score: Score
+    higher_is_better: bool
 
-    target, predicted = answers.target, answers.predicted
+
+def primary(task: Task) -> Primary:
+    """AUROC, its mean over classes, or the mean absolute error over outputs."""
     if task.kind == "regression":
-        for number, output in enumerate(answers.outputs):
-            suffix = f" {output}" if len(answers.outputs) > 1 else ""
-            for name, score_of in _REGRESSION.items():
-                unit = "" if name == "r2" else task.unit
-                columns = (target[:, number], predicted[:, number])
-                yield scored(name + suffix, score_of, *columns, unit=unit)
-        return
+        return Primary("mae", _mean_absolute_error, higher_is_better=False)
     if task.kind == "binary":
-        for name, score_of in {**_ONE_CLASS, "brier": classification.brier}.items():
-            yield scored(name, score_of, target[:, 0], predicted[:, 0])
-        return
-    told = classification.told_apart(target)
+        return Primary("auroc", _of_one_column(classification.auroc), higher_is_better=True)
+    return Primary("macro auroc", _macro_auroc, higher_is_better=True)
+
+
+def _of_one_column(score: Score) -> Score:
+    return lambda target, predicted, weight=None: score(target[:, 0], predicted[:, 0], weight)
+
+
+def _macro_auroc(target, predicted, weight=None):
+    return classification.mean_over_classes(classification.auroc, target, predicted, weight)
+
+
+def _mean_absolute_error(target, predicted, weight=None):
+    return classification.weighted_mean(np.abs(predicted - target).mean(axis=1), weight)
+
+
+def of(task: Task, answers: Answers, *, num_resamples: int, seed: int) -> Iterator[Scored]:
+    """The scores that suit the kind of task: those of all outputs, of each, and of groups."""
+    sample = _Sample(answers, num_resamples, seed)
+    if task.kind == "regression":
+        yield from _of_numbers(task, sample)
+    elif task.kind == "binary":
+        yield from _of_one_class(sample)
+    else:
+        yield from _of_classes(task, sample)
+    yield from _of_groups(task, sample)
+
+
+class _Sample:
+    """Answers, and how often each is in each resample of the patients."""
+
+    def __init__(self, answers: Answers, num_resamples: int, seed: int):
+        self.answers = answers
+        self.weight = bootstrap.patient_weights(answers.patient, num_resamples, seed)
+        self._num_patients = len(np.unique(answers.patient))
+
+    def scored(self, name: str, score: Score, *data: np.ndarray, **more: Any) -> Scored:
+        return self.told(name, float(score(*data)), score(*data, self.weight), **more)
+
+    def told(self, name: str, value: float, values: np.ndarray, **more: Any) -> Scored:
+        """A value with the interval of its values [R] in the resamples."""
+        return Scored(name, value, bootstrap.interval(values, self._num_patients), **more)
+
+
+def _of_numbers(task: Task, sample: _Sample) -> Iterator[Scored]:
+    answers = sample.answers
+    for number, output in enumerate(answers.outputs):
+        suffix = f" {output}" if len(answers.outputs) > 1 else ""
+        target, predicted = answers.target[:, number], answers.predicted[:, number]
+        for name, score in _REGRESSION.items():
+            unit = "" if name == "r2" else task.unit
+            yield sample.scored(name + suffix, score, target, predicted, unit=unit, in_table=True)
+        for name, score in _AGREEMENT.items():
+            yield sample.scored(name + suffix, score, target, predicted, unit=task.unit)
+
+
+def _limit(sign: float) -> Score:
+    """A limit of agreement of Bland and Altman 1986, in each resample."""
+
+    def at(target, value, weight=None):
+        difference = np.asarray(value, float) - target
+        bias = classification.weighted_mean(difference, weight)
+        spread = classification.weighted_mean(difference**2, weight) - bias**2
+        return bias + sign * 1.96 * np.sqrt(np.maximum(spread, 0))
+
+    return at
+
+
+_AGREEMENT = {
+    "bias": _limit(0),
+    "lower limit of agreement": _limit(-1),
+    "upper limit of agreement": _limit(1),
+}
+
+
+def _of_one_class(sample: _Sample) -> Iterator[Scored]:
+    answers = sample.answers
+    target, predicted = answers.target[:, 0], answers.predicted[:, 0]
+    for name, score in _ONE_CLASS.items():
+        yield sample.scored(name, score, target, predicted, in_table=True)
+    decided = answers.decided[:, 0]
+    yield sample.scored("f1", classification.f1, target, decided, in_table=True)
+    yield sample.scored(
+        "balanced accuracy",
+        classification.balanced_accuracy,
+        np.stack([1 - target, target], axis=1),
+        np.stack([1 - decided, decided], axis=1),
+    )
+    yield from _of_calibration(sample, np.array([True]))
+
+
+def _of_classes(task: Task, sample: _Sample) -> Iterator[Scored]:
+    answers = sample.answers
+    told = classification.told_apart(answers.target)
     absent = tuple(name for name, ok in zip(answers.outputs, told, strict=True) if not ok)
-    for name, score_of in _ONE_CLASS.items():
-        macro = functools.partial(classification.mean_over_classes, score_of)
-        yield scored(f"macro {name}", macro, target, predicted, absent=absent)
+    columns = np.flatnonzero(told)
+    one_class = {
+        **{name: (score, answers.predicted) for name, score in _ONE_CLASS.items()},
+        "f1": (classification.f1, answers.decided),
+    }
+    for name, (score, said) in one_class.items():
+        value = [float(score(answers.target[:, k], said[:, k])) for k in columns]
+        values = [score(answers.target[:, k], said[:, k], sample.weight) for k in columns]
+        yield sample.told(
+            f"macro {name}", _mean(value), _mean(values), absent=absent, in_table=True
+        )
+        for k, one, many in zip(columns, value, values, strict=True):
+            yield sample.told(f"{name} {answers.outputs[k]}", one, many)
     if task.kind == "multiclass":
-        yield scored("balanced accuracy", classification.balanced_accuracy, target, predicted)
-    for number in np.flatnonzero(told):
-        for name, score_of in _ONE_CLASS.items():
-            columns = (target[:, number], predicted[:, number])
-            yield scored(f"{name} {answers.outputs[number]}", score_of, *columns, in_table=False)
+        accuracy = classification.balanced_accuracy
+        name, data = "balanced accuracy", (answers.target, answers.predicted)
+        yield sample.scored(name, accuracy, *data, in_table=True)
+    yield from _of_calibration(sample, told)
+
+
+def _mean(values: list) -> Any:
+    """The mean of what is defined, over the first axis; NaN where nothing is."""
+    stacked = np.array(values, float)
+    if not len(stacked):
+        return np.nan
+    known = np.isfinite(stacked)
+    total = np.where(known, stacked, 0).sum(axis=0)
+    mean = np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
+    return mean if mean.ndim else float(mean)
+
+
+def _of_calibration(sample: _Sample, told: np.ndarray) -> Iterator[Scored]:
+    """Brier score and expected calibration error, means over the classes that are told apart."""
+    answers, columns = sample.answers, np.flatnonzero(told)
+    if not len(columns):
+        return
+    target, predicted = answers.target[:, columns], answers.predicted[:, columns]
+    squared = ((predicted - target) ** 2).mean(axis=1)
+    yield sample.scored("brier", classification.weighted_mean, squared)
+    errors = [
+        calibration.reliability(*pair).expected_error
+        for pair in zip(target.T, predicted.T, strict=True)
+    ]
+    # Of resamples it is biased upwards, so it has no interval.
+    nothing = bootstrap.Interval(np.nan, np.nan, 0)
+    yield Scored("expected calibration error", float(np.mean(errors)), nothing)
+
+
+def _of_groups(task: Task, sample: _Sample) -> Iterator[Scored]:
+    """The primary score of each group of patients, and the gap between the two of a kind."""
+    answers, name = sample.answers, primary(task).name
+    unit = task.unit
+    for kind in dict.fromkeys(kind for kind, _ in GROUPS.values()):
+        members = {group: belongs(answers) for group, (of, belongs) in GROUPS.items() if of == kind}
+        if any(len(np.unique(answers.patient[m])) < MIN_GROUP_PATIENTS for m in members.values()):
+            continue
+        columns = np.ones(answers.target.shape[1], bool)
+        if task.is_classification:  # the same classes in both groups, or the gap compares unlike
+            for chosen in members.values():
+                columns &= classification.told_apart(answers.target[chosen])
+        if not columns.any():
+            continue
+        score, found = primary(task).score, []
+        for group, chosen in members.items():
+            data = answers.target[chosen][:, columns], answers.predicted[chosen][:, columns]
+            value, values = float(score(*data)), score(*data, sample.weight[:, chosen])
+            found.append((value, values))
+            yield sample.told(f"{name}, {group}", value, values, unit=unit)
+        (first, firsts), (second, seconds) = found
+        gap = f"{name}, {' minus '.join(members)}"
+        yield sample.told(gap, first - second, firsts - seconds, unit=unit)

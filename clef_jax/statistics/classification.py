@@ -116,6 +116,33 @@ def balanced_accuracy(
     return _in_chunks(at, weight, len(right))
 
 
+def f1(target: np.ndarray, decided: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """F1, the harmonic mean of precision and recall, of decisions [N]; NaN without positives.
+
+    Other arguments and the result as of `auroc`.
+    """
+    positive, told = np.asarray(target, float), np.asarray(decided, float)
+    hit = positive * told
+
+    def at(weights: np.ndarray) -> np.ndarray:
+        total = weights @ positive + weights @ told
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(weights @ positive > 0, 2 * (weights @ hit) / total, np.nan)
+
+    return _in_chunks(at, weight, len(hit))
+
+
+def best_f1_threshold(target: np.ndarray, score: np.ndarray) -> float:
+    """The score [N] from which to call 1 so that F1 is largest; 0.5 where nothing is positive."""
+    order = np.argsort(-np.asarray(score, float), kind="stable")
+    ordered, positive = np.asarray(score, float)[order], np.asarray(target, float)[order]
+    if not positive.any():
+        return 0.5
+    value = 2 * np.cumsum(positive) / (np.arange(1, len(ordered) + 1) + positive.sum())
+    last = np.append(ordered[1:] != ordered[:-1], True)  # equal scores are called alike
+    return float(ordered[np.argmax(np.where(last, value, -1.0))])
+
+
 def mean_over_classes(
     score_of: Score, target: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None
 ) -> np.ndarray:

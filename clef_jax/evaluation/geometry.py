@@ -1,0 +1,420 @@
+"""Does the space of an encoder follow clinical risk, and is it more than age and sex?
+
+Distances are cosine distances of embeddings. Of a prepared data set up to `MAX_RECORDINGS`
+recordings are looked at, those first that pre-training did not learn from.
+
+Shapes: N recordings, D features, P permutations.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.stats
+
+from clef_jax import health
+from clef_jax.data import fact, index as index_lib, raw
+from clef_jax.data.listing import TRAIN
+from clef_jax.data.record import MISSING_ADC
+from clef_jax.embedder import Encoder
+from clef_jax.errors import UserError
+from clef_jax.signal import synthetic_noise
+
+MAX_RECORDINGS = 1000
+RECORDINGS_OF_A_PATIENT = 2
+STABILITY_RECORDINGS = 256
+OTHER_LEADS = ("II", "V2", "V5")
+NOISE_MV = (0.05, 0.1, 0.2)
+"""Standard deviations of the noise that is added."""
+AGE_BAND_YEARS = 5
+"""Patients of one sex and one such band of age are matched."""
+NUM_QUINTILES = 5
+_BATCH_WINDOWS = 64
+_MIN_PAIRS = 30
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sample:
+    """Recordings of one lead, and the same recordings otherwise."""
+
+    dataset: str
+    lead: str
+    embedding: np.ndarray
+    """[N, D], of unit length."""
+    patient: np.ndarray
+    risk: np.ndarray
+    """[N], NaN where unknown."""
+    age_years: np.ndarray
+    male: np.ndarray
+    label: np.ndarray
+    """[N], text: the first stored class of the recording, or nothing."""
+    label_name: str
+    """Which label that is; nothing if the data set stores no classes."""
+    learned_from: np.ndarray
+    """bool [N], whether the recording is of the training split."""
+    variants: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    """By what is different (another lead, noise): recordings, int [M], and embeddings [M, D]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """One number about the space."""
+
+    name: str
+    value: float
+    p_value: float = float("nan")
+    """Of the permutation test, where there is one."""
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Geometry:
+    """What was found about one encoder."""
+
+    model: str
+    sample: Sample
+    measures: tuple[Measure, ...]
+    similarity_by_quintiles: np.ndarray
+    """[5, 5]: quantiles .05, .25, .5, .75, .95 (columns) of the similarity of two patients whose
+    risks are as many quintiles apart as the row says; NaN where risk is unknown."""
+
+
+def look(
+    encoder: Encoder,
+    splits: Mapping[str, index_lib.Index],
+    lead: str,
+    features: slice,
+    *,
+    num_permutations: int = 999,
+    seed: int = 0,
+) -> Geometry:
+    """Measures the space of an encoder on a prepared data set.
+
+    Args:
+        splits: the indexes of the data set.
+        features: of the layer to look at.
+
+    Raises:
+        UserError: the data set has no such lead, or too few recordings of it.
+    """
+    sample = take(encoder, splits, lead, features, seed)
+    measures = tuple(_measures(sample, num_permutations, seed))
+    return Geometry(encoder.name, sample, measures, similarity_by_quintiles(sample))
+
+
+def take(
+    encoder: Encoder,
+    splits: Mapping[str, index_lib.Index],
+    lead: str,
+    features: slice,
+    seed: int = 0,
+) -> Sample:
+    """Embeds some recordings on a lead, and some of them on other leads and with noise."""
+    chosen = list(_choose(splits, lead, encoder, seed))
+    if len(chosen) < _MIN_PAIRS:
+        raise UserError(
+            f"Only {len(chosen)} recordings of {next(iter(splits.values())).dataset} have a usable "
+            f"lead {lead} of {encoder.recipe.window_seconds:g} seconds; the geometry needs "
+            f"{_MIN_PAIRS}."
+        )
+    reader = _Windows(encoder, features)
+    index = next(iter(splits.values()))
+    facts = [one for split, rows in _by_split(chosen) for one in _facts(splits[split], rows)]
+    label = next((x["name"] for x in _labels(index) if x["kind"] in ("class", "classes")), "")
+    embedding = reader.of(splits, chosen, lead)
+    return Sample(
+        index.dataset,
+        lead,
+        embedding,
+        _numbers([f"{split} {splits[split].patient[row]}" for split, row in chosen]),
+        np.array([splits[split].risk[row] for split, row in chosen], float),
+        np.array([one["age_years"] for one in facts], float),
+        np.array([one["male"] for one in facts], float),
+        np.array([_first_class(one.get(label)) for one in facts]),
+        label,
+        np.array([split == TRAIN for split, _ in chosen]),
+        dict(_variants(reader, splits, chosen, lead, seed)),
+    )
+
+
+Place = tuple[str, int]
+"""Split and position in it."""
+
+
+def _choose(
+    splits: Mapping[str, index_lib.Index], lead: str, encoder: Encoder, seed: int
+) -> Iterator[Place]:
+    """Up to `MAX_RECORDINGS`, splits that were not learned from first, sorted within a split."""
+    rng, left = np.random.default_rng(seed), MAX_RECORDINGS
+    for split in sorted(splits, key=lambda name: (name == TRAIN, name)):
+        index = splits[split]
+        if lead not in index.lead_names:
+            there = ", ".join(index.lead_names)
+            raise UserError(f"{index.dataset} has no lead {lead}; it has {there}.")
+        wanted = np.array([encoder.recipe.num_samples(float(r)) for r in index.sample_rate_hz])
+        good = index.usable_leads[:, index.lead_names.index(lead)] & (index.num_samples >= wanted)
+        found: list[int] = []
+        for patient in rng.permutation(index.num_patients):
+            first, end = index.patient_offset[patient : patient + 2]
+            these = first + np.flatnonzero(good[first:end])[:RECORDINGS_OF_A_PATIENT]
+            found += these.tolist()
+            if len(found) >= left:
+                break
+        found = sorted(found[:left])
+        left -= len(found)
+        yield from ((split, row) for row in found)
+
+
+def _by_split(chosen: Sequence[Place]) -> Iterator[tuple[str, list[int]]]:
+    for split in dict.fromkeys(split for split, _ in chosen):
+        yield split, [row for other, row in chosen if other == split]
+
+
+def _labels(index: index_lib.Index) -> list[dict[str, Any]]:
+    return index_lib.read_metadata(index.version_dir)["labels"]
+
+
+def _facts(index: index_lib.Index, rows: Sequence[int]) -> list[dict[str, Any]]:
+    labels = _labels(index)
+    return [fact.read(record, labels) for record in raw.Reader(index).records(rows)]
+
+
+def _first_class(value: Any) -> str:
+    if isinstance(value, list):
+        value = min(value) if value else b""
+    return (value or b"").decode()
+
+
+def _numbers(names: Sequence[str]) -> np.ndarray:
+    return np.unique(names, return_inverse=True)[1]
+
+
+class _Windows:
+    """Embeds the first window of recordings, as stored or with noise."""
+
+    def __init__(self, encoder: Encoder, features: slice):
+        self._encoder, self._features = encoder, features
+
+    def of(
+        self,
+        splits: Mapping[str, index_lib.Index],
+        chosen: Sequence[Place],
+        lead: str,
+        noise: tuple[float, int] | None = None,
+    ) -> np.ndarray:
+        """Unit embeddings [N, D]; noise is its deviation in mV, and a seed."""
+        parts = []
+        for split, rows in _by_split(chosen):
+            index = splits[split]
+            for rate in np.unique(index.sample_rate_hz[rows]):
+                mine = np.flatnonzero(index.sample_rate_hz[rows] == rate)
+                found = self._one_rate(index, np.array(rows)[mine], lead, float(rate), noise)
+                parts += list(zip([(split, rows[at]) for at in mine], found, strict=True))
+        by_place = dict(parts)
+        values = np.stack([by_place[place] for place in chosen]).astype(float)
+        return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+
+    def _one_rate(
+        self,
+        index: index_lib.Index,
+        rows: np.ndarray,
+        lead: str,
+        rate_hz: float,
+        noise: tuple[float, int] | None,
+    ) -> np.ndarray:
+        number = index.lead_names.index(lead)
+        num_samples = self._encoder.recipe.num_samples(rate_hz)
+        size = _BATCH_WINDOWS * self._encoder.mesh.size
+        reader, found = raw.Reader(index), []
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            adc = reader.read(part, [number], num_samples)[:, 0]
+            gain, baseline = index.gain_per_mv[part, number], index.baseline[part, number]
+            if noise is not None:
+                adc = _noisy(adc, gain, rate_hz, *noise)
+            padding = [(0, size - len(part))]
+            said = self._encoder(
+                np.pad(adc, [*padding, (0, 0)]),
+                np.pad(gain, padding, constant_values=1),
+                np.pad(baseline, padding),
+                rate_hz,
+            )
+            found.append(np.asarray(said)[: len(part), self._features])
+        return np.concatenate(found)
+
+
+def _noisy(
+    adc: np.ndarray, gain_per_mv: np.ndarray, rate_hz: float, noise_mv: float, seed: int
+) -> np.ndarray:
+    """Adds a mixture of wander, electrode and movement noise of a standard deviation."""
+    num_samples = adc.shape[1]
+    bank = synthetic_noise.generate(rate_hz, max(60.0, 3 * num_samples / rate_hz), seed)["mixture"]
+    rng = np.random.default_rng(seed)
+    row = rng.integers(len(bank), size=len(adc))
+    start = rng.integers(bank.shape[1] - num_samples, size=len(adc))
+    added = np.stack([bank[r, s : s + num_samples] for r, s in zip(row, start, strict=True)])
+    added *= noise_mv / np.maximum(added.std(axis=1, keepdims=True), 1e-12)
+    noisy = np.clip(np.rint(adc + added * gain_per_mv[:, None]), MISSING_ADC + 1, -MISSING_ADC - 1)
+    return np.where(adc == MISSING_ADC, adc, noisy).astype(np.int16)
+
+
+def _variants(
+    reader: _Windows,
+    splits: Mapping[str, index_lib.Index],
+    chosen: Sequence[Place],
+    lead: str,
+    seed: int,
+) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
+    names = next(iter(splits.values())).lead_names
+    others = [name for name in OTHER_LEADS if name in names and name != lead]
+    kept = np.array(
+        [
+            all(splits[s].usable_leads[row, splits[s].lead_names.index(name)] for name in others)
+            for s, row in chosen
+        ]
+    )
+    which = np.flatnonzero(kept)[:STABILITY_RECORDINGS]
+    if not len(which):
+        return
+    places = [chosen[number] for number in which]
+    for name in others:
+        yield f"lead {name}", (which, reader.of(splits, places, name))
+    for noise_mv in NOISE_MV:
+        noisy = reader.of(splits, places, lead, (noise_mv, seed))
+        yield f"noise of {noise_mv:g} mV", (which, noisy)
+
+
+def _measures(sample: Sample, num_permutations: int, seed: int) -> Iterator[Measure]:
+    yield from _risk_measures(sample, num_permutations, seed)
+    one_each = _one_per_patient(sample)
+    unit = sample.embedding[one_each]
+    spread = health.measure(unit, unit, np.full(len(unit), np.nan))
+    yield Measure("uniformity", spread["uniformity"], note="lower is more spread")
+    yield Measure("effective rank", spread["effective_rank"], note=f"of {unit.shape[1]} features")
+    yield from _retrieval(sample)
+    others = 1 - _distances(unit)[np.triu_indices(len(unit), 1)]
+    yield Measure("similarity of two patients", float(others.mean()), note="for comparison")
+    for name, (which, other) in sample.variants.items():
+        same = (sample.embedding[which] * other).sum(axis=1)
+        yield Measure(f"similarity to {name}", float(same.mean()), note="of the same recording")
+        nearest = (other @ sample.embedding[which].T).argmax(axis=1)
+        found = float((nearest == np.arange(len(which))).mean())
+        yield Measure(f"found again from {name}", found, note=f"among {len(which)}")
+        if name.startswith("lead"):
+            squared = ((sample.embedding[which] - other) ** 2).sum(axis=1)
+            yield Measure(f"alignment with {name}", float(squared.mean()), note="0 is best")
+
+
+def _one_per_patient(sample: Sample) -> np.ndarray:
+    return np.unique(sample.patient, return_index=True)[1]
+
+
+def _distances(unit: np.ndarray) -> np.ndarray:
+    return 1 - unit @ unit.T
+
+
+def _risk_measures(sample: Sample, num_permutations: int, seed: int) -> Iterator[Measure]:
+    """Correlations over pairs of patients, one recording each, with risk and what it is made of."""
+    one_each = _one_per_patient(sample)
+    known = one_each[np.isfinite(sample.risk[one_each])]
+    if len(known) >= _MIN_PAIRS and np.ptp(sample.risk[known]) > 0:
+        distance = _distances(sample.embedding[known])
+        everybody = np.zeros(len(known), int)
+        value, p = mantel(distance, sample.risk[known], everybody, num_permutations, seed)
+        yield Measure("distance and risk", value, p, f"{len(known)} patients, all pairs")
+        matched = _matched(sample.age_years[known], sample.male[known])
+        value, p = mantel(distance, sample.risk[known], matched, num_permutations, seed)
+        note = f"pairs of one sex and {AGE_BAND_YEARS} years of age"
+        yield Measure("distance and risk, matched", value, p, note)
+    for name, values in (("age", sample.age_years), ("sex", sample.male)):
+        known = one_each[np.isfinite(values[one_each])]
+        if len(known) >= _MIN_PAIRS and np.ptp(values[known]) > 0:
+            distance, nobody = _distances(sample.embedding[known]), np.zeros(len(known), int)
+            value, p = mantel(distance, values[known], nobody, num_permutations, seed)
+            yield Measure(f"distance and {name}", value, p, f"{len(known)} patients, all pairs")
+
+
+def _matched(age_years: np.ndarray, male: np.ndarray) -> np.ndarray:
+    """int [N]: the stratum of each patient; -1 where age or sex is unknown."""
+    band = np.where(np.isfinite(age_years), age_years, 0) // AGE_BAND_YEARS
+    stratum = 2 * band + np.where(np.isfinite(male), male, 0)
+    return np.where(np.isfinite(age_years) & np.isfinite(male), stratum, -1).astype(int)
+
+
+def mantel(
+    distance: np.ndarray, value: np.ndarray, stratum: np.ndarray, num_permutations: int, seed: int
+) -> tuple[float, float]:
+    """Spearman's correlation of distance [N, N] with |difference of value [N]|, and its p-value.
+
+    Only pairs within a stratum count, and values are permuted within strata (Mantel 1967), so that
+    whatever defines the strata can explain nothing; two-sided, never 0.
+
+    Args:
+        stratum: int [N]; -1 belongs to none.
+
+    Returns:
+        NaN, NaN where fewer than 30 pairs remain.
+    """
+    pair = (stratum[:, None] == stratum[None]) & (stratum >= 0)[:, None]
+    first, second = np.nonzero(np.triu(pair, 1))
+    if len(first) < _MIN_PAIRS:
+        return float("nan"), float("nan")
+    nearness = _centred_ranks(distance[first, second], first, second, len(value))
+    gap = _centred_ranks(np.abs(value[first] - value[second]), first, second, len(value))
+    observed, rng, extreme = float((nearness * gap).sum()), np.random.default_rng(seed), 0
+    members = [np.flatnonzero(stratum == s) for s in np.unique(stratum) if s >= 0]
+    for _ in range(num_permutations):
+        # Pairs within strata stay pairs within strata, so the ranks move with the patients.
+        order = np.arange(len(value))
+        for rows in members:
+            order[rows] = rng.permutation(rows)
+        found = float((nearness * gap[np.ix_(order, order)]).sum())
+        extreme += abs(found) >= abs(observed) - 1e-6
+    return observed, (extreme + 1) / (num_permutations + 1)
+
+
+def _centred_ranks(
+    values: np.ndarray, first: np.ndarray, second: np.ndarray, num: int
+) -> np.ndarray:
+    """float32 [num, num]: ranks of the pairs' values, centred, of unit length; 0 for other pairs.
+
+    Both halves are filled, each with the length of one over the square root of two.
+    """
+    rank = scipy.stats.rankdata(values)
+    rank -= rank.mean()
+    rank /= max(float(np.sqrt(2 * (rank**2).sum())), 1e-12)
+    out = np.zeros((num, num), np.float32)
+    out[first, second] = out[second, first] = rank
+    return out
+
+
+def _retrieval(sample: Sample) -> Iterator[Measure]:
+    """How often the nearest other recording is of the same patient."""
+    counts = np.bincount(sample.patient)
+    asked = np.flatnonzero(counts[sample.patient] > 1)
+    if not len(asked):
+        return
+    similarity = sample.embedding[asked] @ sample.embedding.T
+    similarity[np.arange(len(asked)), asked] = -np.inf
+    found = sample.patient[similarity.argmax(axis=1)] == sample.patient[asked]
+    note = f"{len(asked)} recordings among {len(sample.patient)}"
+    yield Measure("nearest is the same patient", float(found.mean()), note=note)
+
+
+def similarity_by_quintiles(sample: Sample) -> np.ndarray:
+    """[5, 5], see `Geometry.similarity_by_quintiles`."""
+    one_each = _one_per_patient(sample)
+    known = one_each[np.isfinite(sample.risk[one_each])]
+    out = np.full((NUM_QUINTILES, 5), np.nan)
+    if len(known) < _MIN_PAIRS:
+        return out
+    place = scipy.stats.rankdata(sample.risk[known], method="ordinal") - 1
+    quintile = (place * NUM_QUINTILES // len(known)).astype(int)
+    first, second = np.triu_indices(len(known), 1)
+    similarity = 1 - _distances(sample.embedding[known])[first, second]
+    apart = np.abs(quintile[first] - quintile[second])
+    for steps in range(NUM_QUINTILES):
+        if (apart == steps).any():
+            out[steps] = np.quantile(similarity[apart == steps], [0.05, 0.25, 0.5, 0.75, 0.95])
+    return out

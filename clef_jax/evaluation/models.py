@@ -1,0 +1,70 @@
+"""Which encoders are judged: pre-trained ones, and what they stand beside."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Sequence
+
+from jax.sharding import Mesh
+
+from clef_jax import baselines, checkpoint, embedder as embedder_lib
+from clef_jax.embedder import Embedder, Encoder
+from clef_jax.errors import UserError
+
+ALL, NONE = "all", "none"
+
+
+def of(
+    checkpoints: Sequence[str],
+    wanted_baselines: str,
+    mesh: Mesh,
+    *,
+    size: str,
+    num_seeds: int,
+    seed: int,
+) -> list[Encoder]:
+    """Encoders of checkpoints and baselines, each by a name of its own.
+
+    Args:
+        checkpoints: workdirs of runs, or names of baselines.
+        wanted_baselines: all, none, or names separated by commas.
+        size: of untrained encoders where no checkpoint says it.
+
+    Raises:
+        UserError: something is neither a run nor a baseline, or there is nothing to judge.
+    """
+    runs = [name for name in checkpoints if name not in baselines.names() or _is_run(name)]
+    trained = [embedder_lib.from_run(workdir, mesh) for workdir in runs]
+    first = trained[0] if trained else None
+    context = baselines.Context(
+        mesh=mesh,
+        size=first.size if first else size,
+        recipe=first.recipe if first else embedder_lib.Recipe(),
+        num_seeds=num_seeds,
+        seed=seed,
+    )
+    names = [name for name in checkpoints if name not in runs]
+    names += [name for name in _named(wanted_baselines) if name not in names]
+    found = [
+        *_by_own_names(trained, runs),
+        *(one for n in names for one in baselines.make(n, context)),
+    ]
+    if not found:
+        raise UserError("There is nothing to judge: give --checkpoint, --baselines or both.")
+    return found
+
+
+def _is_run(name: str) -> bool:
+    return (pathlib.Path(name).expanduser() / checkpoint.FOLDER).is_dir()
+
+
+def _named(wanted: str) -> list[str]:
+    if wanted in (ALL, NONE):
+        return baselines.names() if wanted == ALL else []
+    return [name.strip() for name in wanted.split(",")]
+
+
+def _by_own_names(trained: Sequence[Embedder], runs: Sequence[str]) -> Iterator[Embedder]:
+    """Runs that share a folder's name go by their paths."""
+    names = [one.name for one in trained]
+    for one, path in zip(trained, runs, strict=True):
+        yield dataclasses.replace(one, name=path) if names.count(one.name) > 1 else one

@@ -1,0 +1,268 @@
+"""The evaluation's page: the paper's tables with intervals, what lies behind them, and the cost."""
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from clef_jax import html_page
+from clef_jax.evaluation import plot, published, score
+from clef_jax.evaluation.geometry import Geometry
+from clef_jax.evaluation.result import ALPHA, Compared, Result
+from clef_jax.evaluation.score import Scored
+
+
+def render(
+    about: Mapping[str, Any],
+    results: Sequence[Result],
+    compared: Sequence[Compared],
+    spaces: Sequence[Geometry],
+    problems: Sequence[str],
+) -> str:
+    """The page's HTML, pictures inside.
+
+    Args:
+        about: command, settings, fingerprints of the models, and costs.
+        problems: sentences about what could not be asked.
+    """
+    whole = [one for one in results if one.label_share == 1]
+    by_task: dict[str, list[Result]] = {}
+    for one in whole:
+        by_task.setdefault(one.task.name, []).append(one)
+    return html_page.document(
+        "How good are the encoders?",
+        f"<p>Command: <code>{html.escape(about['command'])}</code></p>",
+        *(f"<p><b>{html.escape(problem)}</b></p>" for problem in problems),
+        _overview(by_task, compared),
+        _efficiency(results),
+        _comparisons(compared),
+        _groups(by_task),
+        *(_space(one) for one in spaces),
+        *(_task(found) for found in by_task.values()),
+        _costs(about.get("costs", {})),
+        _origins(about, whole),
+    )
+
+
+def _overview(by_task: Mapping[str, Sequence[Result]], compared: Sequence[Compared]) -> str:
+    rows = list(dict.fromkeys(one.row for found in by_task.values() for one in found))
+    header = ["model"] + [
+        f"{name}: {score.primary(found[0].task).name}, {found[0].task.unit}".rstrip(", ")
+        for name, found in by_task.items()
+    ]
+    cells = {(task, one.row): one for task, found in by_task.items() for one in found}
+    best = {task: _best(found) for task, found in by_task.items()}
+    marks = {(one.task, one.second): "*" for one in compared if one.is_significant}
+
+    def cell(task: str, row: str) -> str:
+        if (task, row) not in cells:
+            return ""
+        shown = _cell(cells[task, row].primary()) + marks.get((task, row), "")
+        return f'<span class="best">{shown}</span>' if best[task] == row else shown
+
+    lines = [[html.escape(row), *(cell(task, row) for task in by_task)] for row in rows]
+    first = f" * differs from {rows[0]} (p < {ALPHA} after Holm's correction)." if marks else ""
+    caption = (
+        "Each task's main score with its 95 % interval over patients; bold is the best of a "
+        f"column, which may be luck.{first}"
+    )
+    return html_page.section("Results", caption, html_page.table(header, lines))
+
+
+def _best(found: Sequence[Result]) -> str:
+    sign = 1 if score.primary(found[0].task).higher_is_better else -1
+    known = [one for one in found if np.isfinite(one.primary().value)]
+    return max(known, key=lambda one: sign * one.primary().value).row if known else ""
+
+
+def _cell(one: Scored) -> str:
+    if not np.isfinite(one.value):
+        return "not defined"
+    interval = ""
+    if np.isfinite(one.interval.low):
+        interval = f' <span class="interval">{one.interval.low:.3g}-{one.interval.high:.3g}</span>'
+    return f"{one.value:.3g}{interval}"
+
+
+def _efficiency(results: Sequence[Result]) -> str:
+    partial = list(dict.fromkeys(one.task.name for one in results if one.label_share < 1))
+    pictures = []
+    for name in partial:
+        by_model: dict[str, dict[float, list[float]]] = {}
+        for one in (one for one in results if one.task.name == name):
+            found = by_model.setdefault(one.row, {}).setdefault(one.label_share, [])
+            found.append(one.primary().value)
+        task = next(one.task for one in results if one.task.name == name)
+        drawn = plot.label_efficiency(by_model, score.primary(task).name)
+        pictures.append(f"<h3>{html.escape(name)}</h3>")
+        pictures.append(html_page.picture(drawn, f"{name}: score over share of labels"))
+    if not partial:
+        return ""
+    caption = "Fewer patients of the training split have labels; bands span the draws of who has."
+    return html_page.section("How many labels are needed?", caption, *pictures)
+
+
+def _comparisons(compared: Sequence[Compared]) -> str:
+    if not compared:
+        return ""
+    rows = [
+        [
+            html.escape(one.task),
+            html.escape(one.second),
+            f"{one.difference.value:+.3g} "
+            f'<span class="interval">{one.difference.interval.low:+.3g} to '
+            f"{one.difference.interval.high:+.3g}</span>",
+            f"{one.difference.p_value:.3g}",
+            f"{one.p_holm:.3g}",
+        ]
+        for one in compared
+    ]
+    header = ("task", "against", "difference", "p", f"p of {len(rows)} (Holm)")
+    caption = (
+        f"{compared[0].first} minus each other model on the same recordings; p-values from "
+        "swapping the answers of whole patients by lot."
+    )
+    return html_page.section(
+        "Who is better?",
+        caption,
+        html_page.folded(f"{len(rows)} comparisons", html_page.table(header, rows)),
+    )
+
+
+def _groups(by_task: Mapping[str, Sequence[Result]]) -> str:
+    names = list(score.GROUPS)
+    rows = []
+    for task, found in by_task.items():
+        for one in found[:1]:
+            main = score.primary(one.task).name
+            told = {s.name: _cell(s) for s in one.scores}
+            cells = [told.get(f"{main}, {group}", "") for group in names]
+            gaps = [told.get(f"{main}, {a} minus {b}", "") for a, b in (names[:2], names[2:])]
+            if any(cells):
+                rows.append(
+                    [html.escape(task), html.escape(main), *cells[:2], gaps[0], *cells[2:], gaps[1]]
+                )
+    if not rows:
+        return ""
+    header = ("task", "score", *names[:2], "gap", *names[2:], "gap")
+    who = next(iter(by_task.values()))[0].row
+    caption = (
+        f"{who}. The main score of each group with at least {score.MIN_GROUP_PATIENTS} patients, "
+        "over the classes that both groups have."
+    )
+    return html_page.section("Is it as good for everybody?", caption, html_page.table(header, rows))
+
+
+def _space(found: Geometry) -> str:
+    rows = [
+        [
+            html.escape(one.name),
+            f"{one.value:.3f}" if np.isfinite(one.value) else "not defined",
+            f"{one.p_value:.3f}" if np.isfinite(one.p_value) else "",
+            html.escape(one.note),
+        ]
+        for one in found.measures
+    ]
+    sample = found.sample
+    caption = (
+        f"{len(sample.patient)} recordings of {sample.dataset}, lead {sample.lead}; "
+        f"{int(sample.learned_from.sum())} of them are of its training split. Correlations are "
+        "Spearman's over pairs of patients; matched pairs are of one sex and age band, so that "
+        "these explain nothing."
+    )
+    return html_page.section(
+        f"The space of {found.model}",
+        caption,
+        html_page.picture(plot.space(found), "maps of the embeddings"),
+        html_page.table(("measure", "value", "p", ""), rows),
+    )
+
+
+def _task(found: Sequence[Result]) -> str:
+    task, answers = found[0].task, found[0].answers
+    how = "cross-validated by patient" if answers.cross_validated else "tested once"
+    caption = (
+        f"{task.description} {len(answers.target):,} recordings of "
+        f"{len(np.unique(answers.patient)):,} patients, {how}; {answers.num_left_out:,} left out "
+        f"without an answer or a usable lead {task.lead}."
+    )
+    names = list(dict.fromkeys(s.name for one in found for s in one.scores if s.in_table))
+    rows = [
+        [html.escape(one.row), html.escape(one.answers.layer)]
+        + [next((_cell(s) for s in one.scores if s.name == name), "") for name in names]
+        for one in found
+    ]
+    drawn = plot.curves(found)
+    absent = next((s.absent for s in found[0].scores if s.absent), ())
+    notes = [*task.caveats]
+    if absent:
+        notes.append(
+            f"Left out of means, because test recordings are all alike: {', '.join(absent)}."
+        )
+    return html_page.section(
+        task.name,
+        caption,
+        *(f"<p>{html.escape(note)}</p>" for note in notes),
+        html_page.table(("model", "layer", *names), rows),
+        html_page.picture(drawn, f"curves of {task.name}") if drawn else "",
+        html_page.folded("Every score", _every_score(found)),
+        _published(found[0]),
+    )
+
+
+def _every_score(found: Sequence[Result]) -> str:
+    names = list(dict.fromkeys(s.name for one in found for s in one.scores))
+    told = {(one.row, s.name): _cell(s) for one in found for s in one.scores}
+    rows = [
+        [html.escape(name), *(told.get((one.row, name), "") for one in found)] for name in names
+    ]
+    return html_page.table(("score", *(one.row for one in found)), rows)
+
+
+def _published(one: Result) -> str:
+    rows = [
+        [
+            html.escape(line.model),
+            f"{line.score} {line.value:.3g}",
+            html.escape(line.differs(one.task.lead, one.method) or "same protocol"),
+            html.escape(line.source),
+        ]
+        for line in published.of(one.task.name)
+    ]
+    if not rows:
+        return ""
+    header = ("model", "score", "how it differs", "source")
+    return html_page.folded("What others have published", html_page.table(header, rows))
+
+
+def _costs(costs: Mapping[str, Mapping[str, float]]) -> str:
+    names = {
+        "parameters": "parameters",
+        "flops": "FLOPs of a window",
+        "windows_per_second": "windows embedded per second",
+        "seconds_asked": "seconds of probes and intervals",
+    }
+    rows = [
+        [html.escape(model), *(f"{found[n]:,.4g}" if n in found else "" for n in names)]
+        for model, found in costs.items()
+    ]
+    caption = "Speeds are of this machine, on the day when the features were computed."
+    return html_page.section(
+        "What it costs", caption, html_page.table(("model", *names.values()), rows)
+    )
+
+
+def _origins(about: Mapping[str, Any], whole: Sequence[Result]) -> str:
+    fingerprints = [
+        [html.escape(name), f"<code>{html.escape(mark[:64])}</code>"]
+        for name, mark in about["models"].items()
+    ]
+    settings = [[html.escape(k), html.escape(str(v))] for k, v in about["settings"].items()]
+    data = sorted({one.task.dataset for one in whole})
+    return html_page.folded(
+        "Settings and fingerprints",
+        f"<p>Data sets: {html.escape(', '.join(data))}.</p>",
+        html_page.table(("encoder", "fingerprint of weights and preprocessing"), fingerprints),
+        html_page.table(("setting", "value"), settings),
+    )

@@ -1,0 +1,167 @@
+"""What came of an evaluation, and its files: results.json, results.csv, results.parquet."""
+
+import csv
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from clef_jax.evaluation import score
+from clef_jax.evaluation.question import Answers
+from clef_jax.statistics import comparison
+from clef_jax.tasks import Task
+
+ALPHA = 0.05
+"""Below it a difference is called one, after Holm's correction."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One model on one task, asked in one way."""
+
+    task: Task
+    model: str
+    method: str
+    """Of the probe: linear, knn or finetune."""
+    label_share: float
+    """Of the training patients' labels."""
+    seed: int
+    answers: Answers
+    scores: tuple[score.Scored, ...]
+    seconds: float
+    """That fitting and predicting took."""
+
+    @property
+    def row(self) -> str:
+        """What a table calls it."""
+        return self.model if self.method == "linear" else f"{self.model}, {self.method}"
+
+    def primary(self) -> score.Scored:
+        """The score that models are compared by; its name may carry the only output's."""
+        name = score.primary(self.task).name
+        return next(one for one in self.scores if one.name.startswith(name))
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """Two rows of a table on one task."""
+
+    task: str
+    first: str
+    second: str
+    score: str
+    difference: comparison.Difference
+    p_holm: float
+    """Adjusted for all comparisons of the evaluation."""
+
+    @property
+    def is_significant(self) -> bool:
+        return self.p_holm < ALPHA
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            "first": self.first,
+            "second": self.second,
+            "score": self.score,
+            "difference": _plain(self.difference.value),
+            "low": _plain(self.difference.interval.low),
+            "high": _plain(self.difference.interval.high),
+            "p_value": _plain(self.difference.p_value),
+            "p_holm": _plain(self.p_holm),
+        }
+
+
+def compare(results: Sequence[Result], *, num_resamples: int, seed: int) -> list[Compared]:
+    """The first row of each task against every other one that answered for the same recordings."""
+    found: list[tuple[Result, Result, comparison.Difference]] = []
+    by_task: dict[str, list[Result]] = {}
+    for result in results:
+        if result.label_share == 1:
+            by_task.setdefault(result.task.name, []).append(result)
+    for first, *others in by_task.values():
+        for other in others:
+            one, two = first.answers, other.answers
+            if not (
+                np.array_equal(one.patient, two.patient) and one.target.shape == two.target.shape
+            ):
+                continue
+            difference = comparison.paired(
+                score.primary(first.task).score,
+                one.target,
+                one.predicted,
+                two.predicted,
+                one.patient,
+                num_resamples=num_resamples,
+                seed=seed,
+            )
+            if np.isfinite(difference.value):
+                found.append((first, other, difference))
+    adjusted = comparison.holm([difference.p_value for _, _, difference in found])
+    return [
+        Compared(
+            first.task.name,
+            first.row,
+            other.row,
+            score.primary(first.task).name,
+            difference,
+            float(p_holm),
+        )
+        for (first, other, difference), p_holm in zip(found, adjusted, strict=True)
+    ]
+
+
+def write(
+    results: Sequence[Result],
+    out: pathlib.Path,
+    about: Mapping[str, Any],
+    compared: Sequence[Compared] = (),
+) -> None:
+    """Writes what is known so far; a reader never sees half a file of JSON.
+
+    Args:
+        about: settings, fingerprints, costs: whatever JSON can hold.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    lines = [line for result in results for line in _lines(result)]
+    comparisons = [one.to_json() for one in compared]
+    content = {**about, "results": lines, "comparisons": comparisons}
+    half = out / "results.json.half"
+    half.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    half.replace(out / "results.json")
+    with (out / "results.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+    (out / "results.parquet").unlink(missing_ok=True)
+    with duckdb.connect() as database:
+        table = database.read_csv(str(out / "results.csv"))
+        table.write_parquet(str(out / "results.parquet"))
+
+
+def _lines(result: Result) -> Iterator[dict[str, Any]]:
+    answers = result.answers
+    for one in result.scores:
+        yield {
+            "task": result.task.name,
+            "model": result.model,
+            "method": result.method,
+            "lead": result.task.lead,
+            "layer": answers.layer,
+            "label_share": result.label_share,
+            "seed": result.seed,
+            **one.to_json(),
+            "num_train": answers.num_train,
+            "num_recordings": len(answers.target),
+            "num_patients": len(np.unique(answers.patient)),
+            "num_left_out": answers.num_left_out,
+            "cross_validated": answers.cross_validated,
+        }
+
+
+def _plain(number: float) -> float | None:
+    return float(number) if np.isfinite(number) else None
