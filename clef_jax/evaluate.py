@@ -142,15 +142,17 @@ def run(config: Config, argv: Sequence[str] | None = None) -> list[Result]:
         found = bench.ask(task)
         if found:
             console.print(_table(task, found))
+            for note in result_lib.notes(found):
+                console.print(note, soft_wrap=True)
         results += found
         if results:  # after each task, so that a long run leaves what it has
             result_lib.write(results, config.folder, about)
     compared = result_lib.compare(results, num_resamples=config.num_resamples, seed=config.seed)
-    spaces = list(_spaces(config, models, console)) if config.geometry else []
+    spaces = bench.spaces() if config.geometry else []
     about["costs"] = bench.costs()
     if results:
         result_lib.write(results, config.folder, about, compared)
-    _tell(compared, console)
+    _tell(compared, spaces, console)
     path = config.folder / "report.html"
     path.write_text(page.render(about, results, compared, spaces, bench.problems))
     console.print(f"The report is {path}; results.json, .csv and .parquet are beside it.")
@@ -261,6 +263,26 @@ class Bench:
         share, seed = protocol.label_share, protocol.seed
         yield Result(task, model, method, share, seed, answers, tuple(scores), seconds)
 
+    def spaces(self) -> list[geometry.Geometry]:
+        """What is found about the space of every model."""
+        config, found = self.config, []
+        try:
+            folder = index_lib.find(config.data_dir, config.geometry_dataset)
+            splits = {split: index_lib.load(folder, split) for split in index_lib.splits(folder)}
+            for model in self.models:
+                one = geometry.look(
+                    model,
+                    splits,
+                    config.lead or "I",
+                    embedder_lib.layer_slice(model, _one_layer(model, config.layer)),
+                    num_permutations=config.num_resamples - 1,
+                    seed=config.seed,
+                )
+                found.append(one)
+        except UserError as error:
+            self.problems.append(f"The geometry was not measured. {error}")
+        return found
+
     def costs(self) -> dict[str, dict[str, float]]:
         """Of each model: parameters, FLOPs of a window, windows/s when embedding, seconds asked."""
         found: dict[str, dict[str, float]] = {
@@ -275,14 +297,17 @@ class Bench:
 
 def layers_of(model: Encoder, layer: str) -> Layers:
     """What a probe may read of a model: one layer, or all, of which the best answers."""
-    names = tuple(model.layers) if layer == BEST else (layer,)
-    if layer != LAST and set(model.layers) == {"features"}:
-        names = ("features",)  # a formula has no stages
+    names = tuple(model.layers) if layer == BEST else (_one_layer(model, layer),)
 
     def part(at: slice):
         return lambda one: one.features[:, at]
 
     return {name: part(embedder_lib.layer_slice(model, name)) for name in names}
+
+
+def _one_layer(model: Encoder, layer: str) -> str:
+    """The layer to look at; a formula has no stages, and of many none is best for no task."""
+    return LAST if layer == BEST or len(model.layers) == 1 else layer
 
 
 def _as_released(model: Encoder, task: Task) -> Encoder:
@@ -331,29 +356,6 @@ def _on_lead(task: Task, config: Config) -> Task:
     return task if lead is None else dataclasses.replace(task, lead=lead)
 
 
-def _spaces(
-    config: Config, models: Sequence[Encoder], console: rich.console.Console
-) -> Iterator[geometry.Geometry]:
-    folder = index_lib.find(config.data_dir, config.geometry_dataset)
-    splits = {split: index_lib.load(folder, split) for split in index_lib.splits(folder)}
-    for model in models:
-        layer = LAST if config.layer == BEST or not isinstance(model, Embedder) else config.layer
-        found = geometry.look(
-            model,
-            splits,
-            config.lead or "I",
-            embedder_lib.layer_slice(model, layer),
-            num_permutations=config.num_resamples - 1,
-            seed=config.seed,
-        )
-        table = rich.table.Table("measure", "value", "p", "", title=f"The space of {model.name}")
-        for one in found.measures:
-            p = f"{one.p_value:.3f}" if np.isfinite(one.p_value) else ""
-            table.add_row(one.name, f"{one.value:.3f}", p, one.note)
-        console.print(table)
-        yield found
-
-
 def _about(config: Config, models: Sequence[Encoder], argv: Sequence[str] | None) -> dict[str, Any]:
     arguments = sys.argv[1:] if argv is None else argv
     return {
@@ -373,14 +375,32 @@ def _table(task: Task, results: Sequence[Result]) -> rich.table.Table:
         f"{len(np.unique(answers.patient)):,} patients, {how}, lead {task.lead}"
     )
     table = rich.table.Table("model", *names, title=title)
+    draws: dict[str, list[float]] = {}
     for result in results:
+        if result.label_share < 1:
+            row = f"{result.row}, {result.label_share:.3g} of labels"
+            draws.setdefault(row, []).append(result.primary().value)
+            continue
         cells = {one.name: str(one) for one in result.scores}
-        some = f", {result.label_share:.0%} of labels" if result.label_share < 1 else ""
-        table.add_row(result.row + some, *(cells.get(name, "") for name in names))
+        table.add_row(result.row, *(cells.get(name, "") for name in names))
+    for row, values in draws.items():
+        known = [value for value in values if np.isfinite(value)]
+        table.add_row(
+            row, f"{np.mean(known):.3g}, mean of {len(known)}" if known else "not defined"
+        )
     return table
 
 
-def _tell(compared: Sequence[Compared], console: rich.console.Console) -> None:
+def _tell(
+    compared: Sequence[Compared],
+    spaces: Sequence[geometry.Geometry],
+    console: rich.console.Console,
+) -> None:
+    if spaces:
+        table = rich.table.Table("measure", *(one.model for one in spaces), "")
+        for row in geometry.side_by_side(spaces):
+            table.add_row(*row)
+        console.print(table)
     for one in compared:
         if one.is_significant:
             console.print(

@@ -1,15 +1,16 @@
 """The command: from prepared data to a table with intervals, and what it says when it cannot."""
 
 import csv
+import dataclasses
 import json
 import re
 
 import numpy as np
 import pytest
-from prepared import build
+from prepared import build, build_simulated
 
-from clef_jax import catalog, evaluate
-from clef_jax.evaluation import embedding
+from clef_jax import catalog, evaluate, tasks
+from clef_jax.evaluation import embedding, finetune
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +42,11 @@ def test_all_tasks_whose_data_is_there(data, tmp_path, capsys):
     assert names == prepared
     assert "Left out, because their data is not prepared: aurora_bp_dbp" in shown
     models = {line["model"] for line in found["results"]}
-    assert models == {"random tiny, seed 0", "random tiny, seed 1", evaluate.FORM}
+    formula = "rhythm and spectrum"
+    assert models == {"random tiny, seed 0", "random tiny, seed 1", formula, evaluate.FORM}
     for line in found["results"]:
-        if line["value"] is not None and line["score"] != "r2":
+        if line["value"] is not None and line["num_resamples"]:
             assert line["low"] <= line["high"]
-            assert line["num_resamples"] > 0
     with (tmp_path / "results.csv").open() as stream:
         assert len(list(csv.DictReader(stream))) == len(found["results"])
     assert found["settings"]["num_resamples"] == 100
@@ -53,10 +54,12 @@ def test_all_tasks_whose_data_is_there(data, tmp_path, capsys):
 
 def test_a_second_run_embeds_nothing_and_says_the_same(data, tmp_path, monkeypatch):
     main(data, tmp_path, "--tasks=cinc2017_rhythm", "--random-encoders=1")
-    first = (tmp_path / "results.json").read_text()
+    first = json.loads((tmp_path / "results.json").read_text())
     monkeypatch.setattr(embedding, "_write", None)
     main(data, tmp_path, "--tasks=cinc2017_rhythm", "--random-encoders=1")
-    assert (tmp_path / "results.json").read_text() == first
+    again = json.loads((tmp_path / "results.json").read_text())
+    for part in ("results", "comparisons", "models", "settings"):
+        assert again[part] == first[part]
 
 
 def test_the_form_does_not_know_the_answer(data, tmp_path):
@@ -98,7 +101,7 @@ def test_mistakes_are_told_in_a_sentence(more, sentence, data, tmp_path, capsys)
 
 def test_nothing_to_judge_is_refused(data, tmp_path, capsys):
     with pytest.raises(SystemExit):
-        main(data, tmp_path, "--random-encoders=0")
+        main(data, tmp_path, "--random-encoders=0", "--baselines=untrained")
     assert "There is nothing to judge" in words(capsys.readouterr().err)
 
 
@@ -106,3 +109,114 @@ def test_no_value_of_a_patient_is_printed(data, tmp_path, capsys):
     main(data, tmp_path, "--tasks=mc_med_sbp", "--random-encoders=1")
     shown = capsys.readouterr().out + (tmp_path / "results.json").read_text()
     assert "waveforms/" not in shown
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """A folder with every data set that a task asks for."""
+    folder = tmp_path_factory.mktemp("everything")
+    for dataset in sorted({task.dataset for task in tasks.load().values()}):
+        build_simulated(dataset, folder)
+    return folder / "data"
+
+
+@pytest.mark.slow
+def test_the_paper_s_eighteen_tasks_end_to_end(everything, tmp_path, capsys):
+    flags = ("--tasks=paper", "--random-encoders=1", "--probes=linear,knn", "--layer=best")
+    main(everything, tmp_path, *flags, "--label-shares", "0.5", "1", "--label-draws=2")
+    shown = words(capsys.readouterr().out)
+    found = json.loads((tmp_path / "results.json").read_text())["results"]
+    assert len({line["task"] for line in found}) == 18
+    assert {line["method"] for line in found} == {"linear", "knn"}
+    assert {line["seed"] for line in found if line["label_share"] == 0.5} == {0, 1}
+    assert "0.5 of labels" in shown
+    assert "alike in every class, so no score" in shown
+    page = (tmp_path / "report.html").read_text()
+    assert "How many labels are needed?" in page
+    assert "What it costs" in page
+    assert len(re.findall("<img ", page)) > 10
+    assert 'src="http' not in page
+
+
+def test_geometry_and_comparisons_are_on_the_page(data, data_dir, tmp_path, capsys):
+    if not (data / "mimic_iv_ecg").exists():
+        (data / "mimic_iv_ecg").symlink_to(data_dir / "mimic_iv_ecg")
+    flags = ("--geometry", "--geometry-dataset=mimic_iv_ecg/all_records", "--baselines=untrained")
+    main(data, tmp_path, "--tasks=cinc2017_af", *flags, "--random-encoders=2")
+    assert "effective rank" in words(capsys.readouterr().out)
+    page = (tmp_path / "report.html").read_text()
+    assert "Does the space follow risk?" in page
+    assert "distance and risk, matched" in page
+    assert "Who is better?" in page
+    assert "rhythm and spectrum" not in page
+
+
+def test_a_geometry_without_data_leaves_the_results(data, tmp_path, capsys):
+    flags = ("--tasks=cinc2017_af", "--geometry", "--geometry-dataset=aurora_bp")
+    with pytest.raises(SystemExit):
+        main(data, tmp_path, *flags, "--random-encoders=1")
+    assert "The geometry was not measured." in words(capsys.readouterr().err)
+    assert "The geometry was not measured." in (tmp_path / "report.html").read_text()
+    assert json.loads((tmp_path / "results.json").read_text())["results"]
+
+
+def test_baselines_can_be_named_beside(data, tmp_path):
+    flags = ("--baselines=none", "--compare", "classical", "untrained", "--random-encoders=1")
+    main(data, tmp_path, "--tasks=cinc2017_af", *flags)
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert list(found["models"]) == ["rhythm and spectrum", "random tiny, seed 0"]
+    assert found["comparisons"][0]["first"] == "rhythm and spectrum"
+
+
+@pytest.mark.slow
+def test_the_released_protocol_fine_tunes(data, tmp_path, monkeypatch):
+    few = dataclasses.replace(finetune.RELEASED, max_epochs=1, batch_size=16)
+    monkeypatch.setattr(finetune, "RELEASED", few)
+    flags = ("--preset=released", "--tasks=mc_med_acuity", "--random-encoders=1")
+    main(data, tmp_path, *flags)
+    found = json.loads((tmp_path / "results.json").read_text())["results"]
+    lines = [line for line in found if line["model"] == "random tiny, seed 0"]
+    assert {line["method"] for line in lines} == {"finetune"}
+    assert {line["lead"] for line in lines} == {tasks.find("mc_med_acuity").released.lead}
+    assert list((tmp_path / "fine_tuned" / "mc_med_acuity").glob("*/1/head.npz"))
+
+
+def test_a_task_in_a_new_file_is_asked(data, tmp_path, monkeypatch):
+    (tmp_path / "cinc2017_noise.py").write_text(
+        "import numpy as np\n"
+        "from clef_jax.tasks import Task, text\n"
+        "def target(e):\n"
+        "    return np.array([text(e['rhythm']) == '~'], np.float32)\n"
+        "TASK = Task(dataset='cinc2017', kind='binary', outputs=('noise',), target=target,\n"
+        "            description='Whether it is noise.')\n"
+    )
+    monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
+    main(data, tmp_path / "out", "--random-encoders=1", "--tasks=cinc2017_noise")
+    found = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
+    assert {line["task"] for line in found} == {"cinc2017_noise"}
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        ("np.nan", "has a target and usable features"),
+        ("1.0", "training recordings are of one class, so there is nothing to learn"),
+        ("2.0", "is 2; a binary one is 0 or 1"),
+    ],
+)
+def test_targets_that_teach_nothing_are_told(target, sentence, data, tmp_path, monkeypatch, capsys):
+    name = f"cinc2017_wrong_{abs(hash(target))}"
+    (tmp_path / f"{name}.py").write_text(
+        "import numpy as np\n"
+        "from clef_jax.tasks import Task\n"
+        f"TASK = Task(dataset='cinc2017', kind='binary', outputs=('x',),\n"
+        f"            target=lambda e: np.array([{target}], np.float32))\n"
+    )
+    monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
+    with pytest.raises(SystemExit):
+        main(data, tmp_path / "out", f"--tasks=cinc2017_af,{name}", "--random-encoders=1")
+    shown = words(capsys.readouterr().err)
+    assert f"The task {name} was not finished." in shown
+    assert sentence in shown
+    found = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
+    assert {line["task"] for line in found} == {"cinc2017_af"}

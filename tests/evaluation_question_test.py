@@ -8,7 +8,7 @@ from prepared import build
 from clef_jax import catalog, embedder, mesh as mesh_lib, tasks
 from clef_jax.data import index as index_lib
 from clef_jax.errors import UserError
-from clef_jax.evaluation import embedding, floor, question
+from clef_jax.evaluation import embedding, floor, probe, question
 
 MESH = mesh_lib.make_mesh(jax.devices()[:1])
 
@@ -30,14 +30,14 @@ def embedded(tmp_path_factory):
     return found
 
 
-def features_of(one):
-    return one.features
+LAYERS = {"all": lambda one: one.features}
+PLAIN = question.Protocol()
 
 
 def test_the_test_split_is_predicted(embedded):
     task = tasks.find("ptb_xl_superdiagnostic")
     splits = embedded["ptb_xl"]
-    answers = question.ask(task, splits, features_of)
+    answers = question.ask(task, splits, LAYERS, PLAIN)
     assert not answers.cross_validated
     facts = [fact for fact in splits["test"].facts if fact["superdiagnostic"]]
     assert answers.outputs == ("CD", "HYP", "MI", "NORM", "STTC")
@@ -58,13 +58,9 @@ def test_without_a_test_split_every_patient_is_predicted_by_others(embedded):
 
     def spy(kind, train, validation=None, **kwargs):
         seen.append(set(train.patient.tolist()))
-        return real(kind, train, validation, **kwargs)
+        return probe.fit(kind, train, validation, **kwargs)
 
-    real, question.probe.fit = question.probe.fit, spy
-    try:
-        answers = question.ask(task, only_train, features_of)
-    finally:
-        question.probe.fit = real
+    answers = question.ask(task, only_train, LAYERS, question.Protocol(fit=spy))
     assert answers.cross_validated
     assert len(seen) == question.NUM_FOLDS
     everybody = set(answers.patient.tolist())
@@ -76,7 +72,7 @@ def test_without_a_test_split_every_patient_is_predicted_by_others(embedded):
 
 def test_answers_depend_on_features_and_seed_alone(embedded):
     task = tasks.find("mc_med_sbp")
-    first, again = (question.ask(task, embedded["mc_med"], features_of) for _ in range(2))
+    first, again = (question.ask(task, embedded["mc_med"], LAYERS, PLAIN) for _ in range(2))
     np.testing.assert_array_equal(first.predicted, again.predicted)
 
 
@@ -87,14 +83,14 @@ def test_a_feature_that_is_the_answer_is_learned(embedded):
         values = np.array([[fact["triage_sbp_mmhg"]] for fact in one.facts], np.float32)
         return np.where(one.usable[:, None], values, np.nan)
 
-    answers = question.ask(task, embedded["mc_med"], cheat)
+    answers = question.ask(task, embedded["mc_med"], {"cheat": cheat}, PLAIN)
     np.testing.assert_allclose(answers.predicted, answers.target, atol=1.0)
 
 
 def test_patients_of_different_splits_are_different(embedded):
     task = tasks.find("ptb_xl_sex")
     splits = {"train": embedded["ptb_xl"]["train"], "validation": embedded["ptb_xl"]["validation"]}
-    answers = question.ask(task, splits, features_of)
+    answers = question.ask(task, splits, LAYERS, PLAIN)
     num = sum(one.index.num_patients for one in splits.values())
     assert len(np.unique(answers.patient)) == num
 
@@ -117,9 +113,64 @@ def test_floors_know_facts_but_not_the_answer(embedded):
 
 def test_a_data_set_without_training_recordings_is_told(embedded):
     with pytest.raises(UserError, match="has no split 'train' to learn from"):
-        question.ask(tasks.find("ptb_xl_age"), {"test": embedded["ptb_xl"]["test"]}, features_of)
+        question.ask(tasks.find("ptb_xl_age"), {"test": embedded["ptb_xl"]["test"]}, LAYERS, PLAIN)
 
 
 def test_another_data_set_is_told(embedded):
     with pytest.raises(UserError, match="has no label 'superdiagnostic'"):
-        question.ask(tasks.find("ptb_xl_superdiagnostic"), embedded["mc_med"], features_of)
+        question.ask(tasks.find("ptb_xl_superdiagnostic"), embedded["mc_med"], LAYERS, PLAIN)
+
+
+def test_a_label_holds_out_its_recordings(embedded):
+    task, splits = tasks.find("ptb_xl_sex"), embedded["ptb_xl"]
+    protocol = question.Protocol(hold_out=question.HoldOut.parse("strat_fold=3"))
+    answers = question.ask(task, splits, LAYERS, protocol)
+    facts = [fact for one in splits.values() for fact in one.facts if fact["strat_fold"] == 3]
+    assert not answers.cross_validated
+    assert len(answers.target) <= len(facts)
+    assert len(answers.target) > 0
+    np.testing.assert_array_equal(np.sort(answers.male), np.sort([f["male"] for f in facts]))
+    plain = question.ask(task, splits, LAYERS, PLAIN)
+    other = question.Protocol(hold_out=question.HoldOut.parse("no_such_label=3"))
+    np.testing.assert_array_equal(
+        question.ask(task, splits, LAYERS, other).predicted, plain.predicted
+    )
+
+
+def test_a_held_out_patient_is_not_learned_from(embedded):
+    seen = []
+
+    def spy(kind, train, validation=None, **kwargs):
+        seen.append(set(train.patient.tolist()))
+        return probe.fit(kind, train, validation, **kwargs)
+
+    hold_out = question.HoldOut.parse("strat_fold=3")
+    protocol = question.Protocol(fit=spy, hold_out=hold_out)
+    answers = question.ask(tasks.find("ptb_xl_sex"), embedded["ptb_xl"], LAYERS, protocol)
+    assert seen[0].isdisjoint(answers.patient.tolist())
+
+
+@pytest.mark.parametrize("text", ["strat_fold", "strat_fold=eight", ""])
+def test_a_hold_out_that_is_none_is_told(text):
+    with pytest.raises(UserError, match="must be LABEL=NUMBER"):
+        question.HoldOut.parse(text)
+
+
+def test_fewer_labels_are_fewer_recordings(embedded):
+    task, splits = tasks.find("ptb_xl_sex"), embedded["ptb_xl"]
+    whole = question.ask(task, splits, LAYERS, PLAIN)
+    some = question.ask(task, splits, LAYERS, question.Protocol(label_share=0.5))
+    assert 0.3 * whole.num_train < some.num_train < 0.7 * whole.num_train
+    np.testing.assert_array_equal(some.target, whole.target)
+
+
+def test_the_best_layer_is_chosen_on_validation(embedded):
+    task, splits = tasks.find("mc_med_sbp"), embedded["mc_med"]
+
+    def cheat(one):
+        values = np.array([[fact["triage_sbp_mmhg"]] for fact in one.facts], np.float32)
+        return np.where(one.usable[:, None], values, np.nan)
+
+    found = question.ask(task, splits, {**LAYERS, "cheat": cheat}, PLAIN)
+    assert found.layer == "cheat"
+    assert question.ask(task, splits, LAYERS, PLAIN).layer == "all"

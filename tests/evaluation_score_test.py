@@ -24,15 +24,19 @@ def make(kind, num=200, num_outputs=3):
     if kind != "regression":
         predicted = 1 / (1 + np.exp(-predicted))
     names = ("a", "b", "c")[: target.shape[1]]
-    nothing = np.full(num, np.nan)
+    age = rng.uniform(40, 90, num // 2).repeat(2)
+    male = rng.integers(0, 2, num // 2).repeat(2).astype(float)
     return Answers(
         outputs=names,
         target=target,
         predicted=predicted,
+        decided=(predicted > 0.5).astype(float),
         patient=np.arange(num) // 2,
-        age_years=nothing,
-        male=nothing,
+        age_years=age,
+        male=male,
         strength=np.ones(target.shape[1]),
+        layer="last",
+        num_train=100,
         cross_validated=False,
         num_left_out=0,
     )
@@ -51,7 +55,11 @@ def scores(kind, answers=None):
 
 def test_a_regression():
     answers, found = make("regression"), scores("regression")
-    assert set(found) == {"mae", "rmse", "r2"}
+    assert {name for name, one in found.items() if one.in_table} == {"mae", "rmse", "r2"}
+    difference = answers.predicted - answers.target
+    assert found["bias"].value == pytest.approx(difference.mean())
+    limit = difference.mean() + 1.96 * difference.std()
+    assert found["upper limit of agreement"].value == pytest.approx(limit)
     want = sklearn.metrics.mean_absolute_error(answers.target, answers.predicted)
     assert found["mae"].value == pytest.approx(want)
     assert found["mae"].interval.low < want < found["mae"].interval.high
@@ -61,7 +69,14 @@ def test_a_regression():
 
 def test_one_class():
     answers, found = make("binary"), scores("binary")
-    assert set(found) == {"auroc", "auprc", "brier"}
+    assert {name for name, one in found.items() if one.in_table} == {"auroc", "auprc", "f1"}
+    truth, decided = answers.target[:, 0], answers.decided[:, 0]
+    assert found["f1"].value == pytest.approx(sklearn.metrics.f1_score(truth, decided))
+    balanced = sklearn.metrics.balanced_accuracy_score(truth, decided)
+    assert found["balanced accuracy"].value == pytest.approx(balanced)
+    brier = sklearn.metrics.brier_score_loss(truth, answers.predicted[:, 0])
+    assert found["brier"].value == pytest.approx(brier)
+    assert 0 < found["expected calibration error"].value < 0.5
     want = sklearn.metrics.roc_auc_score(answers.target[:, 0], answers.predicted[:, 0])
     assert found["auroc"].value == pytest.approx(want)
 
@@ -75,7 +90,7 @@ def test_several_classes(kind):
     each = [found[f"auroc {name}"].value for name in answers.outputs]
     assert found["macro auroc"].value == pytest.approx(np.mean(each))
     shown = {name for name, one in found.items() if one.in_table}
-    assert shown == {"macro auroc", "macro auprc", "balanced accuracy"} & set(found)
+    assert shown == {"macro auroc", "macro auprc", "macro f1", "balanced accuracy"} & set(found)
 
 
 def test_an_absent_class_is_named_and_counts_for_nothing():
@@ -99,3 +114,38 @@ def test_a_test_set_of_one_class_is_not_defined():
     assert line["value"] is None
     assert line["low"] is None
     assert line["num_resamples"] == 0
+
+
+@pytest.mark.parametrize("kind", ["binary", "multilabel", "multiclass", "regression"])
+def test_groups_have_the_score_of_their_recordings(kind):
+    answers, found = make(kind), scores(kind)
+    main = score.primary(task(kind))
+    for group, chosen in {
+        "women": answers.male == 0,
+        "below 65 years": answers.age_years < 65,
+    }.items():
+        want = float(main.score(answers.target[chosen], answers.predicted[chosen]))
+        assert found[f"{main.name}, {group}"].value == pytest.approx(want)
+    gap = found[f"{main.name}, women minus men"]
+    each = [found[f"{main.name}, {group}"].value for group in ("women", "men")]
+    assert gap.value == pytest.approx(each[0] - each[1])
+    assert gap.interval.low < gap.value < gap.interval.high
+
+
+def test_a_group_of_few_is_not_told():
+    answers = make("binary")
+    few = dataclasses.replace(answers, male=np.where(np.arange(200) < 10, 0.0, 1.0))
+    assert not any("women" in name for name in scores("binary", few))
+    assert any("65" in name for name in scores("binary", few))
+
+
+def test_a_gap_compares_the_classes_that_both_groups_have():
+    answers = make("multilabel")
+    target = answers.target.copy()
+    target[answers.male == 0, 1] = 0
+    found = scores("multilabel", dataclasses.replace(answers, target=target))
+    men = answers.male == 1
+    want = np.mean(
+        [sklearn.metrics.roc_auc_score(target[men, k], answers.predicted[men, k]) for k in (0, 2)]
+    )
+    assert found["macro auroc, men"].value == pytest.approx(want)

@@ -16,6 +16,31 @@ def build(dataset, source, data_dir, **options):
     return made
 
 
+def build_simulated(dataset, folder):
+    """Writes the simulated tree of a data set into a folder and prepares it in folder / "data"."""
+    name, _, config = dataset.partition("/")
+    tree = catalog.simulated(name).write(folder / "sources" / name)
+    options = dict(tree.options)
+    if config == "lvef":
+        options |= _lvef(tree, folder)
+    return build(dataset, tree.source, folder / "data", **options)
+
+
+def _lvef(tree, folder):
+    """Labels most of the simulated MIMIC-IV-ECG, every third reduced, and keeps those patients out
+    of the pre-training data beside it."""
+    lines = ["n,path,x,LVEF,label"]
+    labelled = sorted(tree.stored, key=lambda record_id: tree.stored[record_id].patient_id)[:-8]
+    for number, record_id in enumerate(labelled):
+        value = 35 if number % 3 == 0 else 60
+        lines.append(f"{number},{record_id},x,{value},{int(value < 50)}")
+    (folder / "LVEF.csv").write_text("\n".join(lines))
+    table, options = str(folder / "LVEF.csv"), {"clinical_source": "none"}
+    pretraining = "mimic_iv_ecg/one_per_patient"
+    build(pretraining, tree.source, folder / "data", leave_out=table, **options)
+    return options | {"label_source": table}
+
+
 def examples(made):
     """What is stored, by record id, each with its split."""
     return {

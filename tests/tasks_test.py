@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from prepared import build
+from prepared import build_simulated
 
 from clef_jax import catalog, tasks
 from clef_jax.data import fact, index as index_lib, raw
@@ -29,14 +29,7 @@ def prepared_data(tmp_path_factory):
 
     def get(dataset):
         if dataset not in made:
-            name, _, config = dataset.partition("/")
-            folder = tmp_path_factory.mktemp(name)
-            simulated = catalog.simulated(name)
-            tree = simulated.write(folder / "source")
-            options = dict(tree.options)
-            if config == "lvef":
-                options |= _lvef(tree, folder)
-            one = build(dataset, tree.source, folder / "data", **options)
+            one = build_simulated(dataset, tmp_path_factory.mktemp("tasks"))
             metadata = index_lib.read_metadata(index_lib.load(one.data_path, "train").version_dir)
             made[dataset] = (
                 metadata,
@@ -48,21 +41,6 @@ def prepared_data(tmp_path_factory):
         return made[dataset]
 
     return get
-
-
-def _lvef(tree, folder):
-    """Labels most of the simulated MIMIC-IV-ECG, every third reduced, and keeps those patients out
-    of the pre-training data beside it."""
-    lines = ["n,path,x,LVEF,label"]
-    labelled = sorted(tree.stored, key=lambda record_id: tree.stored[record_id].patient_id)[:-8]
-    for number, record_id in enumerate(labelled):
-        value = 35 if number % 3 == 0 else 60
-        lines.append(f"{number},{record_id},x,{value},{int(value < 50)}")
-    (folder / "LVEF.csv").write_text("\n".join(lines))
-    table, options = str(folder / "LVEF.csv"), {"clinical_source": "none"}
-    pretraining = "mimic_iv_ecg/one_per_patient"
-    build(pretraining, tree.source, folder / "data", leave_out=table, **options)
-    return options | {"label_source": table}
 
 
 def facts(index, metadata):

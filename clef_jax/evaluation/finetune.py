@@ -197,7 +197,7 @@ def make_steps(embedder: Embedder, kind: str, tx: optax.GradientTransformation, 
             params = jax.lax.pcast(params, mesh_lib.DATA, to="varying")
             signal = embedder_lib.prepare(batch, bandpass, sample_rate_hz, recipe)
             features = nnx.merge(embedder.graph, params.encoder)(signal[..., None])
-            return features.astype(jnp.float32) @ params.weight + params.bias
+            return features.astype(jnp.float32) @ params.weight + params.bias[None]
 
         def logits(params: Params, batch: dict) -> jax.Array:
             specs = (mesh_lib.EVERYWHERE, mesh_lib.ROWS, mesh_lib.EVERYWHERE)

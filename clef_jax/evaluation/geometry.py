@@ -67,6 +67,12 @@ class Measure:
     """Of the permutation test, where there is one."""
     note: str = ""
 
+    def __str__(self) -> str:
+        if not np.isfinite(self.value):
+            return "not defined"
+        p = f" (p = {self.p_value:.3f})" if np.isfinite(self.p_value) else ""
+        return f"{self.value:.3f}{p}"
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Geometry:
@@ -400,6 +406,18 @@ def _retrieval(sample: Sample) -> Iterator[Measure]:
     found = sample.patient[similarity.argmax(axis=1)] == sample.patient[asked]
     note = f"{len(asked)} recordings among {len(sample.patient)}"
     yield Measure("nearest is the same patient", float(found.mean()), note=note)
+
+
+def side_by_side(spaces: Sequence[Geometry]) -> list[list[str]]:
+    """A row for each measure: its name, each encoder's value with its p, and what it means."""
+    names = list(dict.fromkeys(one.name for found in spaces for one in found.measures))
+    by_name = [{one.name: one for one in found.measures} for found in spaces]
+    rows = []
+    for name in names:
+        notes = dict.fromkeys(found[name].note for found in by_name if name in found)
+        cells = [str(found[name]) if name in found else "" for found in by_name]
+        rows.append([name, *cells, "; ".join(notes)])
+    return rows
 
 
 def similarity_by_quintiles(sample: Sample) -> np.ndarray:

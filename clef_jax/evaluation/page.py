@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from clef_jax import html_page
-from clef_jax.evaluation import plot, published, score
+from clef_jax.evaluation import geometry, plot, published, result as result_lib, score
 from clef_jax.evaluation.geometry import Geometry
 from clef_jax.evaluation.result import ALPHA, Compared, Result
 from clef_jax.evaluation.score import Scored
@@ -38,7 +38,7 @@ def render(
         _efficiency(results),
         _comparisons(compared),
         _groups(by_task),
-        *(_space(one) for one in spaces),
+        _space(spaces),
         *(_task(found) for found in by_task.values()),
         _costs(about.get("costs", {})),
         _origins(about, whole),
@@ -154,29 +154,28 @@ def _groups(by_task: Mapping[str, Sequence[Result]]) -> str:
     return html_page.section("Is it as good for everybody?", caption, html_page.table(header, rows))
 
 
-def _space(found: Geometry) -> str:
-    rows = [
-        [
-            html.escape(one.name),
-            f"{one.value:.3f}" if np.isfinite(one.value) else "not defined",
-            f"{one.p_value:.3f}" if np.isfinite(one.p_value) else "",
-            html.escape(one.note),
-        ]
-        for one in found.measures
-    ]
-    sample = found.sample
+def _space(spaces: Sequence[Geometry]) -> str:
+    if not spaces:
+        return ""
+    sample = spaces[0].sample
+    rows = [[html.escape(cell) for cell in row] for row in geometry.side_by_side(spaces)]
     caption = (
         f"{len(sample.patient)} recordings of {sample.dataset}, lead {sample.lead}; "
-        f"{int(sample.learned_from.sum())} of them are of its training split. Correlations are "
-        "Spearman's over pairs of patients; matched pairs are of one sex and age band, so that "
-        "these explain nothing."
+        f"{int(sample.learned_from.sum())} of them are of its training split. Correlations of "
+        "distance are Spearman's over pairs of patients, with p-values by permutation; matched "
+        "pairs are of one sex and age band, so that these explain nothing."
     )
-    return html_page.section(
-        f"The space of {found.model}",
-        caption,
-        html_page.picture(plot.space(found), "maps of the embeddings"),
-        html_page.table(("measure", "value", "p", ""), rows),
-    )
+    pictures = [
+        part
+        for one in spaces
+        for part in (
+            f"<h3>{html.escape(one.model)}</h3>",
+            html_page.picture(plot.space(one), f"maps of the embeddings of {one.model}"),
+        )
+    ]
+    header = ("measure", *(one.model for one in spaces), "")
+    table = html_page.table(header, rows)
+    return html_page.section("Does the space follow risk?", caption, table, *pictures)
 
 
 def _task(found: Sequence[Result]) -> str:
@@ -194,12 +193,7 @@ def _task(found: Sequence[Result]) -> str:
         for one in found
     ]
     drawn = plot.curves(found)
-    absent = next((s.absent for s in found[0].scores if s.absent), ())
-    notes = [*task.caveats]
-    if absent:
-        notes.append(
-            f"Left out of means, because test recordings are all alike: {', '.join(absent)}."
-        )
+    notes = [*task.caveats, *result_lib.notes(found)]
     return html_page.section(
         task.name,
         caption,

@@ -111,15 +111,19 @@ def label_efficiency(by_model: Mapping[str, Mapping[float, Sequence[float]]], sc
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     panel = figure.subplots()
     for number, (model, found) in enumerate(by_model.items()):
-        share = np.array(sorted(found))
-        values = [np.array(found[s]) for s in share]
+        defined = {s: np.array(v)[np.isfinite(v)] for s, v in found.items()}
+        share = np.array(sorted(s for s, v in defined.items() if len(v)))
+        if not len(share):
+            continue  # a logarithmic axis refuses to be empty
+        values = [defined[s] for s in share]
         colour = _SERIES[number % len(_SERIES)]
         panel.plot(100 * share, [v.mean() for v in values], "o-", color=colour, ms=3, label=model)
         low, high = [v.min() for v in values], [v.max() for v in values]
         panel.fill_between(100 * share, low, high, color=colour, alpha=0.12, lw=0)
-    panel.set_xscale("log")
     _name(panel, "", "labelled training patients, %", score)
-    panel.legend(fontsize=7, frameon=False)
+    if panel.lines:
+        panel.set_xscale("log")
+        panel.legend(fontsize=7, frameon=False)
     return figure
 
 

@@ -115,6 +115,24 @@ def compare(results: Sequence[Result], *, num_resamples: int, seed: int) -> list
     ]
 
 
+def notes(found: Sequence[Result]) -> list[str]:
+    """Sentences about a task's results that a reader must know: what could not be told apart."""
+    first = found[0]
+    name, answers = first.task.name, first.answers
+    absent = next((one.absent for one in first.scores if one.absent), ())
+    if first.task.is_classification and not np.isfinite(first.primary().value):
+        return [
+            f"{name}: the {len(answers.target)} test recordings are all alike in every class, so "
+            "no score that compares classes is defined. More test patients are needed."
+        ]
+    if absent:
+        return [
+            f"{name}: the means leave out {', '.join(absent)}, because all test recordings are "
+            "alike in them."
+        ]
+    return []
+
+
 def write(
     results: Sequence[Result],
     out: pathlib.Path,

@@ -1,0 +1,277 @@
+"""Which options matter: `python -m clef_jax.ablate --grid "clef.temperature=0.05 0.07" ...`.
+
+Trains and evaluates one encoder for each point of a grid and each seed, and puts them in a table.
+Each is a process of its own, one per device; the same command goes on where it was stopped.
+"""
+
+import concurrent.futures
+import csv
+import dataclasses
+import hashlib
+import html
+import itertools
+import json
+import os
+import pathlib
+import queue
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import rich.console
+import rich.table
+import tyro
+
+from clef_jax import html_page
+from clef_jax.errors import UserError, told_to_user
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Trains, evaluates and tabulates a grid of options."""
+
+    grid: tuple[str, ...]
+    """One text for each option: FLAG=VALUE VALUE ..., for example "clef.min_distance=0 0.2 0.5",
+    "leads=random I", "objective=clef simclr" or "dataset=mimic_iv_ecg". Any flag of
+    clef_jax.train will do."""
+    data_dir: str
+    """Folder that `python -m clef_jax.prepare` wrote to."""
+    out: str
+    """Folder for runs and the table."""
+    train: str = ""
+    """Flags of clef_jax.train that all runs share, for example "--size=small --num-steps=1000"."""
+    evaluate: str = ""
+    """Flags of clef_jax.evaluate that all runs share, for example "--tasks=paper"."""
+    design: Literal["product", "one_at_a_time"] = "product"
+    """product: every combination; one_at_a_time: the first values, and each other value alone."""
+    seeds: tuple[int, ...] = (42,)
+    """Each point is trained once with each."""
+    processes: int = 1
+    """Runs at a time. On GPUs each sees one of them; choose as many as there are."""
+
+    def __post_init__(self):
+        if self.processes < 1 or not self.seeds:
+            raise UserError("--processes must be at least 1, and --seeds at least one number.")
+
+    @property
+    def folder(self) -> pathlib.Path:
+        return pathlib.Path(self.out).expanduser().resolve()
+
+
+Point = Mapping[str, str]
+"""Value by flag."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One point with one seed."""
+
+    point: Point
+    seed: int
+    workdir: pathlib.Path
+
+    @property
+    def log(self) -> pathlib.Path:
+        return self.workdir / "ablate.log"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    with told_to_user():
+        run(tyro.cli(Config, args=argv, prog="python -m clef_jax.ablate"))
+
+
+def run(config: Config) -> None:
+    """Runs what is not finished yet, and writes ablation.csv and ablation.html.
+
+    Raises:
+        UserError: the grid cannot be read, or a run failed; the others are finished and in the
+            table nevertheless.
+    """
+    console = rich.console.Console(highlight=False)
+    points = list(points_of(config))
+    trials = [
+        Trial(point, seed, config.folder / "runs" / f"{name_of(point)}_seed_{seed}")
+        for seed in config.seeds
+        for point in points
+    ]
+    console.print(f"{len(points)} points, {len(trials)} runs, {config.processes} at a time.")
+    failed = _run_all(config, trials, console)
+    scores = {
+        one.workdir: scores_of(one)
+        for one in trials
+        if (_evaluation(one) / "results.json").is_file()
+    }
+    rows = rows_of(points, trials, scores)
+    if rows:
+        _write(config, rows)
+        console.print(_table(rows))
+        console.print(f"The table is in {config.folder / 'ablation.html'} and ablation.csv.")
+    if failed:
+        logs = ", ".join(str(one.log) for one in failed)
+        raise UserError(f"{len(failed)} of {len(trials)} runs failed; their logs say why: {logs}.")
+
+
+def points_of(config: Config) -> Iterator[Point]:
+    """The points of the grid, the one with all first values first.
+
+    Raises:
+        UserError: an option is not written as FLAG=VALUE VALUE, or is there twice.
+    """
+    axes: dict[str, list[str]] = {}
+    for text in config.grid:
+        flag, _, values = text.partition("=")
+        flag = flag.strip().lstrip("-").replace("_", "-")
+        if not flag or not values.split():
+            raise UserError(f"--grid {text!r} must be FLAG=VALUE VALUE, such as 'leads=random I'.")
+        if flag in axes:
+            raise UserError(f"--grid names {flag} twice.")
+        axes[flag] = list(dict.fromkeys(values.split()))
+    if config.design == "product":
+        yield from (dict(zip(axes, one, strict=True)) for one in itertools.product(*axes.values()))
+        return
+    first = {flag: values[0] for flag, values in axes.items()}
+    yield first
+    for flag, values in axes.items():
+        yield from ({**first, flag: value} for value in values[1:])
+
+
+def name_of(point: Point) -> str:
+    """A folder's name that tells points apart, however long they are."""
+    text = ",".join(f"{flag}={value}" for flag, value in point.items())
+    plain = re.sub(r"[^\w.=,-]+", "_", text)[:80]
+    return f"{plain}_{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def _run_all(config: Config, trials: Sequence[Trial], console: rich.console.Console) -> list[Trial]:
+    """Those that failed."""
+    free: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for device in range(config.processes):
+        free.put(device)
+    failed = []
+
+    def one(trial: Trial) -> bool:
+        device = free.get()
+        try:
+            return run_one(config, trial, device)
+        finally:
+            free.put(device)
+
+    with concurrent.futures.ThreadPoolExecutor(config.processes) as pool:
+        pending = {pool.submit(one, trial): trial for trial in trials}
+        for number, done in enumerate(concurrent.futures.as_completed(pending), start=1):
+            trial, ok = pending[done], done.result()
+            console.print(
+                f"{number}/{len(trials)} {'done' if ok else 'failed'}: {trial.workdir.name}",
+                soft_wrap=True,
+            )
+            if not ok:
+                failed.append(trial)
+    return failed
+
+
+def run_one(config: Config, trial: Trial, device: int) -> bool:
+    """Trains and evaluates one run on one device; whether both succeeded."""
+    trial.workdir.mkdir(parents=True, exist_ok=True)
+    python = [sys.executable, "-m"]
+    train = [
+        *(*python, "clef_jax.train", f"--data-dir={config.data_dir}"),
+        *(f"--workdir={trial.workdir}", f"--seed={trial.seed}"),
+        *(
+            *shlex.split(config.train),
+            *(f"--{flag}={value}" for flag, value in trial.point.items()),
+        ),
+    ]
+    judge = [
+        *(*python, "clef_jax.evaluate", "--checkpoint", str(trial.workdir), "--baselines=none"),
+        *(f"--data-dir={config.data_dir}", f"--out={_evaluation(trial)}"),
+        *shlex.split(config.evaluate),
+    ]
+    # What is finished is not done again; training itself resumes, and a changed command is new.
+    mark = trial.workdir / "finished.json"
+    if mark.is_file() and json.loads(mark.read_text()) == [train, judge]:
+        return True
+    environment = dict(os.environ)
+    if config.processes > 1:
+        environment |= {"CUDA_VISIBLE_DEVICES": str(device), "TPU_VISIBLE_CHIPS": str(device)}
+    with trial.log.open("ab") as log:
+        for command in (train, judge):
+            done = subprocess.run(
+                command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False
+            )
+            if done.returncode:
+                return False
+    mark.write_text(json.dumps([train, judge]))
+    return True
+
+
+def _evaluation(trial: Trial) -> pathlib.Path:
+    return trial.workdir / "evaluation"
+
+
+def scores_of(trial: Trial) -> dict[str, tuple[str, float]]:
+    """Of each task the main score's name and value of a run."""
+    lines = json.loads((_evaluation(trial) / "results.json").read_text())["results"]
+    found: dict[str, tuple[str, float]] = {}
+    for line in lines:
+        whole = line["label_share"] == 1 and line["model"] == trial.workdir.name
+        if whole and line["task"] not in found and line["value"] is not None:
+            found[line["task"]] = (line["score"], line["value"])  # the main score comes first
+    return found
+
+
+Row = dict[str, str]
+
+
+def rows_of(
+    points: Sequence[Point],
+    trials: Sequence[Trial],
+    scores: Mapping[pathlib.Path, Mapping[str, tuple[str, float]]],
+) -> list[Row]:
+    """A row for each point: its options, how many seeds, and of each task mean and deviation."""
+    tasks = list(dict.fromkeys(task for found in scores.values() for task in found))
+    rows = []
+    for point in points:
+        mine = [scores[t.workdir] for t in trials if t.point == point and t.workdir in scores]
+        if not mine:
+            continue
+        row: Row = {**point, "seeds": str(len(mine))}
+        for task in tasks:
+            values = [found[task][1] for found in mine if task in found]
+            name = next(found[task][0] for found in scores.values() if task in found)
+            spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+            row[f"{task}: {name}"] = f"{np.mean(values):.3f}{spread}" if values else ""
+        rows.append(row)
+    return rows
+
+
+def _write(config: Config, rows: Sequence[Row]) -> None:
+    with (config.folder / "ablation.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    cells = [[html.escape(value) for value in row.values()] for row in rows]
+    settings = {
+        field.name: str(getattr(config, field.name)) for field in dataclasses.fields(config)
+    }
+    caption = "Main score of each task; mean and standard deviation over seeds."
+    page = html_page.document(
+        "Which options matter?",
+        html_page.section("Results", caption, html_page.table(list(rows[0]), cells)),
+        html_page.folded("Settings", html_page.facts(settings)),
+    )
+    (config.folder / "ablation.html").write_text(page)
+
+
+def _table(rows: Sequence[Row]) -> rich.table.Table:
+    table = rich.table.Table(*rows[0])
+    for row in rows:
+        table.add_row(*row.values())
+    return table
+
+
+if __name__ == "__main__":
+    main()

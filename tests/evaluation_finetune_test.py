@@ -1,0 +1,114 @@
+"""Fine-tuning learns what a frozen encoder does not know, and leaves a checkpoint."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from prepared import build
+
+from clef_jax import catalog, embedder, mesh as mesh_lib, tasks
+from clef_jax.data import index as index_lib
+from clef_jax.evaluation import embedding, finetune, question
+
+CONFIG = finetune.Config(batch_size=16, max_epochs=12, learning_rate=3e-3, patience_epochs=12)
+
+
+def make(devices):
+    mesh = mesh_lib.make_mesh(jax.devices()[:devices])
+    recipe = embedder.Recipe(window_seconds=2.0)
+    return embedder.random("tiny", mesh, seed=0, recipe=recipe)
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finetune")
+    tree = catalog.simulated("cinc2017").write(folder / "source", 40)
+    made = build("cinc2017", tree.source, folder / "data")
+    encoder = make(1)
+    return {
+        split: embedding.embed(
+            encoder, index_lib.load(made.data_path, split), "I", folder / "cache"
+        )
+        for split in index_lib.splits(made.data_path)
+    }
+
+
+def ask(encoder, splits, task, kept=None, config=CONFIG):
+    keep = (lambda found: kept.append(found)) if kept is not None else lambda _: None
+    fit = finetune.make_fit(encoder, splits, config, keep)
+    return question.ask(task, splits, finetune.places_of(splits), question.Protocol(fit=fit))
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass"])
+def test_answers_are_probabilities_of_test_recordings(kind, splits):
+    name = {"binary": "cinc2017_af", "multiclass": "cinc2017_rhythm"}[kind]
+    kept = []
+    answers = ask(make(1), splits, tasks.find(name), kept)
+    assert len(kept) == 1
+    assert np.isfinite(answers.predicted).all()
+    assert ((answers.predicted >= 0) & (answers.predicted <= 1)).all()
+    if kind == "multiclass":
+        np.testing.assert_allclose(answers.predicted.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_it_learns_its_training_recordings(splits):
+    """A number about the shape of a signal, which the frozen encoder was not made for."""
+    encoder = make(1)
+    samples = finetune.Samples(splits, encoder.recipe)
+    places = next(iter(finetune.places_of(splits).values()))(splits["train"])
+    places = places[np.isfinite(places).all(axis=1)]
+    windows = [window[0].astype(float) for window in samples.windows(places)]
+    places = places[[window.std() > 0 for window in windows]]
+    windows = [window for window in windows if window.std() > 0]
+    target = np.array([np.abs(w - w.mean()).mean() / w.std() for w in windows])[:, None]
+    examples = finetune.Examples(places, target, np.arange(len(places)))
+    config = dataclasses.replace(CONFIG, max_epochs=40, patience_epochs=40, learning_rate=1e-2)
+    found = finetune.make_fit(encoder, splits, config)("regression", examples, examples)
+    error = np.abs(found(places) - target).mean()
+    assert error < 0.6 * np.abs(target - np.median(target)).mean()
+    assert found.num_epochs == 40
+
+
+def test_many_devices_learn_what_one_does(splits):
+    task, few = tasks.find("cinc2017_af"), finetune.Config(batch_size=16, max_epochs=2)
+    one = ask(make(1), splits, task, config=few)
+    many = ask(make(4), splits, task, config=few)
+    np.testing.assert_allclose(one.predicted, many.predicted, atol=1e-4)
+
+
+def test_no_improvement_stops_it(splits):
+    kept = []
+    config = finetune.Config(batch_size=16, max_epochs=20, patience_epochs=1, min_improvement=10.0)
+    ask(make(1), splits, tasks.find("cinc2017_af"), kept, config)
+    assert {found.num_epochs for found in kept} == {2}
+
+
+def test_the_released_optimiser_runs(splits):
+    config = dataclasses.replace(finetune.RELEASED, max_epochs=2, batch_size=16)
+    answers = ask(make(1), splits, tasks.find("cinc2017_af"), None, config)
+    assert np.isfinite(answers.predicted).all()
+
+
+def test_what_was_fine_tuned_is_a_checkpoint(splits, tmp_path):
+    encoder, kept = make(1), []
+    keeper = finetune.Keeper(encoder, tmp_path)
+
+    def keep(found):
+        kept.append(found)
+        keeper(found)
+
+    few = finetune.Config(batch_size=16, max_epochs=1)
+    fit = finetune.make_fit(encoder, splits, few, keep)
+    task = tasks.find("cinc2017_af")
+    question.ask(task, splits, finetune.places_of(splits), question.Protocol(fit=fit))
+    folders = sorted(tmp_path.glob("*/*"))
+    assert len(folders) == len(kept)
+    again = embedder.from_run(folders[0], encoder.mesh)
+    assert again.recipe == encoder.recipe
+    for a, b in zip(
+        jax.tree.leaves(again.params), jax.tree.leaves(kept[0].params.encoder), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+    with np.load(folders[0] / "head.npz") as head:
+        np.testing.assert_array_equal(head["weight"], kept[0].params.weight)

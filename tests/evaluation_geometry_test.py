@@ -1,0 +1,102 @@
+"""Numbers about the space are right where the space is known."""
+
+import jax
+import numpy as np
+import pytest
+import scipy.stats
+
+from clef_jax import embedder, mesh as mesh_lib
+from clef_jax.data import index as index_lib
+from clef_jax.errors import UserError
+from clef_jax.evaluation import geometry, plot
+
+ONE = mesh_lib.make_mesh(jax.devices()[:1])
+
+
+def on_circle(angle):
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def test_a_space_that_follows_a_value_is_found_out():
+    rng = np.random.default_rng(0)
+    value = rng.random(80)
+    unit = on_circle(value + 0.1 * rng.normal(size=80))
+    distance, everybody = 1 - unit @ unit.T, np.zeros(80, int)
+    found, p = geometry.mantel(distance, value, everybody, 199, 0)
+    first, second = np.triu_indices(80, 1)
+    gap = np.abs(value[first] - value[second])
+    assert found == pytest.approx(scipy.stats.spearmanr(distance[first, second], gap)[0], abs=1e-5)
+    assert p == pytest.approx(1 / 200)
+
+
+def test_p_values_of_nothing_are_uniform():
+    rng = np.random.default_rng(0)
+    unit = on_circle(rng.random(40))
+    distance = 1 - unit @ unit.T
+    stratum = rng.integers(0, 3, 40)
+    values = [geometry.mantel(distance, rng.random(40), stratum, 99, s)[1] for s in range(150)]
+    assert 0.01 < np.mean(np.array(values) <= 0.05) < 0.1
+    assert scipy.stats.kstest(values, "uniform").pvalue > 0.01
+
+
+def test_what_strata_explain_is_nothing_within_them():
+    """The space knows age alone, and risk is age: matched for age nothing is left."""
+    rng = np.random.default_rng(0)
+    age = rng.integers(8, 16, 120) * 5.0
+    unit = on_circle(age / 80 + 0.001 * rng.normal(size=120))
+    risk = age / 100 + 0.02 * rng.normal(size=120)
+    distance = 1 - unit @ unit.T
+    matched = geometry._matched(age, np.ones(120))
+    assert geometry.mantel(distance, risk, np.zeros(120, int), 99, 0)[1] == pytest.approx(0.01)
+    assert geometry.mantel(distance, risk, matched, 99, 0)[1] > 0.05
+
+
+def test_too_few_pairs_are_not_defined():
+    found = geometry.mantel(np.zeros((5, 5)), np.arange(5.0), np.zeros(5, int), 9, 0)
+    assert np.isnan(found).all()
+
+
+@pytest.fixture(scope="module")
+def look(data_dir):
+    folder = index_lib.find(data_dir, "mimic_iv_ecg/all_records")
+    splits = {split: index_lib.load(folder, split) for split in index_lib.splits(folder)}
+    encoder = embedder.random("tiny", ONE, seed=0)
+    layer = embedder.layer_slice(encoder, "last")
+    return splits, encoder, layer, geometry.look(encoder, splits, "I", layer, num_permutations=49)
+
+
+def test_a_prepared_cohort_is_measured(look):
+    splits, _, _, found = look
+    values = {one.name: one.value for one in found.measures}
+    assert np.isfinite(list(values.values())).all()
+    assert {
+        "distance and risk",
+        "distance and risk, matched",
+        "nearest is the same patient",
+    } <= set(values)
+    assert 0.9 < values["similarity to noise of 0.05 mV"] <= 1
+    assert values["similarity to noise of 0.05 mV"] > values["similarity to noise of 0.2 mV"]
+    assert 1 <= values["effective rank"] <= 16
+    sample = found.sample
+    num_train = sum(one.num_records for name, one in splits.items() if name == "train")
+    assert sample.learned_from.sum() <= num_train
+    np.testing.assert_allclose(np.linalg.norm(sample.embedding, axis=1), 1)
+    assert np.bincount(sample.patient).max() <= geometry.RECORDINGS_OF_A_PATIENT
+
+
+def test_risk_and_sample_belong_together(look):
+    splits, encoder, layer, found = look
+    again = geometry.look(encoder, splits, "I", layer, num_permutations=9)
+    np.testing.assert_array_equal(again.sample.embedding, found.sample.embedding)
+    whole = np.concatenate([one.risk for one in splits.values()])
+    assert set(found.sample.risk[np.isfinite(found.sample.risk)]) <= set(whole.astype(float))
+
+
+def test_it_can_be_drawn(look):
+    assert len(plot.space(look[-1]).axes) >= 6
+
+
+def test_a_lead_that_is_not_there_is_told(look):
+    splits, encoder, layer, _ = look
+    with pytest.raises(UserError, match="has no lead X1"):
+        geometry.look(encoder, splits, "X1", layer)

@@ -1,0 +1,31 @@
+"""What is counted is what the network has."""
+
+import jax
+import pytest
+from flax import nnx
+
+from clef_jax import models
+from clef_jax.models import cost, size as size_lib
+
+
+@pytest.mark.parametrize("name", size_lib.SIZES)
+@pytest.mark.parametrize("in_channels", [1, 12])
+def test_parameters_are_those_of_the_network(name, in_channels):
+    create = lambda: models.create_encoder(name, in_channels=in_channels, rngs=nnx.Rngs(0))  # noqa: E731
+    params = nnx.state(nnx.eval_shape(create), nnx.Param)
+    want = sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert cost.num_parameters(size_lib.by_name(name), in_channels) == want
+
+
+@pytest.mark.parametrize(
+    ("name", "gigaflops"), [("small", 0.058), ("medium", 2.28), ("large", 12.08)]
+)
+def test_operations_are_those_of_ten_seconds(name, gigaflops):
+    found = cost.forward_flops(size_lib.by_name(name), 5000) / 1e9
+    assert found == pytest.approx(gigaflops, rel=0.01)
+
+
+def test_twice_the_time_is_twice_the_operations():
+    size = size_lib.by_name("small")
+    once, twice = cost.forward_flops(size, 5120), cost.forward_flops(size, 10240)
+    assert twice == pytest.approx(2 * once, rel=0.01)
