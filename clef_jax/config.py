@@ -18,6 +18,7 @@ RANDOM_LEADS = "random"
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Schedule = Literal["warm_restarts", "cosine"]
+WindowStart = Literal["record_start", "random"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,11 @@ class TrainConfig:
     same_lead_fraction: float = 0.8
     """Probability that the second view takes the first one's lead; else a lead is drawn anew."""
     window_seconds: float = 10.0
-    """Length of the signal that the encoder sees, from the start of the record."""
+    """Length of the signal that the encoder sees."""
+    window_start: WindowStart = "record_start"
+    """Where in the record a view begins: record_start (the paper), or random, for each view on its
+    own. Views of the same seconds share the very times of their beats, which tells recordings
+    apart; with random starts and a window shorter than the records they share less."""
     band_hz: tuple[float, float] = (0.67, 40.0)
     """Pass band of the zero-phase 5th-order Butterworth filter."""
     augment: AugmentConfig = AugmentConfig()
@@ -176,8 +181,10 @@ def flag(field: str) -> str:
 def differences(old: dict, new: dict) -> list[str]:
     """Which settings that matter differ between two saved configurations, as sentences."""
     found = []
+    # A run from before there was a setting had what is its default now.
+    defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
     for name in sorted({*old, *new} - TrainConfig.FREE_TO_CHANGE):
-        before, after = old.get(name), new.get(name)
+        before, after = old.get(name, defaults.get(name)), new.get(name)
         if isinstance(before, dict) and isinstance(after, dict):
             for key in sorted({*before, *after}):
                 if before.get(key) != after.get(key):

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from clef_jax import config as config_lib, leads, objectives
-from clef_jax.config import TrainConfig
+from clef_jax.config import TrainConfig, differences, saved
 
 
 def make(**settings):
@@ -69,3 +69,12 @@ def test_a_longer_run_stretches_the_cosine():
 def test_every_setting_is_documented_and_every_free_one_exists():
     names = {field.name for field in dataclasses.fields(TrainConfig)}
     assert names >= TrainConfig.FREE_TO_CHANGE
+
+
+def test_a_run_from_before_a_setting_had_its_default():
+    now = saved(TrainConfig(data_dir="", workdir=""))
+    old = {name: value for name, value in now.items() if name != "window_start"}
+    assert differences(old, now) == []
+    assert differences(old, {**now, "window_start": "random"}) == [
+        "window_start was 'record_start', now 'random'"
+    ]

@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 from clef_jax import leads
 from clef_jax.config import TrainConfig
-from clef_jax.data import index as index_lib, pipeline
+from clef_jax.data import index as index_lib, pipeline, raw
 from clef_jax.errors import UserError
 
 
@@ -111,6 +111,41 @@ def test_batches_hold_the_stored_samples(index):
         np.testing.assert_allclose(batch["risk"][i], example["risk"])
         np.testing.assert_allclose(batch["completeness"][i], example["completeness"])
         np.testing.assert_allclose(batch["gain_per_mv"][i], example["gain_per_mv"][draw.lead[i]])
+
+
+def test_views_start_anywhere_if_asked(index):
+    config = make_config(window_start="random", window_seconds=4.0)
+    plan = pipeline.make_plan(index, config)
+    starts = np.concatenate([plan.draw(step).start for step in range(100)])
+    assert starts.min() >= 0
+    assert starts.max() <= 3000
+    assert np.ptp(starts) > 2800
+    assert (starts[:, 0] != starts[:, 1]).mean() > 0.99
+    np.testing.assert_array_equal(
+        plan.draw(7).start, pipeline.make_plan(index, config).draw(7).start
+    )
+    plain = make_plan(index, window_seconds=4.0)
+    assert not plain.draw(7).start.any()
+    np.testing.assert_array_equal(plain.draw(7).row, plan.draw(7).row)
+    np.testing.assert_array_equal(plain.draw(7).lead, plan.draw(7).lead)
+
+
+def test_the_samples_are_those_from_the_start_on(index):
+    config = make_config(window_start="random", window_seconds=4.0)
+    plan = pipeline.make_plan(index, config)
+    draw, reader = plan.draw(2), raw.Reader(index)
+    batch = next(pipeline.make_batches(plan, config, first_step=2))
+    for place in range(8):
+        whole = reader.read(draw.row[place : place + 1], draw.lead[place : place + 1])[0]
+        for view in range(2):
+            first = draw.start[place, view]
+            want = whole[view, first : first + 2000]
+            np.testing.assert_array_equal(batch["adc"][place, view], want)
+
+
+def test_a_window_as_long_as_the_record_has_one_start(index):
+    plan = make_plan(index, window_start="random")
+    assert not plan.draw(0).start.any()
 
 
 def test_starting_late_gives_the_same_batches(index):

@@ -28,6 +28,8 @@ class Draw:
     """int64[B], positions in the prepared split, one per patient."""
     lead: np.ndarray
     """int64[B, 2], for each view a position among the record's leads."""
+    start: np.ndarray
+    """int64[B, 2], for each view its first sample of the record."""
 
 
 class Plan:
@@ -46,8 +48,10 @@ class Plan:
         global_batch_size: int,
         seed: int,
         num_samples: int = 1,
+        random_start: bool = False,
     ):
-        """`num_samples`: length of a view; shorter records are left out."""
+        """`num_samples`: length of a view; shorter records are left out. With `random_start` each
+        view begins anywhere in its record, else both begin with it."""
         allowed = np.array([name in lead_names for name in index.lead_names])
         absent = [name for name in lead_names if name not in index.lead_names]
         if absent:
@@ -62,6 +66,7 @@ class Plan:
         """Records that are too short, or without any usable lead among those asked for."""
         self._row = index.row[kept]
         self._usable = usable[kept]
+        self._num_starts = index.num_samples[kept] - num_samples + 1 if random_start else None
         _, self._first, self._count = np.unique(
             index.patient[kept], return_index=True, return_counts=True
         )
@@ -97,7 +102,11 @@ class Plan:
         record = self._first[patient] + rng.integers(self._count[patient])
         first, other = (_nth_true(self._usable[record], rng.random(size)) for _ in range(VIEWS))
         second = np.where(rng.random(size) < self._same_lead_fraction, first, other)
-        return Draw(row=self._row[record], lead=np.stack([first, second], axis=1))
+        start = np.zeros((size, VIEWS), np.int64)
+        if self._num_starts is not None:
+            later = np.random.default_rng([self._seed, 2, step])
+            start = later.integers(self._num_starts[record][:, None], size=start.shape)
+        return Draw(row=self._row[record], lead=np.stack([first, second], axis=1), start=start)
 
 
 def _nth_true(mask: np.ndarray, uniform: np.ndarray) -> np.ndarray:
@@ -122,11 +131,11 @@ class _Batches:
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         draw = self._plan.draw(step)
-        row, lead = draw.row[self._mine], draw.lead[self._mine]
+        row, lead, start = (part[self._mine] for part in (draw.row, draw.lead, draw.start))
         index = self._plan.index
         where = index.position(row)
         return {
-            "adc": self._reader.read(row, lead, self._num_samples),  # int16[b, 2, T]
+            "adc": self._reader.read(row, lead, self._num_samples, start),  # int16[b, 2, T]
             "gain_per_mv": np.take_along_axis(index.gain_per_mv[where], lead, axis=1),
             "baseline": np.take_along_axis(index.baseline[where], lead, axis=1),
             "lead": self._standard[lead].astype(np.int32),
@@ -142,6 +151,7 @@ def make_plan(
     return Plan(
         index,
         num_samples=_window_samples(index, config),
+        random_start=config.window_start == "random",
         lead_names=config.lead_names,
         same_lead_fraction=config.same_lead_fraction,
         global_batch_size=batch_size or config.global_batch_size,

@@ -94,17 +94,26 @@ def signal_of(serialized: bytes, num_leads: int) -> np.ndarray:
 
 
 def slice_leads(
-    records: Sequence[bytes], leads: np.ndarray, signal_shape: tuple[int, int]
+    records: Sequence[bytes],
+    leads: np.ndarray,
+    signal_shape: tuple[int, int],
+    start: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The first T samples of leads [n, k] of serialized records of L leads: int16 [n, k, T].
+    """T samples of leads [n, k] of serialized records of L leads: int16 [n, k, T].
 
     Args:
         signal_shape: (L, T).
+        start: [n, k], the first sample of each; the record's if not given.
     """
     num_leads, num_samples = signal_shape
     out = np.empty((*leads.shape, num_samples), np.int16)
     for i, (record, chosen) in enumerate(zip(records, leads, strict=True)):
-        out[i] = signal_of(record, num_leads)[chosen, :num_samples]
+        signal = signal_of(record, num_leads)
+        if start is None:
+            out[i] = signal[chosen, :num_samples]
+            continue
+        for j, (lead, first) in enumerate(zip(chosen, start[i], strict=True)):
+            out[i, j] = signal[lead, first : first + num_samples]
     return out
 
 
@@ -146,13 +155,15 @@ class Reader:
         rows: Sequence[int] | np.ndarray,
         leads: Sequence[int] | np.ndarray,
         num_samples: int | None = None,
+        start: np.ndarray | None = None,
     ) -> np.ndarray:
         """Some leads of some records, in analogue-to-digital units.
 
         Args:
             rows: [n] positions in the split.
             leads: [n, k] lead numbers for each record, or [k] for all alike.
-            num_samples: T, how much of the records' begin; without it as much as all of these have.
+            num_samples: T, how much of the records; without it as much as all of these have.
+            start: [n, k], the first sample of each; the record's if not given.
 
         Returns:
             int16 [n, k, T]; the voltage is `(x - index.baseline) / index.gain_per_mv`.
@@ -167,9 +178,10 @@ class Reader:
         shape = (len(self._index.lead_names), num_samples)
         out = np.empty((*leads.shape, num_samples), np.int16)
         order = np.argsort(rows, kind="stable")  # a group's records share shards
-        for start in range(0, len(rows), _GROUP_RECORDS):
-            group = order[start : start + _GROUP_RECORDS]
-            out[group] = slice_leads(self.records(rows[group]), leads[group], shape)
+        for done in range(0, len(rows), _GROUP_RECORDS):
+            group = order[done : done + _GROUP_RECORDS]
+            first = None if start is None else start[group]
+            out[group] = slice_leads(self.records(rows[group]), leads[group], shape, first)
         return out
 
     def texts(self, rows: Sequence[int] | np.ndarray, name: str = "record_id") -> list[str]:
