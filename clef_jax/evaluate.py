@@ -77,6 +77,9 @@ class Config:
     """How often a share below 1 is drawn."""
     hold_out: str | None = None
     """LABEL=NUMBER, for example strat_fold=8: tests on these recordings whatever their split."""
+    cross_validate: bool = False
+    """Predict every patient of all splits by cross-validation instead of testing on the test
+    split: for small data sets. Where something is held out it stays the test."""
     baselines: str = models_lib.ALL
     """What to stand beside: all, none, or names of clef_jax.baselines."""
     random_encoders: int = 3
@@ -188,7 +191,12 @@ class Bench:
 
     def _ask_once(self, task: Task, share: float, seed: int) -> Iterator[Result]:
         hold_out = HoldOut.parse(self.config.hold_out) if self.config.hold_out else None
-        protocol = Protocol(label_share=share, hold_out=hold_out, seed=seed)
+        protocol = Protocol(
+            label_share=share,
+            hold_out=hold_out,
+            cross_validate=self.config.cross_validate,
+            seed=seed,
+        )
         splits: dict[str, Embedded] = {}
         for model in self.models:
             model = _as_released(model, task) if self.config.preset == "released" else model

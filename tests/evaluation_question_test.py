@@ -174,3 +174,14 @@ def test_the_best_layer_is_chosen_on_validation(embedded):
     found = question.ask(task, splits, {**LAYERS, "cheat": cheat}, PLAIN)
     assert found.layer == "cheat"
     assert question.ask(task, splits, LAYERS, PLAIN).layer == "all"
+
+
+def test_all_splits_can_be_pooled_and_cross_validated(embedded):
+    task, splits = tasks.find("ptb_xl_sex"), embedded["ptb_xl"]
+    answers = question.ask(task, splits, LAYERS, question.Protocol(cross_validate=True))
+    assert answers.cross_validated
+    num = sum(one.index.num_patients for one in splits.values())
+    assert len(np.unique(answers.patient)) == num
+    hold_out = question.HoldOut.parse("strat_fold=3")
+    both = question.Protocol(cross_validate=True, hold_out=hold_out)
+    assert not question.ask(task, splits, LAYERS, both).cross_validated

@@ -61,6 +61,8 @@ class Protocol:
     label_share: float = 1.0
     """Share of the training patients whose labels are known."""
     hold_out: HoldOut | None = None
+    cross_validate: bool = False
+    """Whether all splits are pooled and every patient predicted, unless something is held out."""
     seed: int = 0
     """Of the folds, and of who has labels."""
 
@@ -136,13 +138,16 @@ def ask(task: Task, splits: Mapping[str, Embedded], layers: Layers, protocol: Pr
         split: part_of(task, metadata, one, layers, place, protocol.hold_out)
         for place, (split, one) in enumerate(splits.items())
     }
-    parts = _held_out(parts)
+    whole = _joined(list(parts.values()))
+    if whole.held_out.any():
+        parts = _held_out(parts)
+    elif protocol.cross_validate:
+        parts = {TRAIN: whole}
     train = parts[TRAIN]
     if TEST in parts and len(parts[TEST]):
         test, validation = parts[TEST], parts.get(VALIDATION)
         chosen = _fit(task, train, validation, protocol)
         return _answers(outputs, test, chosen.answer(test), [chosen], cross_validated=False)
-    whole = _joined(list(parts.values()))
     if not len(whole):
         raise UserError(f"No recording of the task {task.name} has a target and usable features.")
     fold = folds(whole.patient, NUM_FOLDS, protocol.seed)
@@ -189,10 +194,8 @@ def part_of(
 
 
 def _held_out(parts: dict[str, Part]) -> dict[str, Part]:
-    """With held out recordings, these are the test and all other training recordings remain."""
+    """The held out recordings are the test, and of the others those of the training remain."""
     whole = _joined(list(parts.values()))
-    if not whole.held_out.any():
-        return parts
     learned = _joined([part for split, part in parts.items() if split in (TRAIN, VALIDATION)])
     # A patient with recordings on both sides is tested, not learned from.
     tested = np.unique(whole.patient[whole.held_out])

@@ -1,0 +1,162 @@
+"""How fast encoders are judged: embedding beside the plain forward pass, and all tasks of the paper
+on a cached set of embeddings.
+
+`python benchmarks/evaluate.py --sizes small --num-recordings 100000`
+"""
+
+import argparse
+import dataclasses
+import pathlib
+import resource
+import statistics
+import tempfile
+import time
+
+import jax
+import numpy as np
+import rich.console
+import tensorflow_datasets as tfds
+from flax import nnx
+
+from clef_jax import catalog, embedder, mesh as mesh_lib, tasks
+from clef_jax.data import builder, index as index_lib
+from clef_jax.evaluation import embedding, question, score
+from clef_jax.evaluation.embedding import Embedded
+
+CONSOLE = rich.console.Console(highlight=False)
+TURNS = 5
+EMBEDDED_RECORDINGS = 512
+NUM_FEATURES = 256
+NUM_OUTPUTS = {
+    "chapman_diagnoses": 38,
+    "icentia_beat": 3,
+    "icentia_rhythm": 3,
+    "mc_med_acuity": 5,
+    "mc_med_discharge_disposition": 6,
+    "mc_med_ed_disposition": 4,
+    "music_outcome": 4,
+    "ptb_xl_diagnostic": 44,
+    "ptb_xl_form": 19,
+    "ptb_xl_rhythm": 12,
+    "ptb_xl_subdiagnostic": 23,
+    "ptb_xl_superdiagnostic": 5,
+}
+"""Classes in the paper; other tasks have one output."""
+SPLITS = {"train": 0.8, "validation": 0.1, "test": 0.1}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", nargs="*", default=["small"])
+    parser.add_argument("--num-recordings", type=int, default=100_000)
+    parser.add_argument("--num-resamples", type=int, default=1000)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        for size in arguments.sizes:
+            throughput(size, pathlib.Path(folder))
+        if arguments.num_recordings:
+            all_tasks(pathlib.Path(folder), arguments.num_recordings, arguments.num_resamples)
+
+
+def throughput(size: str, folder: pathlib.Path) -> None:
+    """Prints windows per second of `embedding.embed`, reading and all, and of the bare encoder."""
+    index = index_lib.load(prepare("ptb_xl", folder, EMBEDDED_RECORDINGS), "train")
+    encoder = embedder.random(size, mesh_lib.make_mesh(jax.local_devices()), seed=0)
+    batch = 64 * encoder.mesh.size
+    signal = jax.random.normal(jax.random.key(0), (batch, 5000, 1))
+    forward = jax.jit(lambda params, x: nnx.merge(encoder.graph, params)(x))
+    forward(encoder.params, signal).block_until_ready()
+    embedding.embed(encoder, index, "I", folder / "warm_up")
+    plain, whole = [], []
+    for turn in range(TURNS):  # one after the other, so that both meet the same machine
+        start = time.perf_counter()
+        for _ in range(-(-index.num_records // batch)):
+            forward(encoder.params, signal).block_until_ready()
+        plain.append(-(-index.num_records // batch) * batch / (time.perf_counter() - start))
+        found = embedding.embed(encoder, index, "I", folder / f"turn_{size}_{turn}")
+        whole.append(found.windows_per_second)
+    ratios = [one / other for one, other in zip(whole, plain, strict=True)]
+    CONSOLE.print(
+        f"{size}: embedding {statistics.median(whole):.0f} windows/s, bare forward pass "
+        f"{statistics.median(plain):.0f}; ratio {statistics.median(ratios):.2f} "
+        f"({min(ratios):.2f} to {max(ratios):.2f})"
+    )
+
+
+def all_tasks(folder: pathlib.Path, num_recordings: int, num_resamples: int) -> None:
+    """Prints the time of a linear probe with scores and intervals for each task of the paper.
+
+    Features are noise with a trace of the answers; labels are as many and as rare as in the tasks.
+    """
+    version = prepare("cinc2017", folder, 32)
+    index = index_lib.load(version, "train")
+    total = 0.0
+    for name, task in tasks.load().items():
+        if not task.in_paper:
+            continue
+        asked, splits = made_up(task, index, num_recordings)
+        start = time.perf_counter()
+        layers = {"last": lambda one: one.features}
+        answers = question.ask(asked, splits, layers, question.Protocol())
+        fitted = time.perf_counter()
+        scores = list(score.of(asked, answers, num_resamples=num_resamples, seed=0))
+        done = time.perf_counter()
+        total += done - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        CONSOLE.print(
+            f"{name}: {len(answers.outputs)} outputs, probe {fitted - start:.1f} s, "
+            f"{len(scores)} scores {done - fitted:.1f} s, peak {peak:.1f} GiB",
+            soft_wrap=True,
+        )
+    CONSOLE.print(f"18 tasks on {num_recordings:,} recordings: {total / 60:.1f} min")
+
+
+def prepare(dataset: str, folder: pathlib.Path, num_patients: int) -> pathlib.Path:
+    """A simulated tree, prepared; where it is."""
+    if not (folder / "data" / dataset).exists():
+        tree = catalog.simulated(dataset).write(folder / "source" / dataset, num_patients)
+        options = builder.Options(**tree.options)
+        made = catalog.builder(dataset, data_dir=folder / "data", options=options)
+        download = tfds.download.DownloadConfig(manual_dir=str(tree.source))
+        made.download_and_prepare(download_config=download)
+    return index_lib.find(str(folder / "data"), dataset)
+
+
+def made_up(
+    task: tasks.Task, index: index_lib.Index, num_recordings: int
+) -> tuple[tasks.Task, dict[str, Embedded]]:
+    """The same kind of task on made up answers, and splits of so many recordings."""
+    rng = np.random.default_rng(0)
+    num_outputs = NUM_OUTPUTS.get(task.name, 1)
+    share = np.geomspace(0.4, 0.002, num_outputs)
+    if task.kind == "regression":
+        answers = rng.normal(120, 20, (num_recordings, 1))
+    elif task.kind == "multiclass":
+        answers = np.eye(num_outputs)[
+            rng.choice(num_outputs, num_recordings, p=share / share.sum())
+        ]
+    else:
+        answers = (rng.random((num_recordings, num_outputs)) < share).astype(float)
+    features = rng.normal(size=(num_recordings, NUM_FEATURES)).astype(np.float32)
+    features[:, :num_outputs] += 0.5 * (answers - answers.mean(axis=0)) / answers.std(axis=0)
+    asked = dataclasses.replace(
+        task,
+        label=None,
+        leave_out_empty=False,
+        keep=None,
+        outputs=tuple(f"output {k}" for k in range(num_outputs)),
+        target=lambda example: answers[example["number"]],
+    )
+    ages, men = rng.uniform(20, 90, num_recordings), rng.integers(0, 2, num_recordings)
+    facts = [{"number": n, "age_years": ages[n], "male": men[n]} for n in range(num_recordings)]
+    ends = np.cumsum([round(part * num_recordings) for part in SPLITS.values()]).tolist()
+    found = {}
+    for split, first, end in zip(SPLITS, [0, *ends], ends, strict=False):
+        whole = dataclasses.replace(index, patient=np.arange(end - first))
+        part = features[first:end]
+        found[split] = Embedded(whole, task.lead, part, facts[first:end], 1.0)
+    return asked, found
+
+
+if __name__ == "__main__":
+    main()
