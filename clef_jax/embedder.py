@@ -172,7 +172,7 @@ class Embedder:
         wanted = self.recipe.num_samples(sample_rate_hz)
         if adc.shape[-1] != wanted:
             raise ValueError(f"A window has {wanted} samples, not {adc.shape[-1]}.")
-        step = self._step(sample_rate_hz)
+        step = _compiled(self.graph, self.recipe, self.mesh, float(sample_rate_hz))
         batch = mesh_lib.to_devices(
             {
                 "adc": adc,
@@ -183,35 +183,32 @@ class Embedder:
         )
         return step(self.params, batch)
 
-    @functools.cached_property
-    def _step(self) -> Callable[[float], Callable]:
-        return functools.lru_cache(maxsize=8)(self._make_step)
 
-    def _make_step(self, sample_rate_hz: float) -> Callable:
-        recipe = self.recipe
-        num_samples = recipe.num_samples(recipe.sample_rate_hz)
-        bandpass = None
-        if recipe.band_hz is not None:
-            bandpass = device.make_bandpass(num_samples, recipe.sample_rate_hz, *recipe.band_hz)
-            bandpass = jax.device_put(bandpass, mesh_lib.everywhere(self.mesh))
+@functools.lru_cache(maxsize=32)
+def _compiled(graph: nnx.GraphDef, recipe: Recipe, mesh: Mesh, sample_rate_hz: float) -> Callable:
+    """(params, batch) -> features; encoders of one shape share it, for compiling takes seconds."""
+    num_samples = recipe.num_samples(recipe.sample_rate_hz)
+    bandpass = None
+    if recipe.band_hz is not None:
+        bandpass = device.make_bandpass(num_samples, recipe.sample_rate_hz, *recipe.band_hz)
+        bandpass = jax.device_put(bandpass, mesh_lib.everywhere(mesh))
 
-        def local(params: nnx.State, batch: dict[str, jax.Array], bandpass: device.Bandpass | None):
-            signal = prepare(batch, bandpass, sample_rate_hz, recipe)
-            encoder = nnx.merge(self.graph, params)
-            stages = encoder.stages(signal[..., None])
-            return jnp.concatenate([stage.astype(jnp.float32) for stage in stages], axis=1)
+    def local(params: nnx.State, batch: dict[str, jax.Array], bandpass: device.Bandpass | None):
+        signal = prepare(batch, bandpass, sample_rate_hz, recipe)
+        stages = nnx.merge(graph, params).stages(signal[..., None])
+        return jnp.concatenate([stage.astype(jnp.float32) for stage in stages], axis=1)
 
-        def embed(params, batch, bandpass):
-            # Per device: under plain jit XLA gathers the batch around grouped convolutions.
-            return jax.shard_map(
-                local,
-                mesh=self.mesh,
-                in_specs=(mesh_lib.EVERYWHERE, mesh_lib.ROWS, mesh_lib.EVERYWHERE),
-                out_specs=mesh_lib.ROWS,
-            )(params, batch, bandpass)
+    def embed(params, batch, bandpass):
+        # Per device: under plain jit XLA gathers the batch around grouped convolutions.
+        return jax.shard_map(
+            local,
+            mesh=mesh,
+            in_specs=(mesh_lib.EVERYWHERE, mesh_lib.ROWS, mesh_lib.EVERYWHERE),
+            out_specs=mesh_lib.ROWS,
+        )(params, batch, bandpass)
 
-        compiled = jax.jit(embed)
-        return lambda params, batch: compiled(params, batch, bandpass)
+    compiled = jax.jit(embed)
+    return lambda params, batch: compiled(params, batch, bandpass)
 
 
 def prepare(
