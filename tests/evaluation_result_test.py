@@ -104,3 +104,11 @@ def test_published_numbers_have_a_source_and_say_how_they_differ():
     assert frozen.differs("12", "linear") == ""
     assert "frozen encoder" in frozen.differs("I", "finetune")
     assert published.of("no_such_task") == []
+
+
+def test_many_comparisons_can_still_be_significant():
+    """With a fixed number of lots the smallest p-value times the comparisons would exceed 0.05."""
+    results = [make("good", 0.5), *(make(f"bad {n}", 5, seed=n) for n in range(12))]
+    found = result_lib.compare(results, num_resamples=100, seed=0)
+    assert len(found) == 12
+    assert all(one.is_significant for one in found)

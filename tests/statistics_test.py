@@ -168,7 +168,7 @@ def test_a_better_model_is_told_from_an_equal_one():
     patient, target, score = patients(rng, 300, 2)
     worse = score + rng.normal(0, 3, len(score))
     found = comparison.paired(
-        classification.auroc, target, score, worse, patient, num_resamples=300
+        classification.auroc, target, score, worse, patient, num_permutations=300
     )
     assert found.value > 0.1
     assert found.interval.low > 0

@@ -81,7 +81,9 @@ def _cell(one: Scored) -> str:
         return "not defined"
     interval = ""
     if np.isfinite(one.interval.low):
-        interval = f' <span class="interval">{one.interval.low:.3g}-{one.interval.high:.3g}</span>'
+        interval = (
+            f' <span class="interval">{one.interval.low:.3g} to {one.interval.high:.3g}</span>'
+        )
     return f"{one.value:.3g}{interval}"
 
 

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import math
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -78,29 +79,23 @@ class Compared:
 
 def compare(results: Sequence[Result], *, num_resamples: int, seed: int) -> list[Compared]:
     """The first row of each task against every other one that answered for the same recordings."""
+    pairs = list(_pairs(results))
+    # A p-value is at least 1 / (lots + 1): few lots could never be significant after correction.
+    num_permutations = max(num_resamples, math.ceil(2 * len(pairs) / ALPHA))
     found: list[tuple[Result, Result, comparison.Difference]] = []
-    by_task: dict[str, list[Result]] = {}
-    for result in results:
-        if result.label_share == 1:
-            by_task.setdefault(result.task.name, []).append(result)
-    for first, *others in by_task.values():
-        for other in others:
-            one, two = first.answers, other.answers
-            if not (
-                np.array_equal(one.patient, two.patient) and one.target.shape == two.target.shape
-            ):
-                continue
-            difference = comparison.paired(
-                score.primary(first.task).score,
-                one.target,
-                one.predicted,
-                two.predicted,
-                one.patient,
-                num_resamples=num_resamples,
-                seed=seed,
-            )
-            if np.isfinite(difference.value):
-                found.append((first, other, difference))
+    for first, other in pairs:
+        difference = comparison.paired(
+            score.primary(first.task).score,
+            first.answers.target,
+            first.answers.predicted,
+            other.answers.predicted,
+            first.answers.patient,
+            num_resamples=num_resamples,
+            num_permutations=num_permutations,
+            seed=seed,
+        )
+        if np.isfinite(difference.value):
+            found.append((first, other, difference))
     adjusted = comparison.holm([difference.p_value for _, _, difference in found])
     return [
         Compared(
@@ -113,6 +108,19 @@ def compare(results: Sequence[Result], *, num_resamples: int, seed: int) -> list
         )
         for (first, other, difference), p_holm in zip(found, adjusted, strict=True)
     ]
+
+
+def _pairs(results: Sequence[Result]) -> Iterator[tuple[Result, Result]]:
+    """The first row of each task with each other one that answered for the same recordings."""
+    by_task: dict[str, list[Result]] = {}
+    for result in results:
+        if result.label_share == 1:
+            by_task.setdefault(result.task.name, []).append(result)
+    for first, *others in by_task.values():
+        for other in others:
+            one, two = first.answers, other.answers
+            if np.array_equal(one.patient, two.patient) and one.target.shape == two.target.shape:
+                yield first, other
 
 
 def notes(found: Sequence[Result]) -> list[str]:

@@ -29,6 +29,7 @@ def paired(
     patient: np.ndarray,
     *,
     num_resamples: int = 1000,
+    num_permutations: int = 1000,
     seed: int = 0,
 ) -> Difference:
     """Compares two predictions for the same recordings.
@@ -40,6 +41,7 @@ def paired(
     Args:
         score_of: of (target, prediction, weight), as in `classification` and `regression`.
         first, second: [N] or [N, K], on a common scale.
+        num_permutations: lots; the p-value is at least one over one more.
     """
     observed = float(score_of(target, first) - score_of(target, second))
     weight = patient_weights(patient, num_resamples, seed)
@@ -49,13 +51,13 @@ def paired(
     # all lots together cost one sort.
     target, both = np.concatenate([target, target]), np.concatenate([first, second])
     rng = np.random.default_rng([seed, 1])
-    swapped = rng.random((num_resamples, number.max() + 1)) < 0.5
+    swapped = rng.random((num_permutations, number.max() + 1)) < 0.5
     swap = swapped[:, number]
     one = np.concatenate([~swap, swap], axis=1).astype(np.uint8)
     difference = score_of(target, both, one) - score_of(target, both, 1 - one)
     # Rounding must not make an equal difference a smaller one.
     extreme = int((np.abs(difference) >= abs(observed) - 1e-12).sum())
-    p_value = (extreme + 1) / (num_resamples + 1)
+    p_value = (extreme + 1) / (num_permutations + 1)
     return Difference(observed, interval(spread, int(number.max()) + 1), p_value)
 
 
