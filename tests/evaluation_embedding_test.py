@@ -95,10 +95,10 @@ def test_a_killed_run_leaves_nothing_that_is_taken_for_whole(
 ):
     real = embedding._means
 
-    def fail(one, block):
+    def fail(block, *rest):
         if block.rows.start:
             raise KeyboardInterrupt
-        return real(one, block)
+        return real(block, *rest)
 
     monkeypatch.setattr(embedding, "_means", fail)
     monkeypatch.setattr(embedding, "_BATCH_WINDOWS", 4)

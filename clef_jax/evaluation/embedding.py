@@ -102,6 +102,7 @@ def _write(
     batch_size = _BATCH_WINDOWS * embedder.mesh.size
     blocks = _Blocks(index, lead, embedder.recipe, batch_size)
     start, num_windows = time.monotonic(), 0
+    last: tuple[_Block, list[Any]] | None = None
     with (folder / _FACTS_FILE).open("w") as lines:
         for block in rich.progress.track(
             _read_ahead(blocks),
@@ -112,20 +113,24 @@ def _write(
             transient=True,
         ):
             lines.writelines(f"{line}\n" for line in block.facts)
-            features[block.rows] = _means(embedder, block)
             num_windows += sum(int((part.recording >= 0).sum()) for part in block.windows)
+            # The next block is on the devices before the last one is waited for.
+            started = [_embed(embedder, windows) for windows in block.windows]
+            if last is not None:
+                features[last[0].rows] = _means(*last, embedder.num_features)
+            last = block, started
+        if last is not None:
+            features[last[0].rows] = _means(*last, embedder.num_features)
     features.flush()
     cost = {"num_windows": num_windows, "seconds": max(time.monotonic() - start, 1e-6)}
     (folder / _COST_FILE).write_text(json.dumps(cost))
 
 
-def _means(embedder: Encoder, block: "_Block") -> np.ndarray:
+def _means(block: "_Block", started: list[Any], num_features: int) -> np.ndarray:
     """float32 [n, D]: the mean over each recording's windows; NaN where there is none."""
-    total = np.zeros((len(block.facts), embedder.num_features), np.float32)
+    total = np.zeros((len(block.facts), num_features), np.float32)
     count = np.zeros((len(block.facts), 1), np.float32)
-    # All are handed to the devices before the first is waited for.
-    pending = [(windows, _embed(embedder, windows)) for windows in block.windows]
-    for windows, features in pending:
+    for windows, features in zip(block.windows, started, strict=True):
         kept = windows.recording >= 0
         np.add.at(total, windows.recording[kept], np.asarray(features)[kept])
         np.add.at(count, windows.recording[kept], 1)
