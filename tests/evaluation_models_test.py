@@ -1,0 +1,42 @@
+"""Which encoders are judged, by which names."""
+
+import jax
+import pytest
+
+from clef_jax import mesh as mesh_lib
+from clef_jax.errors import UserError
+from clef_jax.evaluation import models
+
+ONE = mesh_lib.make_mesh(jax.devices()[:1])
+
+
+def names(checkpoints=(), baselines="none", num_seeds=2):
+    found = models.of(checkpoints, baselines, ONE, size="tiny", num_seeds=num_seeds, seed=0)
+    return [one.name for one in found]
+
+
+def test_all_baselines_or_those_named():
+    assert names(baselines="all") == [
+        "rhythm and spectrum",
+        "random tiny, seed 0",
+        "random tiny, seed 1",
+    ]
+    assert names(baselines="untrained", num_seeds=1) == ["random tiny, seed 0"]
+
+
+def test_a_baseline_may_stand_among_checkpoints_and_is_there_once():
+    found = names(["untrained", "classical"], baselines="classical", num_seeds=1)
+    assert found == ["random tiny, seed 0", "rhythm and spectrum"]
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "baselines", "sentence"),
+    [
+        ((), "none", "There is nothing to judge"),
+        (("/nowhere",), "none", "holds no training run"),
+        ((), "untrianed", "Did you mean untrained"),
+    ],
+)
+def test_what_cannot_be_judged_is_told(checkpoints, baselines, sentence):
+    with pytest.raises(UserError, match=sentence):
+        names(checkpoints, baselines)
