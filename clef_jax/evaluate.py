@@ -359,8 +359,11 @@ def _chosen(config: Config, console: rich.console.Console) -> Iterator[Task]:
 
 def _on_lead(task: Task, config: Config) -> Task:
     lead = config.lead
-    if lead is None and config.preset == "released" and task.released is not None:
-        lead = task.released.lead
+    if config.preset == "released" and task.released is not None:
+        lead = lead or task.released.lead
+        splits = f"The reference's splits: {task.released.splits}; here: as prepared."
+        caveats = (*task.caveats, splits, *task.released.caveats)
+        task = dataclasses.replace(task, caveats=caveats)
     return task if lead is None else dataclasses.replace(task, lead=lead)
 
 

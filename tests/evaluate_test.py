@@ -179,6 +179,7 @@ def test_the_released_protocol_fine_tunes(data, tmp_path, monkeypatch):
     assert {line["method"] for line in lines} == {"finetune"}
     assert {line["lead"] for line in lines} == {tasks.find("mc_med_acuity").released.lead}
     assert list((tmp_path / "fine_tuned" / "mc_med_acuity").glob("*/1/head.npz"))
+    assert "The reference&#x27;s splits" in (tmp_path / "report.html").read_text()
 
 
 def test_a_task_in_a_new_file_is_asked(data, tmp_path, monkeypatch):
