@@ -152,7 +152,7 @@ def made_up(
     facts = [{"number": n, "age_years": ages[n], "male": men[n]} for n in range(num_recordings)]
     ends = np.cumsum([round(part * num_recordings) for part in SPLITS.values()]).tolist()
     found = {}
-    for split, first, end in zip(SPLITS, [0, *ends], ends, strict=False):
+    for split, first, end in zip(SPLITS, [0, *ends[:-1]], ends, strict=True):
         whole = dataclasses.replace(index, patient=np.arange(end - first))
         part = features[first:end]
         found[split] = Embedded(whole, task.lead, part, facts[first:end], 1.0)

@@ -187,11 +187,7 @@ class Embedder:
 @functools.lru_cache(maxsize=32)
 def _compiled(graph: nnx.GraphDef, recipe: Recipe, mesh: Mesh, sample_rate_hz: float) -> Callable:
     """(params, batch) -> features; encoders of one shape share it, for compiling takes seconds."""
-    num_samples = recipe.num_samples(recipe.sample_rate_hz)
-    bandpass = None
-    if recipe.band_hz is not None:
-        bandpass = device.make_bandpass(num_samples, recipe.sample_rate_hz, *recipe.band_hz)
-        bandpass = jax.device_put(bandpass, mesh_lib.everywhere(mesh))
+    bandpass = make_bandpass(recipe, mesh)
 
     def local(params: nnx.State, batch: dict[str, jax.Array], bandpass: device.Bandpass | None):
         signal = prepare(batch, bandpass, sample_rate_hz, recipe)
@@ -209,6 +205,15 @@ def _compiled(graph: nnx.GraphDef, recipe: Recipe, mesh: Mesh, sample_rate_hz: f
 
     compiled = jax.jit(embed)
     return lambda params, batch: compiled(params, batch, bandpass)
+
+
+def make_bandpass(recipe: Recipe, mesh: Mesh) -> device.Bandpass | None:
+    """The filter that `prepare` takes, on every device; None if the recipe filters nothing."""
+    if recipe.band_hz is None:
+        return None
+    num_samples = recipe.num_samples(recipe.sample_rate_hz)
+    bandpass = device.make_bandpass(num_samples, recipe.sample_rate_hz, *recipe.band_hz)
+    return jax.device_put(bandpass, mesh_lib.everywhere(mesh))
 
 
 def prepare(

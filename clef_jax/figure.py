@@ -87,13 +87,17 @@ def _ecg_paper(panel, last_second: float) -> None:
         side.set_visible(False)
 
 
+def main_axes(unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places [P, 2] of [P, D] on the two main axes, and the share of the variance of each [2]."""
+    left, singular, _ = np.linalg.svd(unit - unit.mean(axis=0), full_matrices=False)
+    share = singular[:2] ** 2 / max(float((singular**2).sum()), 1e-12)
+    return left[:, :2] * singular[:2], share
+
+
 def embedding_map(embedding: np.ndarray, risk: np.ndarray) -> Figure:
     """Patients [P, D] on the two main axes of their unit-length embeddings, coloured by risk."""
     unit = embedding / np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
-    centred = unit - unit.mean(axis=0)
-    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
-    place = left[:, :2] * singular[:2]
-    share = singular[:2] ** 2 / max(float((singular**2).sum()), 1e-12)
+    place, share = main_axes(unit)
     known = np.isfinite(risk)
     figure = Figure(figsize=(6.4, 5), layout="constrained")
     panel = figure.subplots()

@@ -66,7 +66,8 @@ class Plan:
         """Records that are too short, or without any usable lead among those asked for."""
         self._row = index.row[kept]
         self._usable = usable[kept]
-        self._num_starts = index.num_samples[kept] - num_samples + 1 if random_start else None
+        self._num_starts = index.num_samples[kept] - num_samples + 1
+        self.random_start = random_start
         _, self._first, self._count = np.unique(
             index.patient[kept], return_index=True, return_counts=True
         )
@@ -103,7 +104,7 @@ class Plan:
         first, other = (_nth_true(self._usable[record], rng.random(size)) for _ in range(VIEWS))
         second = np.where(rng.random(size) < self._same_lead_fraction, first, other)
         start = np.zeros((size, VIEWS), np.int64)
-        if self._num_starts is not None:
+        if self.random_start:
             later = np.random.default_rng([self._seed, 2, step])
             start = later.integers(self._num_starts[record][:, None], size=start.shape)
         return Draw(row=self._row[record], lead=np.stack([first, second], axis=1), start=start)
@@ -131,7 +132,9 @@ class _Batches:
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         draw = self._plan.draw(step)
-        row, lead, start = (part[self._mine] for part in (draw.row, draw.lead, draw.start))
+        row, lead = draw.row[self._mine], draw.lead[self._mine]
+        # Without starts the reader slices both leads of a record at once.
+        start = draw.start[self._mine] if self._plan.random_start else None
         index = self._plan.index
         where = index.position(row)
         return {

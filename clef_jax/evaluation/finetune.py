@@ -28,7 +28,6 @@ from clef_jax.embedder import Embedder
 from clef_jax.evaluation import linear, probe
 from clef_jax.evaluation.embedding import Embedded, windows_of
 from clef_jax.evaluation.examples import Examples, folds
-from clef_jax.signal import device
 
 VALIDATION_FOLDS = 5
 """Without a validation split, one of so many folds of the training patients stops the training."""
@@ -186,11 +185,7 @@ def make_steps(embedder: Embedder, kind: str, tx: optax.GradientTransformation, 
 
     def logits_at(sample_rate_hz: float) -> Callable:
         recipe = embedder.recipe
-        bandpass = None
-        if recipe.band_hz is not None:
-            num_samples = recipe.num_samples(recipe.sample_rate_hz)
-            bandpass = device.make_bandpass(num_samples, recipe.sample_rate_hz, *recipe.band_hz)
-            bandpass = jax.device_put(bandpass, mesh_lib.everywhere(mesh))
+        bandpass = embedder_lib.make_bandpass(recipe, mesh)
 
         def local(params: Params, batch: dict, bandpass: Any) -> jax.Array:
             # Each device takes its own copy; gradients of the copies are summed on the way back.

@@ -136,15 +136,14 @@ def _groups(by_task: Mapping[str, Sequence[Result]]) -> str:
     names = list(score.GROUPS)
     rows = []
     for task, found in by_task.items():
-        for one in found[:1]:
-            main = score.primary(one.task).name
-            told = {s.name: _cell(s) for s in one.scores}
-            cells = [told.get(f"{main}, {group}", "") for group in names]
-            gaps = [told.get(f"{main}, {a} minus {b}", "") for a, b in (names[:2], names[2:])]
-            if any(cells):
-                rows.append(
-                    [html.escape(task), html.escape(main), *cells[:2], gaps[0], *cells[2:], gaps[1]]
-                )
+        main = score.primary(found[0].task).name
+        told = {s.name: _cell(s) for s in found[0].scores}
+        cells = [told.get(f"{main}, {group}", "") for group in names]
+        gaps = [told.get(f"{main}, {a} minus {b}", "") for a, b in (names[:2], names[2:])]
+        if any(cells):
+            rows.append(
+                [html.escape(task), html.escape(main), *cells[:2], gaps[0], *cells[2:], gaps[1]]
+            )
     if not rows:
         return ""
     header = ("task", "score", *names[:2], "gap", *names[2:], "gap")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from clef_jax.evaluation.geometry import NUM_QUINTILES, Geometry
 from clef_jax.evaluation.question import Answers
 from clef_jax.evaluation.result import Result
-from clef_jax.figure import ACCENT, INK, SOFT
+from clef_jax.figure import ACCENT, INK, SOFT, main_axes
 from clef_jax.statistics import calibration, classification
 
 _SERIES = (INK, ACCENT, "#2a9d8f", "#e9a23b", "#6a4c93", "#457b9d", "#b56576", SOFT)
@@ -130,12 +130,11 @@ def label_efficiency(by_model: Mapping[str, Mapping[float, Sequence[float]]], sc
 def space(found: Geometry) -> Figure:
     """Maps coloured by risk, age, sex and label, and similarity by the distance in risk."""
     sample = found.sample
-    place, share = _plane(sample.embedding)
+    place, share = main_axes(sample.embedding)
     figure = Figure(figsize=(13, 6.6), layout="constrained")
     panels = figure.subplots(2, 3).ravel()
-    for panel, (name, values) in zip(
-        panels, {"risk, %": 100 * sample.risk, "age, years": sample.age_years}.items(), strict=False
-    ):
+    numbers = {"risk, %": 100 * sample.risk, "age, years": sample.age_years}
+    for panel, (name, values) in zip(panels[:2], numbers.items(), strict=True):
         known = np.isfinite(values)
         panel.scatter(*place[~known].T, s=5, color=SOFT, alpha=0.5, lw=0)
         dots = panel.scatter(*place[known].T, c=values[known], s=8, cmap="viridis", lw=0)
@@ -149,12 +148,6 @@ def space(found: Geometry) -> Figure:
     _quintiles(panels[4], found.similarity_by_quintiles)
     _stability(panels[5], found)
     return figure
-
-
-def _plane(unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places [N, 2] on the two main axes, and the share of the variance of each."""
-    left, singular, _ = np.linalg.svd(unit - unit.mean(axis=0), full_matrices=False)
-    return left[:, :2] * singular[:2], singular[:2] ** 2 / max((singular**2).sum(), 1e-12)
 
 
 def _map(panel, title: str, share: np.ndarray) -> None:

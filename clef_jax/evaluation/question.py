@@ -138,16 +138,14 @@ def ask(task: Task, splits: Mapping[str, Embedded], layers: Layers, protocol: Pr
         split: part_of(task, metadata, one, layers, place, protocol.hold_out)
         for place, (split, one) in enumerate(splits.items())
     }
-    whole = _joined(list(parts.values()))
-    if whole.held_out.any():
+    if any(part.held_out.any() for part in parts.values()):
         parts = _held_out(parts)
-    elif protocol.cross_validate:
-        parts = {TRAIN: whole}
-    train = parts[TRAIN]
-    if TEST in parts and len(parts[TEST]):
-        test, validation = parts[TEST], parts.get(VALIDATION)
-        chosen = _fit(task, train, validation, protocol)
-        return _answers(outputs, test, chosen.answer(test), [chosen], cross_validated=False)
+    tested = parts.get(TEST)
+    pooled = protocol.cross_validate and not (tested is not None and tested.held_out.any())
+    if tested is not None and len(tested) and not pooled:
+        chosen = _fit(task, parts[TRAIN], parts.get(VALIDATION), protocol)
+        return _answers(outputs, tested, chosen.answer(tested), [chosen], cross_validated=False)
+    whole = _joined(list(parts.values()))
     if not len(whole):
         raise UserError(f"No recording of the task {task.name} has a target and usable features.")
     fold = folds(whole.patient, NUM_FOLDS, protocol.seed)

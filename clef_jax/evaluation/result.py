@@ -69,11 +69,11 @@ class Compared:
             "first": self.first,
             "second": self.second,
             "score": self.score,
-            "difference": _plain(self.difference.value),
-            "low": _plain(self.difference.interval.low),
-            "high": _plain(self.difference.interval.high),
-            "p_value": _plain(self.difference.p_value),
-            "p_holm": _plain(self.p_holm),
+            "difference": score.plain(self.difference.value),
+            "low": score.plain(self.difference.interval.low),
+            "high": score.plain(self.difference.interval.high),
+            "p_value": score.plain(self.difference.p_value),
+            "p_holm": score.plain(self.p_holm),
         }
 
 
@@ -187,7 +187,3 @@ def _lines(result: Result) -> Iterator[dict[str, Any]]:
             "num_left_out": answers.num_left_out,
             "cross_validated": answers.cross_validated,
         }
-
-
-def _plain(number: float) -> float | None:
-    return float(number) if np.isfinite(number) else None

@@ -57,10 +57,6 @@ class Scored:
 
     def to_json(self) -> dict[str, Any]:
         """Flat, with None for what is not defined."""
-
-        def plain(number: float) -> float | None:
-            return float(number) if np.isfinite(number) else None
-
         return {
             "score": self.name,
             "value": plain(self.value),
@@ -70,6 +66,11 @@ class Scored:
             "absent": ", ".join(self.absent),
             "num_resamples": self.interval.num_resamples,
         }
+
+
+def plain(number: float) -> float | None:
+    """A number as JSON can hold it."""
+    return float(number) if np.isfinite(number) else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,9 +190,8 @@ def _of_classes(task: Task, sample: _Sample) -> Iterator[Scored]:
     for name, (score, said) in one_class.items():
         value = [float(score(answers.target[:, k], said[:, k])) for k in columns]
         values = [score(answers.target[:, k], said[:, k], sample.weight) for k in columns]
-        yield sample.told(
-            f"macro {name}", _mean(value), _mean(values), absent=absent, in_table=True
-        )
+        mean, means = (classification.mean_of_defined(found) for found in (value, values))
+        yield sample.told(f"macro {name}", float(mean), means, absent=absent, in_table=True)
         for k, one, many in zip(columns, value, values, strict=True):
             yield sample.told(f"{name} {answers.outputs[k]}", one, many)
     if task.kind == "multiclass":
@@ -199,17 +199,6 @@ def _of_classes(task: Task, sample: _Sample) -> Iterator[Scored]:
         name, data = "balanced accuracy", (answers.target, answers.predicted)
         yield sample.scored(name, accuracy, *data, in_table=True)
     yield from _of_calibration(sample, told)
-
-
-def _mean(values: list) -> Any:
-    """The mean of what is defined, over the first axis; NaN where nothing is."""
-    stacked = np.array(values, float)
-    if not len(stacked):
-        return np.nan
-    known = np.isfinite(stacked)
-    total = np.where(known, stacked, 0).sum(axis=0)
-    mean = np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
-    return mean if mean.ndim else float(mean)
 
 
 def _of_calibration(sample: _Sample, told: np.ndarray) -> Iterator[Scored]:

@@ -3,7 +3,7 @@
 Shapes: N recordings, R resamples, K classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -153,9 +153,14 @@ def mean_over_classes(
     columns = np.flatnonzero(told_apart(target))
     if not len(columns):
         return np.full(1 if weight is None else len(weight), np.nan)[0 if weight is None else ...]
-    values = np.stack([score_of(target[:, k], score[:, k], weight) for k in columns])
-    known = np.isfinite(values)
-    total = np.where(known, values, 0).sum(axis=0)
+    return mean_of_defined([score_of(target[:, k], score[:, k], weight) for k in columns])
+
+
+def mean_of_defined(values: Sequence[np.ndarray] | Sequence[float]) -> np.ndarray:
+    """The mean of K scores, each a number or [R], over those that are defined; NaN without any."""
+    stacked = np.asarray(values, float)
+    known = np.isfinite(stacked)
+    total = np.where(known, stacked, 0).sum(axis=0)
     return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
