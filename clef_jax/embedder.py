@@ -169,19 +169,32 @@ class Embedder:
         Raises:
             ValueError: T is another number.
         """
+        stored = {
+            "adc": adc,
+            "gain_per_mv": np.asarray(gain_per_mv, np.float32),
+            "baseline": np.asarray(baseline, np.int32),
+        }
+        return self._run(stored, sample_rate_hz)
+
+    def of_mv(self, signal_mv: np.ndarray, sample_rate_hz: float) -> jax.Array:
+        """Features of windows in millivolts: float32 [B, D], on the devices.
+
+        Args:
+            signal_mv: float32 [B, T], or [B, C, T] of an encoder of C leads; what is not finite is
+                missing; B and T as in `__call__`.
+
+        Raises:
+            ValueError: T is another number.
+        """
+        return self._run({"signal_mv": np.asarray(signal_mv, np.float32)}, sample_rate_hz)
+
+    def _run(self, windows: dict[str, np.ndarray], sample_rate_hz: float) -> jax.Array:
+        given = windows[next(iter(windows))].shape[-1]
         wanted = self.recipe.num_samples(sample_rate_hz)
-        if adc.shape[-1] != wanted:
-            raise ValueError(f"A window has {wanted} samples, not {adc.shape[-1]}.")
+        if given != wanted:
+            raise ValueError(f"A window has {wanted} samples, not {given}.")
         step = _compiled(self.graph, self.recipe, self.mesh, float(sample_rate_hz))
-        batch = mesh_lib.to_devices(
-            {
-                "adc": adc,
-                "gain_per_mv": np.asarray(gain_per_mv, np.float32),
-                "baseline": np.asarray(baseline, np.int32),
-            },
-            self.mesh,
-        )
-        return step(self.params, batch)
+        return step(self.params, mesh_lib.to_devices(windows, self.mesh))
 
 
 @functools.lru_cache(maxsize=32)
@@ -191,7 +204,8 @@ def _compiled(graph: nnx.GraphDef, recipe: Recipe, mesh: Mesh, sample_rate_hz: f
 
     def local(params: nnx.State, batch: dict[str, jax.Array], bandpass: device.Bandpass | None):
         signal = prepare(batch, bandpass, sample_rate_hz, recipe)
-        stages = nnx.merge(graph, params).stages(signal[..., None])
+        signal = signal[..., None] if signal.ndim == 2 else signal.swapaxes(1, 2)
+        stages = nnx.merge(graph, params).stages(signal)
         return jnp.concatenate([stage.astype(jnp.float32) for stage in stages], axis=1)
 
     def embed(params, batch, bandpass):
@@ -222,12 +236,22 @@ def prepare(
     sample_rate_hz: float,
     recipe: Recipe,
 ) -> jax.Array:
-    """Signals [B, T'] at the recipe's rate, as the encoder takes them, of windows `adc` [B, T]."""
-    signal = device.from_adc(batch["adc"], batch["gain_per_mv"], batch["baseline"])
+    """Signals [B, T'] at the recipe's rate, as the encoder takes them.
+
+    Of windows `adc` [B, T] with `gain_per_mv` and `baseline` [B], or of `signal_mv` [B, T]; of
+    `signal_mv` [B, C, T] they are [B, C, T'].
+    """
+    if "signal_mv" in batch:
+        *leading, num_samples = batch["signal_mv"].shape
+        signal = device.fill_gaps(batch["signal_mv"].reshape(-1, num_samples))
+    else:
+        signal = device.from_adc(batch["adc"], batch["gain_per_mv"], batch["baseline"])
+        leading = [signal.shape[0]]
     signal = device.resample(signal, sample_rate_hz, recipe.sample_rate_hz)
     if bandpass is not None:
         signal = device.bandpass(signal, bandpass)
-    return device.zscore(signal) if recipe.zscored else signal
+    signal = device.zscore(signal) if recipe.zscored else signal
+    return signal.reshape(*leading, signal.shape[-1])
 
 
 def from_run(workdir: str | pathlib.Path, mesh: Mesh, *, name: str | None = None) -> Embedder:
@@ -247,13 +271,21 @@ def from_run(workdir: str | pathlib.Path, mesh: Mesh, *, name: str | None = None
     return Embedder(name, config.size, recipe, mesh, trainer.graph, params, run)
 
 
+def of_encoder(encoder: models.Net1D, mesh: Mesh, *, name: str, recipe: Recipe) -> Embedder:
+    """An encoder that is at hand, with its preprocessing, on every device of a mesh."""
+    graph, params = nnx.split(encoder, nnx.Param)
+    params = jax.device_put(params, mesh_lib.everywhere(mesh))
+    size = size_lib.name_of(encoder.size)
+    return Embedder(name, size, recipe, mesh, graph, params)
+
+
 def random(size: str, mesh: Mesh, *, seed: int, recipe: Recipe | None = None) -> Embedder:
     """An encoder that learned nothing: the floor that a pre-trained one must beat."""
     dtype = update.compute_dtype(TrainConfig(data_dir="", workdir=""))
     encoder = models.create_encoder(size, rngs=nnx.Rngs(seed), dtype=dtype)
-    graph, params = nnx.split(encoder, nnx.Param)
-    params = jax.device_put(params, mesh_lib.everywhere(mesh))
-    return Embedder(f"random {size}, seed {seed}", size, recipe or Recipe(), mesh, graph, params)
+    return of_encoder(
+        encoder, mesh, name=f"random {size}, seed {seed}", recipe=recipe or Recipe()
+    )
 
 
 def layer_slice(embedder: Encoder, layer: str) -> slice:

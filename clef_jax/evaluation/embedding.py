@@ -1,7 +1,7 @@
 """Embeddings of a prepared data set, computed once for all tasks and kept on disk.
 
-A recording longer than the window of the encoder is cut into windows end to end, and has the mean
-of their features; a shorter one is continued by its mirror image.
+A recording longer than the window of the encoder is cut into windows and has the mean of their
+features; a shorter one is continued by its mirror image (`windows.py`).
 
 Shapes: N recordings of a split, W windows, B windows of a batch, T time, D features of all layers.
 """
@@ -20,6 +20,7 @@ import numpy as np
 import rich.console
 import rich.progress
 
+from clef_jax import windows as windows_lib
 from clef_jax.data import fact, index as index_lib, raw
 from clef_jax.embedder import Encoder, Recipe
 from clef_jax.errors import UserError
@@ -29,7 +30,7 @@ _BATCH_WINDOWS = 64
 """That each device takes at a time."""
 _READ_THREADS = 2
 _READ_AHEAD_BLOCKS = 4
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -213,11 +214,8 @@ class _Blocks:
 
 
 def windows_of(signal: np.ndarray, num_samples: int) -> np.ndarray:
-    """int16 [W, num_samples]: whole windows end to end; a shorter signal is mirrored on."""
-    if len(signal) < num_samples:
-        signal = np.pad(signal, (0, num_samples - len(signal)), mode="symmetric")
-    count = len(signal) // num_samples
-    return signal[: count * num_samples].reshape(count, num_samples)
+    """int16 [W, num_samples]: the windows of a recording, end to end."""
+    return windows_lib.cut(signal, num_samples, windows_lib.starts(len(signal), num_samples))
 
 
 def _read_ahead(blocks: _Blocks) -> Iterator[_Block]:

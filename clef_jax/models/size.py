@@ -80,6 +80,11 @@ SIZES: dict[str, EncoderSize] = {
 }
 
 
+def name_of(size: EncoderSize) -> str:
+    """What a size is called."""
+    return next(name for name, known in SIZES.items() if known == size)
+
+
 def by_name(name: str) -> EncoderSize:
     """The size called `name`; an unknown one raises and names its nearest neighbour."""
     if name in SIZES:

@@ -31,20 +31,29 @@ def from_adc(adc: jax.Array, gain_per_mv: jax.Array, baseline: jax.Array) -> jax
     Returns:
         float32 [B, T], mV; a signal without a single sample is zeros.
     """
-    num_samples = adc.shape[-1]
-    present = adc != MISSING_ADC
     offset = baseline.astype(jnp.float32)[:, None]
     signal_mv = (adc.astype(jnp.float32) - offset) / gain_per_mv.astype(jnp.float32)[:, None]
-    time = lax.broadcasted_iota(jnp.int32, adc.shape, 1)
+    return _fill(signal_mv, adc != MISSING_ADC)
+
+
+def fill_gaps(x: jax.Array) -> jax.Array:
+    """Fills what is not finite in float32 [B, T] as `reference.fill_gaps` fills NaN."""
+    return _fill(x, jnp.isfinite(x))
+
+
+def _fill(signal: jax.Array, present: jax.Array) -> jax.Array:
+    """`signal` [B, T] where `present`, and straight lines between."""
+    num_samples = signal.shape[-1]
+    time = lax.broadcasted_iota(jnp.int32, signal.shape, 1)
     before = lax.cummax(jnp.where(present, time, -1), axis=1)
     after = lax.cummin(jnp.where(present, time, num_samples), axis=1, reverse=True)
     # At the edges only one neighbour exists, and it is held.
     left = jnp.where(before < 0, jnp.minimum(after, num_samples - 1), before)
     right = jnp.where(after == num_samples, jnp.maximum(before, 0), after)
-    start_mv = jnp.take_along_axis(signal_mv, left, axis=1)
-    stop_mv = jnp.take_along_axis(signal_mv, right, axis=1)
+    start = jnp.take_along_axis(signal, left, axis=1)
+    stop = jnp.take_along_axis(signal, right, axis=1)
     fraction = (time - left).astype(jnp.float32) / jnp.maximum(right - left, 1)
-    filled = jnp.where(present, signal_mv, start_mv + (stop_mv - start_mv) * fraction)
+    filled = jnp.where(present, signal, start + (stop - start) * fraction)
     return jnp.where(present.any(axis=1, keepdims=True), filled, 0)
 
 
