@@ -140,6 +140,11 @@ class Embedder:
         }
 
     @property
+    def encoder(self) -> models.Net1D:
+        """The network, as a module."""
+        return nnx.merge(self.graph, self.params)
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over weights and preprocessing."""
         return self._fingerprint
@@ -283,9 +288,7 @@ def random(size: str, mesh: Mesh, *, seed: int, recipe: Recipe | None = None) ->
     """An encoder that learned nothing: the floor that a pre-trained one must beat."""
     dtype = update.compute_dtype(TrainConfig(data_dir="", workdir=""))
     encoder = models.create_encoder(size, rngs=nnx.Rngs(seed), dtype=dtype)
-    return of_encoder(
-        encoder, mesh, name=f"random {size}, seed {seed}", recipe=recipe or Recipe()
-    )
+    return of_encoder(encoder, mesh, name=f"random {size}, seed {seed}", recipe=recipe or Recipe())
 
 
 def layer_slice(embedder: Encoder, layer: str) -> slice:

@@ -176,7 +176,8 @@ def _card(model: Embedder) -> str:
     recipe, size = model.recipe, size_lib.by_name(model.size)
     flops = model.costs["flops"] / 1e9
     band = "none" if recipe.band_hz is None else f"{recipe.band_hz[0]}-{recipe.band_hz[1]} Hz"
-    leads = model.encoder.in_channels
+    channels = model.encoder.in_channels
+    leads = "one ECG lead" if channels == 1 else f"{channels} ECG leads"
     run = told_of_run(model.run)
     origin = (
         "\n".join(f"| {name} | {value} |" for name, value in run.items())
@@ -194,9 +195,9 @@ tags:
 
 # ECG encoder, {model.size}
 
-Turns {recipe.window_seconds:g} seconds of {"one ECG lead" if leads == 1 else f"{leads} ECG leads"}
-into {size.embedding_width} numbers: a ResNeXt-1D with {cost.num_parameters(size):,} weights
-and {flops:.2g} GFLOP a window, of the kind that CLEF (arXiv 2512.02180) pre-trains without diagnoses.
+Turns {recipe.window_seconds:g} seconds of {leads} into {size.embedding_width} numbers:
+a ResNeXt-1D with {cost.num_parameters(size):,} weights and {flops:.2g} GFLOP a window, of the kind
+that CLEF (arXiv 2512.02180) pre-trains without diagnoses.
 
 ```python
 import clef_jax

@@ -4,6 +4,7 @@ Shapes: T samples of a signal, W windows, S samples of a window.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -90,6 +91,16 @@ class Look:
             tuple(name for name, where in named.items() if where[number])
             for number in range(len(flat))
         ]
+
+
+def worst(looks: Sequence[Look]) -> Look:
+    """What is true of the worst of several leads, window by window."""
+    return Look(
+        *(
+            np.max([getattr(one, field.name) for one in looks], axis=0)
+            for field in dataclasses.fields(Look)
+        )
+    )
 
 
 def look(windows: np.ndarray, sample_rate_hz: float, *, unit_known: bool = True) -> Look:

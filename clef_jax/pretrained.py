@@ -1,0 +1,363 @@
+"""A model that is ready to use: `clef_jax.load(path).embed(signal, sample_rate_hz)`.
+
+Shapes: T samples of a signal, W windows, D features of a layer.
+"""
+
+import dataclasses
+import difflib
+import pathlib
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from clef_jax import (
+    checkpoint,
+    embedder as embedder_lib,
+    lead_order,
+    mesh as mesh_lib,
+    model_folder,
+    windows as windows_lib,
+)
+from clef_jax.embedder import Embedder, Recipe
+from clef_jax.errors import UserError
+from clef_jax.signal import reference
+
+Unit = Literal["mV", "uV", "V", "adc"]
+MV_PER_UNIT = {"mV": 1.0, "uV": 1e-3, "V": 1e3}
+MISSING_INTEGER = np.iinfo(np.int16).min
+"""Stands for a missing sample among integers, as in WFDB."""
+_BATCH_WINDOWS = (1, 8, 64)
+"""What a device takes at a time; few sizes, because each is compiled."""
+_MOST_LEADS = 16
+"""An axis so short cannot be time."""
+WEIGHT_FILES = (".ckpt", ".pt", ".pth", ".safetensors")
+
+
+def load(path: str | pathlib.Path, mesh: Mesh | None = None) -> "Pretrained":
+    """The model at a path: a training run, a model folder, or a file of weights.
+
+    Files are Lightning `.ckpt`, PyTorch `.pt` or `.pth`, or `.safetensors`, with the reference's
+    names; their size is told from their shapes, and they get the paper's preprocessing.
+
+    Args:
+        mesh: devices to run on; this process's own if not given.
+
+    Raises:
+        UserError: nothing is there, or it is no model; says what was found.
+    """
+    mesh = mesh or mesh_lib.make_mesh(jax.local_devices())
+    where = pathlib.Path(path).expanduser()
+    if where.is_dir():
+        return Pretrained(_of_folder(where, mesh))
+    if where.is_file():
+        return Pretrained(_of_file(where, mesh))
+    raise UserError(f"There is no model at {path}: {_nearby(where)}")
+
+
+def _of_folder(folder: pathlib.Path, mesh: Mesh) -> Embedder:
+    if (folder / checkpoint.FOLDER).is_dir():
+        return embedder_lib.from_run(folder, mesh)
+    if (folder / model_folder.CONFIG).is_file():
+        return model_folder.load(folder, mesh)
+    for parent in (folder, folder.parent):
+        if parent.name == checkpoint.FOLDER:
+            raise UserError(
+                f"{folder} is inside a training run; give the run itself: {parent.parent}."
+            )
+    raise UserError(
+        f"{folder} holds no model: neither {checkpoint.FOLDER}/ of a training run nor "
+        f"{model_folder.CONFIG} of a model folder."
+    )
+
+
+def _of_file(path: pathlib.Path, mesh: Mesh) -> Embedder:
+    from clef_jax import convert
+    from clef_jax.convert import torch_file
+
+    if path.suffix not in WEIGHT_FILES:
+        raise UserError(
+            f"{path} is no file of weights that is known: it should end in "
+            f"{', '.join(WEIGHT_FILES)}."
+        )
+    found = torch_file.read(path)
+    size, _ = torch_file.infer_size(found.arrays)
+    encoder = convert.from_torch(found.arrays, size)
+    return embedder_lib.of_encoder(encoder, mesh, name=path.stem, recipe=Recipe())
+
+
+def _nearby(path: pathlib.Path) -> str:
+    if not path.parent.is_dir():
+        return f"the folder {path.parent} does not exist."
+    names = [one.name for one in path.parent.iterdir()]
+    near = difflib.get_close_matches(path.name, names, n=1)
+    return f"did you mean {path.parent / near[0]}?" if near else "check the path."
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Windows:
+    """The windows of one signal, embedded."""
+
+    features: np.ndarray
+    """float32 [W, D]."""
+    start_seconds: np.ndarray
+    """[W]."""
+    look: windows_lib.Look
+
+    def mean(self) -> np.ndarray:
+        """float32 [D]: of the usable windows, or of all where none is."""
+        usable = self.look.usable
+        return self.features[usable if usable.any() else slice(None)].mean(axis=0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pretrained:
+    """An encoder with its preprocessing. `load` makes one."""
+
+    embedder: Embedder
+
+    @property
+    def name(self) -> str:
+        return self.embedder.name
+
+    @property
+    def recipe(self) -> Recipe:
+        """What is done to a signal before the encoder sees it."""
+        return self.embedder.recipe
+
+    @property
+    def layers(self) -> dict[str, int]:
+        """The layers that can be asked for, and how many features each has."""
+        return {name: part.stop - part.start for name, part in self.embedder.layers.items()}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over weights and preprocessing."""
+        return self.embedder.fingerprint
+
+    def save(self, folder: str | pathlib.Path) -> pathlib.Path:
+        """Writes a model folder: weights, configuration, preprocessing, fingerprint, card."""
+        return model_folder.save(self.embedder, folder)
+
+    def embed(
+        self,
+        signal: Any,
+        sample_rate_hz: float,
+        layer: str | int | None = None,
+        lead: str | int | None = None,
+        *,
+        lead_names: Sequence[str] | None = None,
+        unit: Unit | None = None,
+        stride_seconds: float | None = None,
+        each_window: bool = False,
+    ) -> np.ndarray:
+        """Embeds signals of any length at any rate.
+
+        Args:
+            signal: [..., T], one or many signals, for example [12, T]; NaN (or -32768 among
+                integers) is missing. [T, 12], as wfdb gives it, is understood too.
+            sample_rate_hz: of `signal`.
+            layer: a name of `layers`, its number from 1, `all`, or None for the last.
+            lead: of several rows only this one: a name, or a number from 0. Names need
+                `lead_names`, except for the 12 usual leads, whose order is told from the signal.
+            lead_names: of the rows, in any spelling.
+            unit: mV, uV, V or adc (of no known unit); None: mV, and adc of integers.
+            stride_seconds: from one window's start to the next one's; None: end to end.
+            each_window: give every window rather than their mean.
+
+        Returns:
+            float32 [..., D], or [..., W, D] with `each_window`. A signal longer than the encoder's
+            window is cut into windows and has the mean of the usable ones; a shorter one is
+            continued by its mirror image.
+
+        Raises:
+            UserError: the signal, rate, lead, layer or unit cannot be understood; says why.
+
+        Warns:
+            UserWarning: a window is flat, mostly missing or of an amplitude that no ECG has.
+        """
+        rows = _rows(signal, lead_names)
+        rows = _one_lead(rows, lead, lead_names)
+        signal_mv, unit_known = _to_mv(rows, unit)
+        several = self._joined_leads(signal_mv)
+        leading = signal_mv.shape[: -2 if several else -1]
+        flat = signal_mv.reshape(-1, *signal_mv.shape[-2 if several else -1 :])
+        found = [
+            self.windows(one, sample_rate_hz, layer, unit_known, stride_seconds) for one in flat
+        ]
+        _warn(found)
+        out = np.stack([one.features if each_window else one.mean() for one in found])
+        return out.reshape(*leading, *out.shape[1:])
+
+    def windows(
+        self,
+        signal_mv: np.ndarray,
+        sample_rate_hz: float,
+        layer: str | int | None = None,
+        unit_known: bool = True,
+        stride_seconds: float | None = None,
+    ) -> Windows:
+        """Embeds the windows of one signal [T], or [C, T] of an encoder of C leads."""
+        cutter = Cutter(self.recipe, sample_rate_hz, stride_seconds)
+        first = cutter.starts(signal_mv.shape[-1])
+        cut = windows_lib.cut(signal_mv, cutter.num_samples, first)
+        whole = np.atleast_2d(signal_mv) if signal_mv.ndim > 1 else signal_mv[None]
+        looks = [
+            windows_lib.look(one, sample_rate_hz, unit_known=unit_known)
+            for one in windows_lib.cut(whole, cutter.num_samples, first)
+        ]
+        batch = np.moveaxis(cut, -2, 0) if signal_mv.ndim > 1 else cut
+        features = self.features(cutter.resample(batch))
+        return Windows(
+            features[:, self.part(layer)], first / sample_rate_hz, windows_lib.worst(looks)
+        )
+
+    def features(self, windows_mv: np.ndarray) -> np.ndarray:
+        """Features of all layers, float32 [W, all], of windows at the recipe's rate."""
+        found, devices = [], self.embedder.mesh.size
+        start = 0
+        while start < len(windows_mv):
+            left = -(-(len(windows_mv) - start) // devices)
+            size = devices * next((n for n in _BATCH_WINDOWS if n >= left), _BATCH_WINDOWS[-1])
+            part = windows_mv[start : start + size]
+            lacking = [(0, size - len(part))] + [(0, 0)] * (part.ndim - 1)
+            batch = np.pad(part, lacking)
+            found.append((len(part), self.embedder.of_mv(batch, self.recipe.sample_rate_hz)))
+            start += len(part)
+        return np.concatenate([np.asarray(features)[:count] for count, features in found])
+
+    def part(self, layer: str | int | None) -> slice:
+        """Where a layer's features are among all.
+
+        Raises:
+            UserError: there is no such layer; says which there are.
+        """
+        if layer == "all":
+            return slice(0, self.embedder.num_features)
+        if isinstance(layer, int):
+            layer = f"stage_{layer}"
+        return embedder_lib.layer_slice(self.embedder, layer or "last")
+
+    def _joined_leads(self, signal_mv: np.ndarray) -> bool:
+        """Whether the encoder takes several leads at once; then the signal must have them."""
+        wanted = self.embedder.encoder.in_channels
+        if wanted == 1:
+            return False
+        if signal_mv.ndim < 2 or signal_mv.shape[-2] != wanted:
+            raise UserError(
+                f"This encoder takes {wanted} leads at once, [..., {wanted}, samples], but got an "
+                f"array of shape {list(signal_mv.shape)}; choose no single lead."
+            )
+        return True
+
+
+class Cutter:
+    """From signals at one rate to windows at an encoder's.
+
+    Raises:
+        UserError: rate or stride make no sense.
+    """
+
+    def __init__(self, recipe: Recipe, sample_rate_hz: float, stride_seconds: float | None = None):
+        if not (np.isfinite(sample_rate_hz) and sample_rate_hz > 0):
+            raise UserError(f"The sampling rate must be above 0 Hz, not {sample_rate_hz}.")
+        if recipe.band_hz is not None and 2 * recipe.band_hz[0] >= sample_rate_hz:
+            raise UserError(f"At {sample_rate_hz:g} Hz nothing is left of an ECG.")
+        self._recipe, self._rate_hz = recipe, float(sample_rate_hz)
+        self.num_samples = recipe.num_samples(sample_rate_hz)
+        """Of a window, at the signal's rate."""
+        self._stride = self.num_samples
+        if stride_seconds is not None:
+            if not 0 < stride_seconds <= recipe.window_seconds:
+                raise UserError(
+                    f"The stride must be above 0 and at most the window's {recipe.window_seconds:g}"
+                    f" s, not {stride_seconds:g} s."
+                )
+            self._stride = max(1, round(stride_seconds * sample_rate_hz))
+
+    def starts(self, num_samples: int) -> np.ndarray:
+        """First samples of the windows of a signal, [W]."""
+        return windows_lib.starts(num_samples, self.num_samples, self._stride)
+
+    def resample(self, windows: np.ndarray) -> np.ndarray:
+        """Windows [..., S] at the encoder's rate, float32; gaps are filled where that changes."""
+        wanted = self._recipe.num_samples(self._recipe.sample_rate_hz)
+        if wanted == windows.shape[-1]:
+            return windows.astype(np.float32)
+        filled = reference.fill_gaps(np.where(np.isfinite(windows), windows, np.nan))
+        # By the number of samples: a window of a fractional rate has a whole number of them.
+        return reference.resample(filled, windows.shape[-1], wanted).astype(np.float32)
+
+
+def _rows(signal: Any, lead_names: Sequence[str] | None) -> np.ndarray:
+    """`signal` as an array [..., T], time last."""
+    rows = np.asarray(signal)
+    if rows.ndim == 0 or rows.size == 0:
+        raise UserError(f"The signal is empty: it has the shape {list(rows.shape)}.")
+    if not (np.issubdtype(rows.dtype, np.floating) or np.issubdtype(rows.dtype, np.integer)):
+        raise UserError(f"The signal must be real numbers, not {rows.dtype}.")
+    if rows.ndim == 2 and rows.shape[1] <= _MOST_LEADS < rows.shape[0]:
+        rows = rows.T
+    if rows.shape[-1] <= _MOST_LEADS:
+        raise UserError(
+            f"A signal of shape {list(rows.shape)} has only {rows.shape[-1]} samples along its "
+            "last axis, which is time."
+        )
+    if lead_names is not None and (rows.ndim < 2 or rows.shape[-2] != len(lead_names)):
+        raise UserError(
+            f"{len(lead_names)} lead names do not fit a signal of shape {list(rows.shape)}."
+        )
+    return rows
+
+
+def _one_lead(
+    rows: np.ndarray, lead: str | int | None, lead_names: Sequence[str] | None
+) -> np.ndarray:
+    """Only the lead that is asked for, of rows [..., L, T]; all rows if none is."""
+    if lead is None:
+        return rows
+    if rows.ndim == 1:
+        if isinstance(lead, str) or lead == 0:
+            return rows  # the only one there is
+        raise UserError(f"There is no lead {lead} in a single signal.")
+    count = rows.shape[-2]
+    if isinstance(lead, str):
+        named = lead_names is not None
+        row = lead_order.find(lead, lead_names) if named else lead_order.find_unnamed(lead, rows)
+        return rows[..., row, :]
+    if not 0 <= lead < count:
+        raise UserError(f"There is no lead {lead}; the {count} rows are 0 to {count - 1}.")
+    return rows[..., lead, :]
+
+
+def _to_mv(rows: np.ndarray, unit: str | None) -> tuple[np.ndarray, bool]:
+    """Millivolts with NaN where missing, and whether the unit is known."""
+    whole = np.issubdtype(rows.dtype, np.integer)
+    unit = unit or ("adc" if whole else "mV")
+    if unit not in (*MV_PER_UNIT, "adc"):
+        raise UserError(f"There is no unit {unit!r}; there are {', '.join(MV_PER_UNIT)} and adc.")
+    signal = rows.astype(np.float64)
+    if whole:
+        signal[rows == MISSING_INTEGER] = np.nan
+    signal[~np.isfinite(signal)] = np.nan
+    return signal * MV_PER_UNIT.get(unit, 1.0), unit != "adc"
+
+
+def _warn(found: Sequence[Windows]) -> None:
+    problems = [name for one in found for window in one.look.problems for name in window]
+    told = {
+        "no_samples": "hold no sample at all",
+        "flat_lead": "are flat: nothing was recorded, or it is not in mV (say unit=...)",
+        "implausible_amplitude": "reach more than an ECG can, so they may not be in mV "
+        "(say unit=...)",
+    }
+    for name, words in told.items():
+        if count := problems.count(name):
+            total = sum(len(one.features) for one in found)
+            warnings.warn(f"{count} of {total} windows {words}.", stacklevel=3)
+    unusable = sum(int((~one.look.usable).sum()) for one in found)
+    if unusable and not any(problems.count(name) for name in told):
+        warnings.warn(f"{unusable} windows are mostly missing or flat.", stacklevel=3)
