@@ -134,6 +134,11 @@ class Pretrained:
         return {name: part.stop - part.start for name, part in self.embedder.layers.items()}
 
     @property
+    def in_channels(self) -> int:
+        """Leads that the encoder takes at once."""
+        return self.embedder.encoder.in_channels
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over weights and preprocessing."""
         return self.embedder.fingerprint
@@ -243,7 +248,7 @@ class Pretrained:
 
     def _joined_leads(self, signal_mv: np.ndarray) -> bool:
         """Whether the encoder takes several leads at once; then the signal must have them."""
-        wanted = self.embedder.encoder.in_channels
+        wanted = self.in_channels
         if wanted == 1:
             return False
         if signal_mv.ndim < 2 or signal_mv.shape[-2] != wanted:

@@ -1,0 +1,186 @@
+"""Embeds recordings: `python -m clef_jax.embed --checkpoint=MODEL --input=PATH --out=FILE`."""
+
+import collections
+import dataclasses
+import pathlib
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import metadata
+
+import rich.console
+import rich.progress
+import tyro
+
+from clef_jax import pretrained
+from clef_jax.data.quality import Finding
+from clef_jax.embedding import piece, source, table
+from clef_jax.embedding.row import Row
+from clef_jax.embedding.stream import Stream
+from clef_jax.errors import UserError, told_to_user
+from clef_jax.formats import Hints
+from clef_jax.pretrained import Pretrained
+
+MEAN, EACH = "mean", "each"
+SKIPPED = 3
+"""Exit code when something was left out."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Embeds recordings of any kind, rate and length, with the preprocessing of the model."""
+
+    checkpoint: str
+    """Workdir of a training run, a model folder, or a file of weights."""
+    input: tuple[str, ...]
+    """Files, folders, WFDB records, or prepared data sets."""
+    out: str
+    """File to write: .parquet or .npz."""
+    layer: str = "last"
+    """last, a stage such as stage_5, or all, one after the other."""
+    lead: tuple[str, ...] = (piece.ALL_LEADS,)
+    """all, or names such as I II V5; numbers from 0 where a file names none."""
+    windows: str = MEAN
+    """mean of a recording's windows, or each."""
+    stride_seconds: float | None = None
+    """From one window's start to the next one's; end to end if not given."""
+    sample_rate_hz: float | None = None
+    """Of files that do not say it: NPY, CSV."""
+    unit: str | None = None
+    """Of files that do not say it: mV, uV, V, or adc for steps of a converter."""
+    gain_per_mv: float | None = None
+    """Steps of the converter for one millivolt, of files that do not say it."""
+    lead_names: tuple[str, ...] | None = None
+    """Of files that do not say it, in their order."""
+
+    def __post_init__(self):
+        if self.windows not in (MEAN, EACH):
+            raise UserError(f"--windows={self.windows}: there are {MEAN} and {EACH}.")
+        table.check(self.path)
+
+    @property
+    def path(self) -> pathlib.Path:
+        return pathlib.Path(self.out).expanduser()
+
+    @property
+    def report(self) -> pathlib.Path:
+        """What was found wrong with recordings, a line each."""
+        return self.path.with_name(f"{self.path.name}.quality.jsonl")
+
+    @property
+    def hints(self) -> Hints:
+        return Hints(
+            sample_rate_hz=self.sample_rate_hz,
+            units=self.unit,
+            lead_names=self.lead_names,
+            gain_per_mv=self.gain_per_mv,
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    with told_to_user():
+        code = run(tyro.cli(Config, args=argv, prog="python -m clef_jax.embed"))
+    sys.exit(code)
+
+
+def run(config: Config) -> int:
+    """Embeds everything; 0, or `SKIPPED` if a file or recording had to be left out."""
+    console = rich.console.Console(highlight=False)
+    model = pretrained.load(config.checkpoint)
+    counts = _Counts()
+    start, lock = time.monotonic(), threading.Lock()
+    config.path.parent.mkdir(parents=True, exist_ok=True)
+    with config.report.open("w") as report:
+
+        def tell(finding: Finding) -> None:  # threads that read do so too
+            with lock:
+                report.write(finding.to_json() + "\n")
+                counts.found(finding)
+
+        stream = Stream(
+            model,
+            tell,
+            layer=config.layer,
+            leads=config.lead,
+            stride_seconds=config.stride_seconds,
+            each_window=config.windows == EACH,
+        )
+        files = rich.progress.track(
+            source.files(config.input),
+            "Embedding",
+            total=sum(1 for _ in source.files(config.input)),
+            console=console,
+            transient=True,
+        )
+        recordings = counts.passing(source.recordings(files, config.hints, tell))
+        facts = _facts(model, config)
+        with table.create(config.path, stream.num_features, facts) as add:
+            for row in stream(recordings):
+                counts.written(row)
+                add(row)
+    _summarise(config, counts, stream.num_windows, time.monotonic() - start, console)
+    return SKIPPED if counts.skipped else 0
+
+
+class _Counts:
+    """What the summary tells."""
+
+    def __init__(self):
+        self.recordings = self.rows = self.unusable = 0
+        self.skipped: collections.Counter[str] = collections.Counter()
+        self.noted: collections.Counter[str] = collections.Counter()
+        self.first: dict[str, Finding] = {}
+
+    def found(self, finding: Finding) -> None:
+        counter = self.skipped if finding.action == "quarantined" else self.noted
+        counter[finding.problem] += 1
+        self.first.setdefault(finding.problem, finding)
+
+    def passing(self, recordings: Iterable[source.Opened]) -> Iterator[source.Opened]:
+        for one in recordings:
+            self.recordings += 1
+            yield one
+
+    def written(self, row: Row) -> None:
+        self.rows += 1
+        self.unusable += not row.usable
+        self.noted.update(row.problems)
+
+
+def _facts(model: Pretrained, config: Config) -> dict[str, object]:
+    """What the table says of itself."""
+    return {
+        "model": model.name,
+        "fingerprint": model.fingerprint,
+        "layer": config.layer,
+        "windows": config.windows,
+        "stride_seconds": config.stride_seconds or model.recipe.window_seconds,
+        "preprocessing": dataclasses.asdict(model.recipe),
+        "clef_jax": metadata.version("clef_jax"),
+    }
+
+
+def _summarise(
+    config: Config, counts: _Counts, num_windows: int, seconds: float, console: rich.console.Console
+) -> None:
+    console.print(
+        f"{counts.rows:,} embeddings of {counts.recordings:,} recordings in {config.path}: "
+        f"{num_windows:,} windows, {num_windows / max(seconds, 1e-9):,.0f} a second."
+    )
+    if counts.unusable:
+        console.print(
+            f"{counts.unusable:,} of them are of signals that are flat or mostly missing; their "
+            "column usable is false."
+        )
+    for title, counter in (("Left out", counts.skipped), ("Seen", counts.noted)):
+        for problem, count in counter.most_common():
+            first = counts.first.get(problem)
+            example = f", for example {first.record_id}: {first.detail}" if first else ""
+            console.print(f"{title}: {count:,} x {problem}{example}", markup=False)
+    if counts.skipped or counts.noted:
+        console.print(f"Each is named in {config.report}.")
+
+
+if __name__ == "__main__":
+    main()
