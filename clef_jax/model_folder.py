@@ -11,9 +11,11 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from jax.sharding import Mesh
 
 from clef_jax import convert, embedder as embedder_lib, files
+from clef_jax.convert import safetensors_file
 from clef_jax.embedder import Embedder, Recipe
 from clef_jax.errors import UserError
 from clef_jax.models import Net1D, cost, size as size_lib
@@ -26,6 +28,7 @@ WEIGHTS, CONFIG, PREPROCESSOR, CARD = (
     "preprocessor_config.json",
     "README.md",
 )
+HEAD = "classifier.safetensors"
 _TOLD_OF_RUN = ("objective", "dataset", "leads", "window_start", "global_batch_size", "seed")
 """What a model says of the run that it comes from; paths stay at home."""
 
@@ -35,8 +38,16 @@ def is_model(folder: pathlib.Path) -> bool:
     return (folder / CONFIG).is_file() and (folder / PREPROCESSOR).is_file()
 
 
-def save(model: Embedder, folder: str | pathlib.Path) -> pathlib.Path:
+def save(
+    model: Embedder,
+    folder: str | pathlib.Path,
+    *,
+    head: Mapping[str, np.ndarray] | None = None,
+) -> pathlib.Path:
     """Writes a model; a folder that holds one already gets the new one.
+
+    Args:
+        head: a classifier on its embeddings, if the model comes with one.
 
     Raises:
         UserError: the folder holds something else.
@@ -47,18 +58,23 @@ def save(model: Embedder, folder: str | pathlib.Path) -> pathlib.Path:
             f"{folder} holds other files than a model; name a new folder, so that nothing is mixed."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    from clef_jax.convert import torch_file
-
     # The marker goes first and comes last: a half-written folder is no model.
     (folder / CONFIG).unlink(missing_ok=True)
-    arrays = convert.to_torch(model.encoder, norms=False)
-    torch_file.write_safetensors(
-        folder / WEIGHTS, arrays, {"format": "pt", "fingerprint": model.fingerprint}
-    )
+    write_weights(folder / WEIGHTS, model)
+    (folder / HEAD).unlink(missing_ok=True)
+    if head is not None:
+        safetensors_file.write_safetensors(folder / HEAD, head, {"format": "pt"})
     files.write_text(folder / PREPROCESSOR, _json(_preprocessor(model.recipe)))
     files.write_text(folder / CARD, _card(model))
     files.write_text(folder / CONFIG, _json(_config(model)))
     return folder
+
+
+def write_weights(path: pathlib.Path, model: Embedder) -> None:
+    """Writes the weights alone, without the reference's unused batch-norm tensors."""
+    arrays = convert.to_torch(model.encoder, norms=False)
+    about = {"format": "pt", "fingerprint": model.fingerprint}
+    safetensors_file.write_safetensors(path, arrays, about)
 
 
 def load(folder: str | pathlib.Path, mesh: Mesh, *, name: str | None = None) -> Embedder:
@@ -87,9 +103,7 @@ def load(folder: str | pathlib.Path, mesh: Mesh, *, name: str | None = None) -> 
 
 def read_encoder(folder: pathlib.Path, config: Mapping[str, Any]) -> Net1D:
     """The network of a folder, without its preprocessing."""
-    from clef_jax.convert import torch_file
-
-    arrays = torch_file.read_safetensors(folder / WEIGHTS)
+    arrays = safetensors_file.read_safetensors(folder / WEIGHTS)
     try:
         return convert.from_torch(arrays, str(config.get("size")))
     except (ValueError, TypeError) as error:

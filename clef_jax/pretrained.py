@@ -22,6 +22,7 @@ from clef_jax import (
     model_folder,
     windows as windows_lib,
 )
+from clef_jax.convert import weight_file
 from clef_jax.embedder import Embedder, Recipe
 from clef_jax.errors import UserError
 from clef_jax.signal import reference
@@ -34,7 +35,6 @@ _BATCH_WINDOWS = (1, 8, 64)
 """What a device takes at a time; few sizes, because each is compiled."""
 _MOST_LEADS = 16
 """An axis so short cannot be time."""
-WEIGHT_FILES = (".ckpt", ".pt", ".pth", ".safetensors")
 
 
 def load(path: str | pathlib.Path, mesh: Mesh | None = None) -> "Pretrained":
@@ -54,7 +54,7 @@ def load(path: str | pathlib.Path, mesh: Mesh | None = None) -> "Pretrained":
     if where.is_dir():
         return Pretrained(_of_folder(where, mesh))
     if where.is_file():
-        return Pretrained(_of_file(where, mesh))
+        return Pretrained(weight_file.read(where, mesh).model)
     raise UserError(f"There is no model at {path}: {_nearby(where)}")
 
 
@@ -72,21 +72,6 @@ def _of_folder(folder: pathlib.Path, mesh: Mesh) -> Embedder:
         f"{folder} holds no model: neither {checkpoint.FOLDER}/ of a training run nor "
         f"{model_folder.CONFIG} of a model folder."
     )
-
-
-def _of_file(path: pathlib.Path, mesh: Mesh) -> Embedder:
-    from clef_jax import convert
-    from clef_jax.convert import torch_file
-
-    if path.suffix not in WEIGHT_FILES:
-        raise UserError(
-            f"{path} is no file of weights that is known: it should end in "
-            f"{', '.join(WEIGHT_FILES)}."
-        )
-    found = torch_file.read(path)
-    size, _ = torch_file.infer_size(found.arrays)
-    encoder = convert.from_torch(found.arrays, size)
-    return embedder_lib.of_encoder(encoder, mesh, name=path.stem, recipe=Recipe())
 
 
 def _nearby(path: pathlib.Path) -> str:
