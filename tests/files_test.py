@@ -1,0 +1,35 @@
+"""A file appears whole or not at all."""
+
+import pytest
+
+from clef_jax import files
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / "note.txt"
+    with files.appearing(path) as half:
+        half.write_text("half")
+        assert not path.exists()
+        half.write_text("whole")
+    assert path.read_text() == "whole"
+    assert [one.name for one in tmp_path.iterdir()] == ["note.txt"]
+
+
+def test_a_failure_leaves_what_was_there(tmp_path):
+    path = tmp_path / "note.txt"
+    files.write_text(path, "before")
+
+    def fail():
+        with files.appearing(path) as half:
+            half.write_text("after")
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        fail()
+    assert path.read_text() == "before"
+    assert [one.name for one in tmp_path.iterdir()] == ["note.txt"]
+
+
+def test_a_block_that_wrote_nothing_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError), files.appearing(tmp_path / "note.txt"):
+        pass

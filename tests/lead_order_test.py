@@ -1,0 +1,62 @@
+"""Leads are found by name, and the two whose place is unsure by what they must be."""
+
+import numpy as np
+import pytest
+
+from clef_jax import lead_order, leads
+from clef_jax.errors import UserError
+from clef_jax.simulation import strip
+
+MIMIC = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")
+
+
+def twelve(order):
+    """[12, T]: simulated beats; limb leads follow from I and II, and each drifts on its own."""
+    by_name = dict(
+        zip(
+            leads.STANDARD_12,
+            strip.make(3, leads.STANDARD_12, sample_rate_hz=250, num_samples=2500).astype(float),
+            strict=True,
+        )
+    )
+    first, second = by_name["I"], by_name["II"]
+    by_name["III"] = second - first
+    by_name["aVL"], by_name["aVF"] = first - second / 2, second - first / 2
+    drift = np.cumsum(np.random.default_rng(0).standard_normal((12, 2500)), axis=1) / 400
+    return np.stack([by_name[name] for name in order]) + drift
+
+
+def test_names_are_found_in_any_spelling():
+    assert lead_order.find("avl", ["I", "AVL", "V1"]) == 1
+    assert lead_order.find("II", ["MLII", "V5"]) == 0  # stands in for it
+    assert lead_order.find("II", ["MLII", "II"]) == 1  # the lead itself comes first
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [(["I", "V1"], "no lead 'II' among I, V1"), (["ii", "II"], "2 leads called 'II'")],
+)
+def test_a_lead_that_is_not_there_or_there_twice_is_refused(names, words):
+    with pytest.raises(UserError, match=words):
+        lead_order.find("II", names)
+
+
+@pytest.mark.parametrize("order", [leads.STANDARD_12, MIMIC])
+def test_the_signal_tells_where_avl_and_avf_are(order):
+    signal = twelve(order)
+    for name in order:
+        assert lead_order.find_unnamed(name, signal) == order.index(name)
+    signal[3, :100] = np.nan
+    assert lead_order.find_unnamed("aVL", signal[None]) == order.index("aVL")
+
+
+def test_what_cannot_be_told_is_refused():
+    noise = np.random.default_rng(1).standard_normal((12, 2500))
+    assert lead_order.find_unnamed("V6", noise) == 11
+    for signal in (noise, np.zeros((12, 2500)), np.full((12, 2500), np.nan)):
+        with pytest.raises(UserError, match="do not tell which row is aVF"):
+            lead_order.find_unnamed("aVF", signal)
+    with pytest.raises(UserError, match=r"\[3, 2500\] does not say which row is lead II"):
+        lead_order.find_unnamed("II", noise[:3])
+    with pytest.raises(UserError, match="no lead 'V9'"):
+        lead_order.find_unnamed("V9", noise)
