@@ -1,0 +1,69 @@
+"""StableHLO files compute what the model does, for any number of windows, at any rate."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from clef_jax import embedder, mesh as mesh_lib
+from clef_jax.convert import stablehlo, trial
+from clef_jax.errors import UserError
+from clef_jax.models import create_encoder
+
+ONE = mesh_lib.make_mesh(jax.devices()[:1])
+
+
+@pytest.fixture(scope="module")
+def model():
+    return embedder.random("tiny", ONE, seed=0)
+
+
+@pytest.mark.parametrize("rate", [None, 250.0])
+def test_the_file_goes_from_millivolts_to_embedding(model, tmp_path, rate):
+    path = tmp_path / "m.stablehlo"
+    found = stablehlo.write(model, path, sample_rate_hz=rate)
+    assert found.difference <= 1e-5
+    assert found.num_bytes == path.stat().st_size
+    facts = json.loads(path.with_suffix(".json").read_text())
+    assert facts["fingerprint"] == model.fingerprint
+    windows = trial.windows(model, rate or 500.0)
+    assert list(windows.shape[1:]) == facts["window_shape"]
+    want = trial.features(model, windows, rate or 500.0)[:, 8:]
+    call = stablehlo.load(path)
+    for count in (1, 3, len(windows)):
+        np.testing.assert_allclose(call(windows[:count]), want[:count], atol=1e-5)
+
+
+def test_it_is_made_for_several_platforms(model, tmp_path):
+    stablehlo.write(model, tmp_path / "m.stablehlo")
+    exported = jax.export.deserialize(bytearray((tmp_path / "m.stablehlo").read_bytes()))
+    assert set(exported.platforms) == set(stablehlo.PLATFORMS)
+
+
+def test_the_network_alone_takes_what_is_prepared(model, tmp_path):
+    found = stablehlo.write(model, tmp_path / "m.stablehlo", preprocessing=False, platforms=["cpu"])
+    assert found.difference <= 1e-5
+    facts = json.loads((tmp_path / "m.json").read_text())
+    assert facts["window_shape"] == [5000, 1]
+
+
+def test_several_leads_are_taken_at_once(tmp_path):
+    encoder = create_encoder("tiny", in_channels=12, rngs=nnx.Rngs(0))
+    many = embedder.of_encoder(encoder, ONE, name="12", recipe=embedder.Recipe())
+    found = stablehlo.write(many, tmp_path / "m.stablehlo", platforms=["cpu"])
+    assert found.difference <= 1e-5
+
+
+def test_a_file_that_computes_something_else_is_not_kept(model, tmp_path, monkeypatch):
+    real = trial.features
+    monkeypatch.setattr(trial, "features", lambda *given: real(*given) + 2e-5)
+    with pytest.raises(UserError, match="differs from the model by"):
+        stablehlo.write(model, tmp_path / "m.stablehlo", platforms=["cpu"])
+    assert not (tmp_path / "m.stablehlo").exists()
+
+
+def test_an_unknown_platform_is_refused(model, tmp_path):
+    with pytest.raises(UserError, match="no platform 'gpu'; there are cpu, cuda, tpu"):
+        stablehlo.write(model, tmp_path / "m.stablehlo", platforms=["gpu"])
