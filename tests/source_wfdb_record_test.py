@@ -162,6 +162,8 @@ FAULTS = {
     "too few lines": (lambda p: edit(p, "r 12", "r 13"), "unreadable", "first line"),
     "bad line": (lambda p: edit(p, "r.dat 16", "r.dat sixteen"), "unreadable", "signal line"),
     "bad gain": (lambda p: edit(p, "200.0(0)", "2.0.0(0)"), "unreadable", "no number"),
+    "bad rate": (lambda p: edit(p, " 500 5000", " 50-0 5000"), "unreadable", "no number"),
+    "null": (lambda p: edit(p, "r.dat 16", "r\0.dat 16"), "path_outside_source", "signal file"),
     "microvolts": (lambda p: edit(p, "(0)/mV", "(0)/uV"), "wrong_units", "200/uV"),
     "no calibration": (lambda p: edit(p, "200.0(0)", "0(0)"), "wrong_units", "no calibrated mV"),
     "elsewhere": (lambda p: edit(p, "r.dat 16", "../r.dat 16"), "path_outside_source", "r.dat"),

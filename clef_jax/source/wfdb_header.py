@@ -81,7 +81,11 @@ def read(path: pathlib.Path) -> Header:
     if record is None or not (0 < int(record["signals"]) <= len(lines) - 1) or record["segments"]:
         detail = f"The first line of the header {file.name} describes no record of one segment."
         raise Defect("unreadable", detail)
-    rate = float(record["rate"] or 250)  # 250 Hz is the format's default
+    try:
+        rate = float(record["rate"] or 250)  # 250 Hz is the format's default
+    except ValueError:
+        detail = f"The header {file.name} has a rate that is no number."
+        raise Defect("unreadable", detail) from None
     return Header(
         sample_rate_hz=rate,
         num_samples=int(record["samples"] or 0) or None,
@@ -100,7 +104,7 @@ def _signal(line: str, file_name: str) -> Signal:
         raise Defect(
             "unreadable", f"The header {file_name} has a gain that is no number."
         ) from None
-    if os.path.basename(found["file"]) != found["file"]:
+    if os.path.basename(found["file"]) != found["file"] or "\0" in found["file"]:
         detail = f"The header names the signal file {found['file']!r} in another folder."
         raise Defect("path_outside_source", detail)
     checksum = found["checksum"]
