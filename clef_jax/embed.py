@@ -19,7 +19,7 @@ from clef_jax.embedding import piece, source, table
 from clef_jax.embedding.row import Row
 from clef_jax.embedding.stream import Stream
 from clef_jax.errors import UserError, told_to_user
-from clef_jax.formats import Hints
+from clef_jax.formats import Hints, Survey
 from clef_jax.pretrained import Pretrained
 
 MEAN, EACH = "mean", "each"
@@ -88,7 +88,7 @@ def run(config: Config) -> int:
     """Embeds everything; 0, or `SKIPPED` if a file or recording had to be left out."""
     console = rich.console.Console(highlight=False)
     model = pretrained.load(config.checkpoint)
-    counts = _Counts()
+    counts, survey = _Counts(), Survey()
     start, lock = time.monotonic(), threading.Lock()
     config.path.parent.mkdir(parents=True, exist_ok=True)
     with config.report.open("w") as report:
@@ -106,10 +106,13 @@ def run(config: Config) -> int:
             stride_seconds=config.stride_seconds,
             each_window=config.windows == EACH,
         )
+        num_files = sum(1 for _ in source.files(config.input, survey))
+        for refused in survey.refused:
+            tell(refused)
         files = rich.progress.track(
             source.files(config.input),
             "Embedding",
-            total=sum(1 for _ in source.files(config.input)),
+            total=num_files,
             console=console,
             transient=True,
         )
@@ -119,6 +122,8 @@ def run(config: Config) -> int:
             for row in stream(recordings):
                 counts.written(row)
                 add(row)
+    if survey.num_others:
+        console.print(f"{survey.num_others:,} other files hold no recordings.")
     _summarise(config, counts, stream.num_windows, time.monotonic() - start, console)
     return SKIPPED if counts.skipped else 0
 

@@ -94,7 +94,7 @@ def test_bad_files_are_named_and_the_exit_code_tells(checkpoint, folder, tmp_pat
         ("--layer=stage_9", "no layer 'stage_9'"),
         ("--stride-seconds=99", "stride"),
         ("--unit=bar", "unit 'bar'"),
-        ("--input=nothing", "no file, folder or WFDB record nothing"),
+        ("--input=nothing", "no file, folder or record nothing"),
         ("--checkpoint=nothing", "no model at nothing"),
     ],
 )

@@ -39,7 +39,7 @@ def test_a_file_goes_by_its_own_name(folder):
 
 
 def test_what_is_not_there_is_refused(folder):
-    with pytest.raises(UserError, match="no file, folder or WFDB record"):
+    with pytest.raises(UserError, match="no file, folder or record"):
         listed([folder / "nothing"])
 
 

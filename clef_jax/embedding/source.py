@@ -15,8 +15,7 @@ from clef_jax import formats
 from clef_jax.data import index as index_lib, raw
 from clef_jax.data.quality import Defect, Finding
 from clef_jax.data.record import MISSING_ADC
-from clef_jax.errors import UserError
-from clef_jax.formats import Hints, Opened
+from clef_jax.formats import Hints, Opened, Survey
 
 _READ_TOGETHER = 16
 """Records of a prepared data set."""
@@ -33,18 +32,19 @@ class Found(NamedTuple):
     """Where it is in the folder that was given."""
 
 
-def files(inputs: Sequence[str]) -> Iterator[Found]:
+def files(inputs: Sequence[str], survey: Survey | None = None) -> Iterator[Found]:
     """What will be opened of files, folders, WFDB records and prepared data sets, in order.
+
+    Args:
+        survey: is told what is passed by.
 
     Raises:
         UserError: an input does not exist.
     """
     for given in inputs:
         top = pathlib.Path(given).expanduser()
-        if not top.exists() and not top.with_name(top.name + ".hea").is_file():
-            raise UserError(f"There is no file, folder or WFDB record {given}.")
         indices = sorted(top.rglob(index_lib.METADATA_FILE)) if top.is_dir() else []
-        for path in indices or formats.find(top):
+        for path in indices or formats.find(top, survey):
             yield Found(path, _name(path, top))
 
 
