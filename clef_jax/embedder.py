@@ -42,10 +42,7 @@ class Recipe:
 
     @classmethod
     def of_run(cls, run: Mapping[str, Any], config: TrainConfig) -> "Recipe":
-        """What a checkpoint says it needs, else what its pre-training did."""
-        if "recipe" in run:
-            band_hz = run["recipe"]["band_hz"]
-            return cls(**{**run["recipe"], "band_hz": band_hz and tuple(band_hz)})
+        """What its pre-training did to a view without augmentation."""
         return cls(
             sample_rate_hz=run.get("sample_rate_hz", DEFAULT_RATE_HZ),
             window_seconds=config.window_seconds,

@@ -53,7 +53,8 @@ class Config:
     """Judges pre-trained encoders by what can be read from their features, beside floors."""
 
     checkpoint: tuple[str, ...] = ()
-    """Workdirs of training runs; the first is compared with every other one."""
+    """Workdirs of training runs, model folders or files of weights; the first is compared with
+    every other one."""
     compare: tuple[str, ...] = ()
     """More workdirs, or names of baselines, to put beside them."""
     data_dir: str

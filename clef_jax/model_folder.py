@@ -135,8 +135,8 @@ def told_of_run(run: Mapping[str, Any] | None) -> dict[str, Any]:
         return dict(run["model"])
     config = run.get("config", {})
     told = {name: config[name] for name in _TOLD_OF_RUN if name in config}
-    if "step" in run:
-        told["num_steps"] = run["step"]
+    if "position" in run:
+        told["num_steps"] = run["position"]["next_step"]
     return told
 
 

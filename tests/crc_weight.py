@@ -21,10 +21,11 @@ def make_weights(size: str) -> dict[str, np.ndarray]:
     """The reference's state dict at one size, batch-norm tensors included."""
     golden = load_golden(size)
     shapes = [tuple(map(int, s.split(","))) if s else () for s in golden["shapes"]]
-    return {str(k): _weight(str(k), s) for k, s in zip(golden["keys"], shapes, strict=True)}
+    return {str(k): make_weight(str(k), s) for k, s in zip(golden["keys"], shapes, strict=True)}
 
 
-def _weight(key: str, shape: tuple[int, ...]) -> np.ndarray:
+def make_weight(key: str, shape: tuple[int, ...]) -> np.ndarray:
+    """One tensor of a state dict."""
     if key.endswith("num_batches_tracked"):
         return np.zeros(shape, np.int64)
     z = np.random.default_rng(WEIGHT_SEED + zlib.crc32(key.encode())).standard_normal(shape)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from prepared import build
 
-from clef_jax import catalog, embedder, mesh as mesh_lib, tasks
+from clef_jax import catalog, embedder, mesh as mesh_lib, pretrained, tasks
 from clef_jax.data import index as index_lib
 from clef_jax.evaluation import embedding, finetune, question
 
@@ -104,7 +104,7 @@ def test_what_was_fine_tuned_is_a_checkpoint(splits, tmp_path):
     question.ask(task, splits, finetune.places_of(splits), question.Protocol(fit=fit))
     folders = sorted(tmp_path.glob("*/*"))
     assert len(folders) == len(kept)
-    again = embedder.from_run(folders[0], encoder.mesh)
+    again = pretrained.load(folders[0], encoder.mesh).embedder
     assert again.recipe == encoder.recipe
     for a, b in zip(
         jax.tree.leaves(again.params), jax.tree.leaves(kept[0].params.encoder), strict=True

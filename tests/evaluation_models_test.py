@@ -33,7 +33,7 @@ def test_a_baseline_may_stand_among_checkpoints_and_is_there_once():
     ("checkpoints", "baselines", "sentence"),
     [
         ((), "none", "There is nothing to judge"),
-        (("/nowhere",), "none", "holds no training run"),
+        (("/nowhere",), "none", "There is no model at /nowhere"),
         ((), "untrianed", "Did you mean untrained"),
     ],
 )

@@ -14,6 +14,11 @@ from clef_jax.errors import UserError
 
 SUFFIXES = (".ckpt", ".pt", ".pth", ".safetensors")
 
+_ECGFOUNDER_NOTE = (
+    "Windows are prepared for it as for CLEF (500 Hz, 10 s, 0.67-40 Hz, scaled); which filter "
+    "ECGFounder learned with is not known here, so compare before you rely on it."
+)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Found:
@@ -26,8 +31,11 @@ class Found:
     """Sentences for the user."""
 
 
-def read(path: pathlib.Path, mesh: Mesh) -> Found:
+def read(path: pathlib.Path, mesh: Mesh, *, batch_norm: bool | None = None) -> Found:
     """The encoder of a file, of the size that its shapes tell, with the paper's preprocessing.
+
+    Args:
+        batch_norm: as `ecgfounder.from_torch`, of a file with a classifier.
 
     Raises:
         UserError: it is no such file, cannot be read safely, or fits no encoder.
@@ -41,7 +49,8 @@ def read(path: pathlib.Path, mesh: Mesh) -> Found:
     notes += found.notes
     head = None
     if ecgfounder.is_ecgfounder(found.arrays):
-        encoder, classifier = ecgfounder.from_torch(found.arrays)
+        encoder, classifier = ecgfounder.from_torch(found.arrays, batch_norm=batch_norm)
+        notes.append(_ECGFOUNDER_NOTE)
         head = {
             ecgfounder.HEAD_WEIGHT: classifier.weight,
             ecgfounder.HEAD_BIAS: classifier.bias,

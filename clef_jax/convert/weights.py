@@ -3,6 +3,9 @@
 The reference's checkpoints also hold batch-norm tensors that its forward pass never uses: they are
 checked and ignored on the way in, and written as neutral ones on the way out, so that the reference
 loads the result strictly.
+
+An encoder with input affines (a converted network with batch norm) has two tensors more per block,
+`...bn1.scale` and `...bn1.shift`. They are names of ours: the reference cannot hold them.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,11 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from clef_jax.errors import UserError
 from clef_jax.models import Net1D, create_encoder, size as size_lib
 
 PREFIX = "backbone."
 """What the reference's training module puts before every key of its encoder."""
 
+SCALE, SHIFT = "bn1.scale", "bn1.shift"
+"""What a block's input affine is called, after the name of its block."""
+
+COUNT = "num_batches_tracked"
+_NORMS = ("first_bn", "bn1", "bn2", "bn3")
 _NORM_TENSORS = {
     "weight": np.ones,
     "bias": np.zeros,
@@ -43,16 +52,17 @@ class _Norm(NamedTuple):
 def from_torch(state_dict: Mapping[str, Any], size: str) -> Net1D:
     """An encoder with the reference's weights, given as a mapping of its key names to arrays.
 
-    Keys may all carry the prefix `backbone.`; the number of input channels is read off the stem.
+    Keys may all carry the prefix `backbone.`; the number of input channels is read off the stem,
+    and whether blocks have input affines off the names.
     float64 arrays stay float64 where jax allows it, narrower ones become float32.
     Raises ValueError naming every key that is unknown, missing or misshapen.
     """
-    arrays = _without_prefix(state_dict)
-    in_channels = _in_channels(arrays)
-    table = dict(_table(size_lib.by_name(size), in_channels))
+    arrays = without_prefix(state_dict)
+    channels, affine = in_channels(arrays), has_affines(arrays)
+    table = dict(_table(size_lib.by_name(size), channels, affine))
     _check(arrays, table, size)
     abstract = nnx.eval_shape(
-        lambda: create_encoder(size, in_channels=in_channels, rngs=nnx.Rngs(0))
+        lambda: create_encoder(size, in_channels=channels, input_affine=affine, rngs=nnx.Rngs(0))
     )
     graph, state = nnx.split(abstract)
     flat = dict(nnx.to_flat_state(state))
@@ -64,16 +74,27 @@ def from_torch(state_dict: Mapping[str, Any], size: str) -> Net1D:
     return nnx.merge(graph, nnx.from_flat_state(flat))
 
 
-def to_torch(encoder: Net1D) -> dict[str, np.ndarray]:
+def to_torch(encoder: Net1D, *, norms: bool = True) -> dict[str, np.ndarray]:
     """The encoder's weights under the reference's key names, in the reference's order.
 
-    Batch-norm tensors are neutral: weight 1, bias 0, mean 0, variance 1, count 0.
+    Batch-norm tensors are neutral: weight 1, bias 0, mean 0, variance 1, count 0. Without `norms`
+    there are none, as in a model folder.
+
+    Raises:
+        UserError: `norms` of an encoder with input affines; the reference would ignore them.
     """
+    if norms and encoder.input_affine:
+        raise UserError(
+            "This encoder scales the input of its blocks, as a network with batch norm does, and "
+            "the reference's network cannot. Write a model folder or safetensors instead: the "
+            "standalone PyTorch module reads them."
+        )
     flat = dict(nnx.to_flat_state(nnx.state(encoder, nnx.Param)))
     arrays = {}
-    for key, entry in _table(encoder.size, encoder.in_channels):
+    for key, entry in _table(encoder.size, encoder.in_channels, encoder.input_affine):
         if isinstance(entry, _Norm):
-            arrays[key] = entry.make()
+            if norms:
+                arrays[key] = entry.make()
         else:
             value = np.asarray(flat[entry.path][...])
             arrays[key] = np.ascontiguousarray(value.T).reshape(entry.shape)
@@ -82,7 +103,33 @@ def to_torch(encoder: Net1D) -> dict[str, np.ndarray]:
 
 def key_shapes(encoder: Net1D) -> dict[str, tuple[int, ...]]:
     """The reference's keys and shapes for an encoder, in the reference's order."""
-    return {key: entry.shape for key, entry in _table(encoder.size, encoder.in_channels)}
+    table = _table(encoder.size, encoder.in_channels, encoder.input_affine)
+    return {key: entry.shape for key, entry in table}
+
+
+def shapes(
+    size: size_lib.EncoderSize, in_channels: int = 1, input_affine: bool = False
+) -> dict[str, tuple[int, ...]]:
+    """Keys and shapes of the weights of a size, without those of batch norms."""
+    table = _table(size, in_channels, input_affine)
+    return {key: entry.shape for key, entry in table if isinstance(entry, _Weight)}
+
+
+def check(arrays: Mapping[str, Any], size: str) -> None:
+    """Raises ValueError naming every key without prefix that does not fit the size."""
+    table = _table(size_lib.by_name(size), in_channels(arrays), has_affines(arrays))
+    _check(arrays, dict(table), size)
+
+
+def is_norm(key: str) -> bool:
+    """Whether a key is that of a batch-norm tensor."""
+    module, _, name = key.rpartition(".")
+    return module.rpartition(".")[2] in _NORMS and name in (*_NORM_TENSORS, COUNT)
+
+
+def has_affines(arrays: Mapping[str, Any]) -> bool:
+    """Whether weights have input affines."""
+    return any(key.endswith((f".{SCALE}", f".{SHIFT}")) for key in arrays)
 
 
 def _from_reference(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -90,8 +137,10 @@ def _from_reference(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.ascontiguousarray(array.T).reshape(shape)
 
 
-def _table(size: size_lib.EncoderSize, in_channels: int) -> Iterator[tuple[str, _Weight | _Norm]]:
-    """Every key of the reference, in its order."""
+def _table(
+    size: size_lib.EncoderSize, in_channels: int, input_affine: bool
+) -> Iterator[tuple[str, _Weight | _Norm]]:
+    """Every key of the reference, in its order; input affines stand for the norms they were."""
     yield from _layer(
         "first_conv.conv", ("stem",), (size.stem_channels, in_channels, size.kernel_taps)
     )
@@ -99,19 +148,29 @@ def _table(size: size_lib.EncoderSize, in_channels: int) -> Iterator[tuple[str, 
     channels = size.stem_channels
     for i, (width, depth) in enumerate(zip(size.stage_channels, size.stage_blocks, strict=True)):
         for j in range(depth):
-            yield from _block(size, i, j, channels, width)
+            # The first block of all does not activate its input, and has no norm before it.
+            yield from _block(size, i, j, channels, width, input_affine and i + j > 0)
             channels = width
 
 
 def _block(
-    size: size_lib.EncoderSize, stage: int, block: int, in_channels: int, channels: int
+    size: size_lib.EncoderSize,
+    stage: int,
+    block: int,
+    in_channels: int,
+    channels: int,
+    input_affine: bool,
 ) -> Iterator[tuple[str, _Weight | _Norm]]:
     key = f"stage_list.{stage}.block_list.{block}"
     path = ("stage_list", stage, "blocks", block)
     middle = size.middle_channels(channels)
     per_group = middle // size.groups(channels)
     squeezed = channels // 2
-    yield from _norm(f"{key}.bn1", in_channels)
+    if input_affine:
+        yield f"{key}.{SCALE}", _Weight((*path, "affine", "scale"), (in_channels,))
+        yield f"{key}.{SHIFT}", _Weight((*path, "affine", "shift"), (in_channels,))
+    else:
+        yield from _norm(f"{key}.bn1", in_channels)
     yield from _layer(f"{key}.conv1.conv", (*path, "reduce"), (middle, in_channels, 1))
     yield from _norm(f"{key}.bn2", middle)
     yield from _layer(f"{key}.conv2.conv", (*path, "mix"), (middle, per_group, size.kernel_taps))
@@ -134,10 +193,10 @@ def _norm(key: str, channels: int) -> Iterator[tuple[str, _Norm]]:
             f"{key}.{name}",
             _Norm(lambda fill=fill: fill(channels, dtype=np.float32), (channels,)),
         )
-    yield f"{key}.num_batches_tracked", _Norm(lambda: np.zeros((), np.int64), ())
+    yield f"{key}.{COUNT}", _Norm(lambda: np.zeros((), np.int64), ())
 
 
-def _without_prefix(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+def without_prefix(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """The mapping without `backbone.`, which all keys must carry or none."""
     bare = [key for key in state_dict if not key.startswith(PREFIX)]
     if bare and len(bare) < len(state_dict):
@@ -148,7 +207,7 @@ def _without_prefix(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     return {key.removeprefix(PREFIX): value for key, value in state_dict.items()}
 
 
-def _in_channels(arrays: Mapping[str, Any]) -> int:
+def in_channels(arrays: Mapping[str, Any]) -> int:
     """The width of the stem's input, 1 where it cannot be read (the check names the reason)."""
     shape = np.shape(arrays.get("first_conv.conv.weight", ()))
     return shape[1] if len(shape) == 3 and shape[1] > 0 else 1

@@ -21,8 +21,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from clef_jax import checkpoint, embedder as embedder_lib, mesh as mesh_lib, update
-from clef_jax.config import TrainConfig, from_saved, saved
+from clef_jax import embedder as embedder_lib, mesh as mesh_lib, model_folder
 from clef_jax.data import raw
 from clef_jax.embedder import Embedder
 from clef_jax.evaluation import linear, probe
@@ -339,7 +338,7 @@ def _say(steps: Steps, params: Params, samples: Samples, places: np.ndarray) -> 
 
 
 class Keeper:
-    """Keeps fine-tuned encoders as checkpoints that `clef_jax.embedder.from_run` reads.
+    """Keeps fine-tuned encoders as model folders, which `clef_jax.load` reads.
 
     Each has a folder MODEL/NUMBER, more than one where a task is cross-validated; `head.npz` in it
     holds weight, bias, centre and scale of the outputs.
@@ -353,15 +352,12 @@ class Keeper:
         name = re.sub(r"[^\w.-]+", "_", self._embedder.name)
         workdir = self._folder / name / str(self._count)
         shutil.rmtree(workdir, ignore_errors=True)
-        workdir.mkdir(parents=True)
-        config = TrainConfig(data_dir="", workdir=str(workdir), size=self._embedder.size)
-        run = dict(self._embedder.run or {"config": saved(config), "data": {}})
-        run["recipe"] = dataclasses.asdict(self._embedder.recipe)
-        run["fine_tuned"] = {"epochs": found.num_epochs, "validation_loss": found.validation_loss}
-        trainer = update.make_trainer(from_saved(run["config"]), _no_schedule, self._embedder.mesh)
-        state = dataclasses.replace(trainer.init(), params=found.params.encoder)
-        with checkpoint.Checkpoints(workdir, keep=1) as checkpoints:
-            checkpoints.save(state, 0, run)
+        told = model_folder.told_of_run(self._embedder.run)
+        told |= {"fine_tuned_epochs": found.num_epochs, "validation_loss": found.validation_loss}
+        tuned = dataclasses.replace(
+            self._embedder, params=found.params.encoder, run={"model": told}
+        )
+        model_folder.save(tuned, workdir)
         np.savez(
             workdir / "head.npz",
             weight=np.asarray(found.params.weight),
@@ -369,8 +365,3 @@ class Keeper:
             centre=found.centre,
             scale=found.scale,
         )
-
-
-def _no_schedule(step: Any) -> float:
-    del step
-    return 0.0

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from jax.sharding import Mesh
 
-from clef_jax import baselines, checkpoint, embedder as embedder_lib
+from clef_jax import baselines, embedder as embedder_lib, pretrained
 from clef_jax.embedder import Embedder, Encoder
 from clef_jax.errors import UserError
 
@@ -25,15 +25,15 @@ def of(
     """Encoders of checkpoints and baselines, each by a name of its own.
 
     Args:
-        checkpoints: workdirs of runs, or names of baselines.
+        checkpoints: workdirs of runs, model folders, files of weights, or names of baselines.
         wanted_baselines: all, none, or names separated by commas.
         size: of untrained encoders where no checkpoint says it.
 
     Raises:
-        UserError: something is neither a run nor a baseline, or there is nothing to judge.
+        UserError: something is neither a model nor a baseline, or there is nothing to judge.
     """
-    runs = [name for name in checkpoints if name not in baselines.names() or _is_run(name)]
-    trained = [embedder_lib.from_run(workdir, mesh) for workdir in runs]
+    runs = [name for name in checkpoints if name not in baselines.names() or _exists(name)]
+    trained = [pretrained.load(path, mesh).embedder for path in runs]
     first = trained[0] if trained else None
     context = baselines.Context(
         mesh=mesh,
@@ -53,8 +53,8 @@ def of(
     return found
 
 
-def _is_run(name: str) -> bool:
-    return (pathlib.Path(name).expanduser() / checkpoint.FOLDER).is_dir()
+def _exists(name: str) -> bool:
+    return pathlib.Path(name).expanduser().exists()
 
 
 def _named(wanted: str) -> list[str]:

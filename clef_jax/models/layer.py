@@ -42,6 +42,19 @@ class Conv(nnx.Module):
         return grouped_conv(x, kernel, bias, stride=self.stride, groups=self.groups)
 
 
+class Affine(nnx.Module):
+    """Scale and shift of each channel [C]: what a batch norm does once it no longer learns."""
+
+    def __init__(self, channels: int):
+        self.scale = nnx.Param(jnp.ones(channels, jnp.float32))
+        self.shift = nnx.Param(jnp.zeros(channels, jnp.float32))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [B, T, C] to [B, T, C]."""
+        scale, shift = self.scale[...].astype(x.dtype), self.shift[...].astype(x.dtype)
+        return x * scale[None, None, :] + shift[None, None, :]
+
+
 class Linear(nnx.Module):
     """Linear map of the last axis, or a convolution with one tap; kernel [C_in, C_out]."""
 

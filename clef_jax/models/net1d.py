@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from clef_jax.models import size as size_lib
-from clef_jax.models.layer import Conv, Linear
+from clef_jax.models.layer import Affine, Conv, Linear
 from clef_jax.models.swish import swish
 
 
@@ -28,7 +28,10 @@ class SqueezeExcitation(nnx.Module):
 
 
 class Block(nnx.Module):
-    """Residual bottleneck block; `stride` 2 halves time, rounding up."""
+    """Residual bottleneck block; `stride` 2 halves time, rounding up.
+
+    With `input_affine` its own path, not the shortcut, starts with a scale and shift per channel.
+    """
 
     def __init__(
         self,
@@ -38,10 +41,12 @@ class Block(nnx.Module):
         size: size_lib.EncoderSize,
         stride: int,
         activate_input: bool,
+        input_affine: bool = False,
         rngs: nnx.Rngs,
     ):
         middle = size.middle_channels(channels)
         self.stride, self.activate_input, self.channels = stride, activate_input, channels
+        self.affine = Affine(in_channels) if input_affine else None
         self.reduce = Linear(in_channels, middle, rngs=rngs)
         self.mix = Conv(
             middle,
@@ -56,7 +61,8 @@ class Block(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [B, T, C_in] to [B, ceil(T / stride), C]."""
-        y = self.reduce(swish(x) if self.activate_input else x)
+        y = x if self.affine is None else self.affine(x)
+        y = self.reduce(swish(y) if self.activate_input else y)
         y = self.mix(swish(y))
         y = self.expand(swish(y))
         return self.gate(y) + _shortcut(x, self.stride, self.channels)
@@ -74,7 +80,9 @@ class Net1D(nnx.Module):
 
     `dtype` is the type of the activations (None: that of the signal); parameters keep float32, and
     means over time are taken in float32 or wider. With `remat` the backward pass recomputes each
-    block, which saves memory on an accelerator and costs about a third more time.
+    block, which saves memory on an accelerator and costs about a third more time. `input_affine`
+    is for converted networks with batch norm: every block but the first, which does not activate
+    its input, gets a scale and shift; see `clef_jax.convert.ecgfounder`.
     """
 
     def __init__(
@@ -84,26 +92,29 @@ class Net1D(nnx.Module):
         in_channels: int = 1,
         dtype: Any = None,
         remat: bool = False,
+        input_affine: bool = False,
         rngs: nnx.Rngs,
     ):
         if in_channels < 1:
             raise ValueError(f"An encoder needs at least one input channel, not {in_channels}.")
         self.size, self.in_channels = size, in_channels
         self.dtype = None if dtype is None else jnp.dtype(dtype)
-        self.remat = remat
+        self.remat, self.input_affine = remat, input_affine
         channels = size.stem_channels
         self.stem = Conv(in_channels, channels, taps=size.kernel_taps, stride=2, rngs=rngs)
         stage_list = []
         for width, depth in zip(size.stage_channels, size.stage_blocks, strict=True):
             blocks = []
             for i in range(depth):
+                is_first = not (blocks or stage_list)
                 blocks.append(
                     Block(
                         channels,
                         width,
                         size=size,
                         stride=1 if i else 2,
-                        activate_input=bool(blocks or stage_list),
+                        activate_input=not is_first,
+                        input_affine=input_affine and not is_first,
                         rngs=rngs,
                     )
                 )
@@ -145,11 +156,22 @@ class Net1D(nnx.Module):
 
 
 def create_encoder(
-    size: str, *, in_channels: int = 1, dtype: Any = None, remat: bool = False, rngs: nnx.Rngs
+    size: str,
+    *,
+    in_channels: int = 1,
+    dtype: Any = None,
+    remat: bool = False,
+    input_affine: bool = False,
+    rngs: nnx.Rngs,
 ) -> Net1D:
     """A freshly initialised `Net1D` of the named size; the same `rngs` give the same weights."""
     return Net1D(
-        size_lib.by_name(size), in_channels=in_channels, dtype=dtype, remat=remat, rngs=rngs
+        size_lib.by_name(size),
+        in_channels=in_channels,
+        dtype=dtype,
+        remat=remat,
+        input_affine=input_affine,
+        rngs=rngs,
     )
 
 

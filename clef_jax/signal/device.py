@@ -134,12 +134,14 @@ def resample(x: jax.Array, from_hz: float, to_hz: float) -> jax.Array:
     if after == before:
         return x
     shorter = min(before, after)
-    spectrum = jnp.fft.rfft(x)[:, : shorter // 2 + 1]
+    # Apart from the transform, so that a flat signal stays flat to the last digit.
+    mean = x.mean(axis=-1, keepdims=True)
+    spectrum = jnp.fft.rfft(x - mean)[:, : shorter // 2 + 1]
     if shorter % 2 == 0:
         # The bin at half the lower rate stands for a positive and a negative frequency.
         half = 0.5 if after > before else 2.0
         spectrum = spectrum.at[:, -1].multiply(half)
-    return jnp.fft.irfft(spectrum, n=after) * (after / before)
+    return jnp.fft.irfft(spectrum, n=after) * (after / before) + mean
 
 
 def zscore(x: jax.Array) -> jax.Array:

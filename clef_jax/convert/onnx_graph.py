@@ -1,0 +1,188 @@
+"""The encoder as ONNX nodes, written one by one from its weights.
+
+Shapes: B batch, T time (samples), C channels, D embedding; ONNX keeps time last.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from clef_jax.convert.weights import SCALE, SHIFT
+from clef_jax.errors import UserError
+from clef_jax.models.size import EncoderSize
+from clef_jax.models.toeplitz import same_padding
+
+OPSET = 17
+"""Every onnxruntime since 1.12 of 2022 runs it, those for phones included; nothing here needs a
+newer one, and newer ones would only lock older devices out."""
+
+IR_VERSION = 8
+"""Of the file format, as it was when the opset came out."""
+
+
+def require(*modules: str) -> None:
+    """Raises a UserError that says which extra is missing, unless all modules can be imported."""
+    for name in modules:
+        try:
+            __import__(name)
+        except ImportError:
+            raise UserError(
+                f"ONNX files need the package {name}, which is not installed. "
+                "Install it with: pip install 'clef_jax[onnx]'."
+            ) from None
+
+
+class Builder:
+    """Collects nodes and constants; the results of nodes are passed on by name."""
+
+    def __init__(self):
+        require("onnx")
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self._scope = ""
+        self._shared: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+
+    def enter(self, scope: str) -> None:
+        """Names of later nodes and constants start with `scope`."""
+        self._scope = scope
+
+    def constant(self, array: np.ndarray, name: str | None = None) -> str:
+        """A constant; unnamed ones with the same values are stored once."""
+        from onnx import numpy_helper
+
+        array = np.ascontiguousarray(array)
+        key = (array.dtype.str, array.shape, b"" if name else array.tobytes())
+        if name is None and key in self._shared:
+            return self._shared[key]
+        made = f"{self._scope}/{name or f'constant_{len(self.constants)}'}"
+        self.constants.append(numpy_helper.from_array(array, made))
+        if name is None:
+            self._shared[key] = made
+        return made
+
+    def integers(self, *values: int) -> str:
+        """A constant int64 vector: axes, shapes, places."""
+        return self.constant(np.array(values, np.int64))
+
+    def number(self, value: float) -> str:
+        """A constant float32 scalar."""
+        return self.constant(np.array(value, np.float32))
+
+    def op(self, kind: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
+        """Adds a node with one result, which is called `name` where one is given."""
+        return self.split(kind, *inputs, names=(name,), **attributes)[0]
+
+    def split(
+        self, kind: str, *inputs: str, names: Sequence[str | None], **attributes: Any
+    ) -> list[str]:
+        """Adds a node with as many results as names."""
+        from onnx import helper
+
+        node = f"{self._scope}/{kind}_{len(self.nodes)}"
+        results = [given or f"{node}:{place}" for place, given in enumerate(names)]
+        self.nodes.append(helper.make_node(kind, inputs, results, name=node, **attributes))
+        return results
+
+
+def add_network(
+    builder: Builder,
+    weights: Mapping[str, np.ndarray],
+    size: EncoderSize,
+    signal: str,
+    num_samples: int,
+    *,
+    layers: bool,
+) -> list[str]:
+    """Adds `Net1D` with the weights of `convert.to_torch`; returns the names of its outputs.
+
+    `signal` is [B, C, T]. The outputs are `embedding` [B, D] and, with `layers`, `stage_1` and so
+    on [B, C], the time-means after each stage.
+    """
+    net = _Network(builder, weights, size)
+    return net.add(signal, num_samples, layers)
+
+
+class _Network:
+    """Adds the layers of one encoder."""
+
+    def __init__(self, builder: Builder, weights: Mapping[str, np.ndarray], size: EncoderSize):
+        self.builder, self.weights, self.size = builder, weights, size
+
+    def add(self, signal: str, length: int, layers: bool) -> list[str]:
+        self.builder.enter("encoder")
+        x = self.swish(self.conv(signal, "first_conv.conv", length, stride=2))
+        length, channels, outputs = -(-length // 2), self.size.stem_channels, []
+        depths = zip(self.size.stage_channels, self.size.stage_blocks, strict=True)
+        for i, (width, depth) in enumerate(depths):
+            for j in range(depth):
+                key, stride = f"stage_list.{i}.block_list.{j}", 1 if j else 2
+                y = self.branch(x, key, length, width, stride, activate_input=bool(i or j))
+                shortcut = self.shortcut(x, length, width - channels, stride)
+                x = self.builder.op("Add", y, shortcut)
+                length, channels = -(-length // stride), width
+            if layers:
+                outputs.append(self.mean(x, name=f"stage_{i + 1}"))
+        return [self.mean(x, name="embedding"), *outputs]
+
+    def branch(
+        self, x: str, key: str, length: int, width: int, stride: int, *, activate_input: bool
+    ) -> str:
+        """The path with parameters of a block, gate included."""
+        y = self.affine(x, key) if f"{key}.{SCALE}" in self.weights else x
+        y = self.conv(self.swish(y) if activate_input else y, f"{key}.conv1.conv", length)
+        groups = self.size.groups(width)
+        y = self.conv(self.swish(y), f"{key}.conv2.conv", length, stride=stride, groups=groups)
+        y = self.conv(self.swish(y), f"{key}.conv3.conv", -(-length // stride))
+        gate = self.linear(self.mean(y), f"{key}.se_fc1")
+        gate = self.builder.op("Sigmoid", self.linear(self.swish(gate), f"{key}.se_fc2"))
+        gate = self.builder.op("Unsqueeze", gate, self.builder.integers(2))
+        return self.builder.op("Mul", y, gate)
+
+    def affine(self, x: str, key: str) -> str:
+        scale, shift = (
+            self.builder.constant(self.weights[f"{key}.{part}"].astype(np.float32)[:, None])
+            for part in (SCALE, SHIFT)
+        )
+        return self.builder.op("Add", self.builder.op("Mul", x, scale), shift)
+
+    def conv(self, x: str, key: str, length: int, *, stride: int = 1, groups: int = 1) -> str:
+        kernel = self.weights[f"{key}.weight"]
+        taps = kernel.shape[2]
+        return self.builder.op(
+            "Conv",
+            x,
+            self.stored(f"{key}.weight"),
+            self.stored(f"{key}.bias"),
+            kernel_shape=[taps],
+            strides=[stride],
+            group=groups,
+            # Written out: SAME_UPPER of an attribute is deprecated, and tools read it differently.
+            pads=list(same_padding(length, taps, stride)),
+        )
+
+    def linear(self, x: str, key: str) -> str:
+        return self.builder.op(
+            "Gemm", x, self.stored(f"{key}.weight"), self.stored(f"{key}.bias"), transB=1
+        )
+
+    def stored(self, key: str) -> str:
+        return self.builder.constant(self.weights[key].astype(np.float32), key)
+
+    def swish(self, x: str) -> str:
+        return self.builder.op("Mul", x, self.builder.op("Sigmoid", x))
+
+    def mean(self, x: str, name: str | None = None) -> str:
+        return self.builder.op("ReduceMean", x, axes=[2], keepdims=0, name=name)
+
+    def shortcut(self, x: str, length: int, missing: int, stride: int) -> str:
+        """Halves time by the larger of two neighbours, and adds channels of zeros on both sides."""
+        if stride == 2:
+            if length % 2:
+                # A zero of its own: the pad of a MaxPool would be minus infinity.
+                x = self.builder.op("Pad", x, self.builder.integers(0, 0, 0, 0, 0, 1))
+            x = self.builder.op("MaxPool", x, kernel_shape=[2], strides=[2])
+        if missing:
+            left = missing // 2
+            x = self.builder.op("Pad", x, self.builder.integers(0, left, 0, 0, missing - left, 0))
+        return x

@@ -1,0 +1,225 @@
+"""The module for PyTorch users stands alone, computes what we compute, and can be trained."""
+
+import ast
+import dataclasses
+import inspect
+import json
+import pathlib
+import subprocess
+import sys
+import textwrap
+
+import crc_weight
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from clef_jax import convert, embedder, mesh as mesh_lib
+from clef_jax.convert import torch_file
+from clef_jax.data.record import MISSING_ADC
+from clef_jax.embedder import Recipe
+from clef_jax.models import create_encoder
+from clef_jax.signal import reference
+from clef_jax.source import wfdb_record
+
+torch = pytest.importorskip("torch")
+pytorch_encoder = pytest.importorskip("clef_jax.convert.pytorch_encoder")
+
+RECORDS = pathlib.Path(__file__).parents[2] / "shared" / "data" / "original_files"
+PREPROCESSING = {"sample_rate_hz": 500.0, "band_hz": [0.67, 40.0], "zscored": True}
+
+
+def write_folder(folder, encoder, recipe=None):
+    """What a model folder holds of weights, shape and preprocessing."""
+    folder.mkdir(exist_ok=True)
+    arrays = convert.to_torch(encoder, norms=False)
+    torch_file.write_safetensors(folder / "model.safetensors", arrays, {})
+    config = {
+        "in_channels": encoder.in_channels,
+        "architecture": dataclasses.asdict(encoder.size),
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    preprocessing = dataclasses.asdict(recipe or Recipe())
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing))
+    return folder
+
+
+def tiny(**options):
+    return create_encoder("tiny", rngs=nnx.Rngs(0), **options)
+
+
+def signal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def run(model, x):
+    with torch.no_grad():
+        return [stage.numpy() for stage in model.stages(torch.tensor(x).swapaxes(1, 2))]
+
+
+@pytest.mark.parametrize("length", [1, 333, 1000])
+@pytest.mark.parametrize("options", [{}, {"in_channels": 12}, {"input_affine": True}])
+def test_every_stage_is_ours(tmp_path, length, options):
+    encoder = tiny(**options)
+    for path, value in nnx.to_flat_state(nnx.state(encoder)):
+        if "affine" in path:
+            value.set_value(value[...] + signal(*value.shape))
+    model = pytorch_encoder.load(write_folder(tmp_path, encoder))
+    x = signal(2, length, encoder.in_channels)
+    for got, want in zip(run(model, x), encoder.stages(x), strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=5e-6)
+
+
+@pytest.mark.parametrize("length", [1000, 4999, 5000])
+def test_features_of_small_are_the_references(tmp_path, length):
+    encoder = convert.from_torch(crc_weight.make_weights("small"), "small")
+    model = pytorch_encoder.load(write_folder(tmp_path, encoder))
+    want = crc_weight.load_golden("small")[f"features_float32_{length}"]
+    got = run(model, crc_weight.make_signal(length))[-1]
+    np.testing.assert_allclose(got, want, rtol=0, atol=5e-6)
+
+
+def test_its_weights_have_the_names_of_a_model_folder(tmp_path):
+    for options in ({}, {"input_affine": True}):
+        encoder = tiny(**options)
+        model = pytorch_encoder.load(write_folder(tmp_path, encoder))
+        arrays = convert.to_torch(encoder, norms=False)
+        assert set(model.state_dict()) == set(arrays)
+        back = {key: value.numpy() for key, value in model.state_dict().items()}
+        same = jax.tree.map(
+            np.array_equal, nnx.state(convert.from_torch(back, "tiny")), nnx.state(encoder)
+        )
+        assert all(jax.tree.leaves(same))
+
+
+@pytest.mark.parametrize("rate_hz", [100, 250, 360, 500, 333.3])
+@pytest.mark.parametrize("band_hz", [[0.67, 40.0], None])
+def test_preprocessing_is_our_reference(rate_hz, band_hz):
+    x = signal(3, 2, round(10 * rate_hz)).cumsum(-1)
+    x[0, 0, 5:90] = np.nan
+    x[1, 1, -7:] = np.inf
+    x[2] = np.nan
+    before = x.copy()
+    got = pytorch_encoder.preprocess(x, rate_hz, {**PREPROCESSING, "band_hz": band_hz})
+    np.testing.assert_array_equal(x, before)
+    want = reference.fill_gaps(np.where(np.isfinite(x), x, np.nan))
+    want = reference.resample(want, x.shape[-1], 5000)
+    want = reference.zscore(want if band_hz is None else reference.bandpass(want, 500, *band_hz))
+    assert got.dtype == torch.float32
+    np.testing.assert_allclose(got.numpy(), want, rtol=0, atol=1e-6)
+    assert not got[2].any()
+
+
+def test_signals_that_are_not_zscored_stay_in_millivolts():
+    x = signal(5000)
+    raw = {"sample_rate_hz": 500.0, "band_hz": None, "zscored": False}
+    np.testing.assert_array_equal(pytorch_encoder.preprocess(x, 500, raw).numpy(), x)
+
+
+@pytest.mark.parametrize("rate_hz", [250, 500])
+@pytest.mark.parametrize("in_channels", [1, 12])
+def test_raw_signals_get_our_embeddings(tmp_path, rate_hz, in_channels):
+    mesh = mesh_lib.make_mesh(jax.devices()[:1])
+    ours = embedder.of_encoder(tiny(in_channels=in_channels), mesh, name="tiny", recipe=Recipe())
+    model = pytorch_encoder.load(write_folder(tmp_path, ours.encoder))
+    shape = (3, 10 * rate_hz) if in_channels == 1 else (3, in_channels, 10 * rate_hz)
+    x = signal(*shape)
+    x[0, ..., 40:60] = np.nan
+    want = np.asarray(ours.of_mv(x, rate_hz))[:, embedder.layer_slice(ours, "last")]
+    got = pytorch_encoder.embed(model, x, rate_hz)
+    assert not got.requires_grad
+    np.testing.assert_allclose(got.numpy(), want, rtol=0, atol=1e-5)
+    one = pytorch_encoder.embed(model, x[1], rate_hz)
+    np.testing.assert_allclose(one.numpy(), want[1:2], rtol=0, atol=1e-5)
+
+
+def test_a_signal_of_another_number_of_leads_is_refused(tmp_path):
+    model = pytorch_encoder.load(write_folder(tmp_path, tiny(in_channels=12)))
+    for shape in [(5000,), (24, 5000)]:
+        with pytest.raises(ValueError, match="12"):
+            pytorch_encoder.embed(model, signal(*shape), 500)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not RECORDS.is_dir(), reason="there are no real recordings beside the project")
+@pytest.mark.parametrize("name", ["ptbxl/00001_lr", "ptbxl_challenge/HR06000", "georgia/E07500"])
+def test_real_recordings_get_our_embeddings(tmp_path, name):
+    record = wfdb_record.read(RECORDS / name)
+    rate_hz = record.sample_rate_hz
+    adc = record.signal[:, : round(10 * rate_hz)]
+    stored = np.where(adc == MISSING_ADC, np.nan, adc.astype(np.float64))
+    signal_mv = (stored - record.baseline[:, None]) / record.gain_per_mv[:, None]
+    mesh = mesh_lib.make_mesh(jax.devices()[:1])
+    ours = embedder.random("small", mesh, seed=0)
+    model = pytorch_encoder.load(write_folder(tmp_path, ours.encoder))
+    want = ours(adc, record.gain_per_mv, record.baseline, rate_hz)
+    want = np.asarray(want)[:, embedder.layer_slice(ours, "last")]
+    got = pytorch_encoder.embed(model, signal_mv, rate_hz).numpy()
+    assert got.shape == (12, 256)
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-5)
+
+
+def test_weights_that_lack_something_are_refused(tmp_path):
+    folder = write_folder(tmp_path, tiny())
+    arrays = convert.to_torch(tiny(), norms=False)
+    del arrays["first_conv.conv.bias"]
+    torch_file.write_safetensors(folder / "model.safetensors", arrays, {})
+    with pytest.raises(RuntimeError, match=r"first_conv\.conv\.bias"):
+        pytorch_encoder.load(folder)
+
+
+def test_every_weight_has_our_gradient(tmp_path):
+    encoder, x = tiny(input_affine=True), signal(2, 199, 1)
+    model = pytorch_encoder.load(write_folder(tmp_path, encoder))
+    (model(torch.tensor(x).swapaxes(1, 2)) ** 2).sum().backward()
+    graph, params = nnx.split(encoder)
+    gradient = jax.jit(jax.grad(lambda params: (nnx.merge(graph, params)(x) ** 2).sum()))
+    gradients = gradient(params)
+    wanted = convert.to_torch(nnx.merge(graph, gradients), norms=False)
+    for key, parameter in model.named_parameters():
+        np.testing.assert_allclose(parameter.grad, wanted[key], atol=1e-5, err_msg=key)
+
+
+def test_the_fine_tuning_in_its_docstring_learns(tmp_path):
+    """Runs the text that users copy: on two kinds of signals that are easy to tell apart."""
+    doc = inspect.getdoc(pytorch_encoder)
+    blocks = doc.split("\n\n")
+    code = textwrap.dedent(next(block for block in blocks if "optimiser" in block))
+    torch.manual_seed(0)
+    model = pytorch_encoder.load(write_folder(tmp_path, tiny()))
+    time, slow = np.arange(500) / 250, np.arange(64) % 2
+    windows_mv = np.sin(2 * np.pi * np.where(slow, 3, 20)[:, None] * time) + 0.1 * signal(64, 500)
+    before = model.first_conv.conv.weight.detach().clone()
+    names = {"torch": torch, "pytorch_encoder": pytorch_encoder, "model": model, "num_classes": 2}
+    names |= {"windows_mv": windows_mv, "labels": torch.tensor(slow)}
+    code = code.replace("lr=1e-4", "lr=1e-2")  # of weights that are not pre-trained
+    exec(code, names)
+    assert not torch.equal(before, model.first_conv.conv.weight)
+    assert names["loss"] < 0.3
+
+
+def test_it_stands_alone(tmp_path):
+    """It imports nothing of ours, and a copy of it runs in a Python that has not seen us."""
+    source = pathlib.Path(pytorch_encoder.__file__)
+    imported = {
+        (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0]
+        for node in ast.walk(ast.parse(source.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    others = imported - set(sys.stdlib_module_names)
+    assert others == {"torch", "numpy", "scipy", "safetensors"}
+    encoder = tiny()
+    folder = write_folder(tmp_path / "model", encoder)
+    (tmp_path / "pytorch_encoder.py").write_bytes(source.read_bytes())
+    np.save(tmp_path / "signal.npy", signal(2500))
+    script = (
+        "import sys, numpy as np, pytorch_encoder as e; m = e.load('model'); "
+        "y = e.embed(m, np.load('signal.npy'), 250).numpy(); "
+        "assert not [n for n in sys.modules if n.startswith(('clef', 'jax'))]; "
+        "np.save('embedding.npy', y)"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", script], cwd=tmp_path, check=True)
+    got = np.load(tmp_path / "embedding.npy")
+    want = pytorch_encoder.embed(pytorch_encoder.load(folder), signal(2500), 250)
+    np.testing.assert_allclose(got, want.numpy(), rtol=0, atol=1e-6)

@@ -1,0 +1,196 @@
+"""Weights go to files of every kind and back, whole; what is no encoder is refused by name."""
+
+import sys
+
+import crc_weight
+import numpy as np
+import pytest
+from flax import nnx
+
+from clef_jax import convert
+from clef_jax.convert import torch_file
+from clef_jax.errors import UserError
+from clef_jax.models import SIZES, create_encoder
+
+STEM = "first_conv.conv.weight"
+NUM_NORMS = 10 * 5
+
+
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return create_encoder("tiny", in_channels=12, rngs=nnx.Rngs(0))
+
+
+@pytest.fixture
+def tensors(torch, encoder):
+    return {key: torch.tensor(value) for key, value in convert.to_torch(encoder).items()}
+
+
+def assert_same(arrays, encoder):
+    back = convert.to_torch(convert.from_torch(arrays, "tiny"))
+    for key, value in convert.to_torch(encoder).items():
+        np.testing.assert_array_equal(back[key], value, err_msg=key, strict=True)
+
+
+def refused(path, *words):
+    with pytest.raises(UserError) as error:
+        torch_file.read(path)
+    for word in (path.name, *words):
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize("write", [torch_file.write_state_dict, torch_file.write_lightning])
+def test_pytorch_files_give_back_what_was_written(torch, encoder, tmp_path, write):
+    path = tmp_path / "weights.ckpt"
+    write(path, encoder)
+    found = torch_file.read(path)
+    assert_same(found.arrays, encoder)
+    assert found.num_unused_norms == NUM_NORMS
+    assert any(f"Accepted {NUM_NORMS} batch-norm tensors" in note for note in found.notes)
+    assert found.kind == ("lightning" if write is torch_file.write_lightning else "state_dict")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_safetensors_give_back_what_was_written(encoder, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    torch_file.write_safetensors(path, convert.to_torch(encoder, norms=False), {"format": "pt"})
+    found = torch_file.read(path)
+    assert_same(found.arrays, encoder)
+    assert (found.kind, found.num_unused_norms, found.notes) == ("safetensors", 0, ())
+
+
+def test_the_references_network_loads_the_file_strictly(torch, encoder, tmp_path):
+    torch_reference = pytest.importorskip("torch_reference")
+    path = tmp_path / "weights.pth"
+    torch_file.write_state_dict(path, encoder)
+    network = torch_reference.make("tiny", in_channels=12)
+    network.load_state_dict(torch.load(path, weights_only=True), strict=True)
+    signal = np.random.default_rng(0).standard_normal((2, 333, 12)).astype(np.float32)
+    with torch.no_grad():
+        got = network(torch.tensor(signal).swapaxes(1, 2)).numpy()
+    np.testing.assert_allclose(got, encoder(signal), atol=5e-6)
+
+
+def test_the_file_has_the_references_keys_in_its_order(torch, tmp_path):
+    path = tmp_path / "clef_small.ckpt"
+    small = convert.from_torch(crc_weight.make_weights("small"), "small")
+    torch_file.write_lightning(path, small, epoch=3, num_steps=40)
+    found = torch.load(path, weights_only=True)
+    golden = crc_weight.load_golden("small")
+    assert list(found["state_dict"]) == [convert.PREFIX + str(key) for key in golden["keys"]]
+    assert (found["epoch"], found["global_step"]) == (3, 40)
+    assert isinstance(found["pytorch-lightning_version"], str)
+
+
+def test_the_kind_is_told_from_the_bytes_and_not_from_the_name(encoder, tmp_path):
+    path = tmp_path / "weights.ckpt"
+    torch_file.write_safetensors(path, convert.to_torch(encoder, norms=False), {})
+    assert torch_file.read(path).kind == "safetensors"
+
+
+def test_what_lies_beside_the_weights_is_left_out_and_told(torch, tensors, tmp_path):
+    path = tmp_path / "last.ckpt"
+    content = {"state_dict": tensors, "optimizer_states": [{"step": 1}], "epoch": 2}
+    torch.save(content, path)
+    found = torch_file.read(path)
+    assert list(found.arrays) == list(tensors)
+    assert found.notes[0] == "Left out, beside the weights: optimizer_states, epoch."
+
+
+def test_half_precision_comes_in_as_float32(torch, tensors, encoder, tmp_path):
+    path = tmp_path / "half.pt"
+    torch.save({k: v.bfloat16() if v.ndim else v for k, v in tensors.items()}, path)
+    arrays = torch_file.read(path).arrays
+    assert arrays[STEM].dtype == np.float32
+    want = convert.to_torch(encoder)[STEM]
+    np.testing.assert_allclose(arrays[STEM], want, rtol=2**-8)
+    assert not np.array_equal(arrays[STEM], want)
+
+
+def test_used_batch_norms_and_a_classifier_are_told(torch, tensors, tmp_path):
+    path = tmp_path / "1_lead_ECGFounder.pth"
+    tensors["first_bn.num_batches_tracked"] += 5
+    torch.save({"state_dict": {**tensors, "dense.weight": torch.zeros(3, 16)}}, path)
+    notes = " ".join(torch_file.read(path).notes)
+    assert "used in training" in notes
+    assert "classifier" in notes
+
+
+@pytest.mark.parametrize("prefix", ["", convert.PREFIX])
+def test_weights_of_the_training_module_are_refused_by_name(torch, tensors, tmp_path, prefix):
+    path = tmp_path / "run.ckpt"
+    state = {prefix + key: value for key, value in tensors.items()}
+    torch.save({"state_dict": {**state, "projector.0.weight": torch.zeros(2, 2)}}, path)
+    refused(path, "projector.0.weight", "Save the encoder alone")
+
+
+def test_weights_that_are_there_twice_are_refused_by_name(torch, tensors, tmp_path):
+    path = tmp_path / "twice.ckpt"
+    torch.save({**tensors, convert.PREFIX + STEM: tensors[STEM]}, path)
+    refused(path, "twice", STEM)
+
+
+def test_other_encoders_and_mixed_prefixes_are_refused(torch, tensors, tmp_path):
+    path = tmp_path / "other.ckpt"
+    torch.save({"layer4.0.conv1.weight": torch.zeros(2, 2)}, path)
+    refused(path, "layer4.0.conv1.weight", "none of an encoder")
+    bare = tensors.pop(STEM)
+    torch.save({**{convert.PREFIX + k: v for k, v in tensors.items()}, STEM: bare}, path)
+    refused(path, STEM)
+
+
+def test_nan_among_the_weights_is_refused_by_name(torch, tensors, tmp_path):
+    path = tmp_path / "failed.ckpt"
+    tensors[STEM][0, 0, 0] = float("nan")
+    torch.save(tensors, path)
+    refused(path, STEM, "NaN")
+
+
+def test_a_failed_write_leaves_the_old_file_as_it_was(torch, encoder, tmp_path, monkeypatch):
+    path = tmp_path / "weights.ckpt"
+    path.write_bytes(b"old")
+
+    def fail(content, file):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        torch_file.write_state_dict(path, encoder)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("size", list(SIZES))
+@pytest.mark.parametrize("in_channels", [1, 12])
+def test_the_size_and_the_leads_are_told_from_the_shapes(size, in_channels):
+    shapes = convert.weights.shapes(SIZES[size], in_channels)
+    arrays = {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
+    arrays |= {"first_bn.weight": np.zeros(3), "dense.weight": np.zeros((4, 1024))}
+    assert torch_file.infer_size(arrays) == (size, in_channels)
+    prefixed = {convert.PREFIX + key: array for key, array in arrays.items()}
+    assert torch_file.infer_size(prefixed) == (size, in_channels)
+
+
+def test_weights_of_no_size_name_the_nearest_and_what_differs(encoder):
+    arrays = convert.to_torch(encoder)
+    del arrays["first_conv.conv.bias"]
+    arrays["stage_list.0.block_list.0.se_fc1.bias"] = np.zeros(5)
+    with pytest.raises(UserError, match="nearest is 'tiny'") as error:
+        torch_file.infer_size(arrays)
+    assert "stage_list.0.block_list.0.se_fc1.bias is [5] instead of [4]" in str(error.value)
+    assert "first_conv.conv.bias is missing" in str(error.value)
+
+
+def test_reading_safetensors_needs_no_pytorch(encoder, tmp_path, monkeypatch):
+    path = tmp_path / "weights.safetensors"
+    torch_file.write_safetensors(path, convert.to_torch(encoder, norms=False), {})
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert_same(torch_file.read(path).arrays, encoder)
+    with pytest.raises(UserError, match=r"pip install 'clef_jax\[torch\]'"):
+        torch_file.write_state_dict(path, encoder)
