@@ -87,7 +87,7 @@ def test_a_classifier_comes_along_and_goes_again(model, folder):
 def test_a_run_is_told_without_its_paths(model, tmp_path):
     run = {
         "config": {"objective": "clef", "data_dir": "/home/somebody", "workdir": "/home/x"},
-        "step": 7,
+        "position": {"next_step": 7},
     }
     one = dataclasses.replace(model, run=run)
     folder = model_folder.save(one, tmp_path / "m")
