@@ -30,6 +30,7 @@ from rich.table import Table
 
 _FORMS = ("jax", "onnx", "int8 weights", "int8 products", "torch")
 _PROGRAMS = ("whole", "network")
+_HEADINGS = ("size", "program", "form", "core ms", "wall ms", "times faster than JAX", "file MB")
 _RATE_HZ, _SECONDS = 500, 10
 _UNCOUNTED = 3
 """First turns."""
@@ -237,15 +238,7 @@ def main(config: Config) -> None:
         console.print("onnxruntime is not installed (extra `onnx`), and is left out.")
         forms = [form for form in forms if form in ("jax", "torch")]
     table = Table(title=f"one lead of {_SECONDS} s at {_RATE_HZ} Hz on one core")
-    for heading in (
-        "size",
-        "program",
-        "form",
-        "core ms",
-        "wall ms",
-        "times faster than JAX",
-        "file MB",
-    ):
+    for heading in _HEADINGS:
         table.add_column(heading, justify="right")
     for size in config.sizes:
         compare(size, forms, config.repeats, table)

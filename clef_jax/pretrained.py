@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 import pathlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import jax
@@ -33,6 +33,8 @@ MISSING_INTEGER = np.iinfo(np.int16).min
 """Stands for a missing sample among integers, as in WFDB."""
 _BATCH_WINDOWS = (1, 8, 64)
 """What a device takes at a time; few sizes, because each is compiled."""
+_WINDOWS_TOGETHER = 1024
+"""Cut and resampled at a time."""
 _MOST_LEADS = 16
 """An axis so short cannot be time."""
 
@@ -169,15 +171,13 @@ class Pretrained:
         Warns:
             UserWarning: a window is flat, mostly missing or of an amplitude that no ECG has.
         """
-        rows = _rows(signal, lead_names)
-        rows = _one_lead(rows, lead, lead_names)
+        rows = _one_lead(_rows(signal, lead_names), lead, lead_names)
         signal_mv, unit_known = _to_mv(rows, unit)
-        several = self._joined_leads(signal_mv)
-        leading = signal_mv.shape[: -2 if several else -1]
-        flat = signal_mv.reshape(-1, *signal_mv.shape[-2 if several else -1 :])
-        found = [
-            self.windows(one, sample_rate_hz, layer, unit_known, stride_seconds) for one in flat
-        ]
+        num_leads = self._check_leads(signal_mv)
+        leading = signal_mv.shape[: -1 if num_leads == 1 else -2]
+        signals = signal_mv.reshape(-1, num_leads, signal_mv.shape[-1])
+        cutter = Cutter(self.recipe, sample_rate_hz, stride_seconds)
+        found = list(self._windows(signals, cutter, self.part(layer), unit_known))
         _warn(found)
         out = np.stack([one.features if each_window else one.mean() for one in found])
         return out.reshape(*leading, *out.shape[1:])
@@ -187,28 +187,43 @@ class Pretrained:
         signal_mv: np.ndarray,
         sample_rate_hz: float,
         layer: str | int | None = None,
+        *,
         unit_known: bool = True,
         stride_seconds: float | None = None,
     ) -> Windows:
-        """Embeds the windows of one signal [T], or [C, T] of an encoder of C leads."""
-        cutter = Cutter(self.recipe, sample_rate_hz, stride_seconds)
-        first = cutter.starts(signal_mv.shape[-1])
-        cut = windows_lib.cut(signal_mv, cutter.num_samples, first)
-        whole = np.atleast_2d(signal_mv) if signal_mv.ndim > 1 else signal_mv[None]
-        looks = [
-            windows_lib.look(one, sample_rate_hz, unit_known=unit_known)
-            for one in windows_lib.cut(whole, cutter.num_samples, first)
-        ]
-        batch = np.moveaxis(cut, -2, 0) if signal_mv.ndim > 1 else cut
-        features = self.features(cutter.resample(batch))
-        return Windows(
-            features[:, self.part(layer)], first / sample_rate_hz, windows_lib.worst(looks)
-        )
+        """The windows of one signal [T], or [C, T] of an encoder of C leads, and what is wrong with
+        each.
 
-    def features(self, windows_mv: np.ndarray) -> np.ndarray:
-        """Features of all layers, float32 [W, all], of windows at the recipe's rate."""
-        found, devices = [], self.embedder.mesh.size
-        start = 0
+        Raises:
+            UserError: as `embed`.
+        """
+        self._check_leads(signal_mv)
+        cutter = Cutter(self.recipe, sample_rate_hz, stride_seconds)
+        signals = np.atleast_2d(signal_mv)[None]
+        return next(self._windows(signals, cutter, self.part(layer), unit_known))
+
+    def _windows(
+        self, signals_mv: np.ndarray, cutter: "Cutter", part: slice, unit_known: bool
+    ) -> Iterator[Windows]:
+        """Windows of signals [N, C, T], encoded together as far as memory is no matter."""
+        first = cutter.starts(signals_mv.shape[-1])
+        together = max(1, _WINDOWS_TOGETHER // len(first))
+        for start in range(0, len(signals_mv), together):
+            cut = windows_lib.cut(signals_mv[start : start + together], cutter.num_samples, first)
+            batch = cutter.resample(cut.swapaxes(1, 2))  # [N, W, C, S]
+            features = self._features(batch.reshape(-1, *batch.shape[2:]))[:, part]
+            features = features.reshape(*batch.shape[:2], -1)
+            for channels, rows in zip(cut, features, strict=True):
+                looks = [
+                    windows_lib.look(one, cutter.sample_rate_hz, unit_known=unit_known)
+                    for one in channels
+                ]
+                yield Windows(rows, first / cutter.sample_rate_hz, windows_lib.worst(looks))
+
+    def _features(self, windows_mv: np.ndarray) -> np.ndarray:
+        """Features of all layers, float32 [W, all], of windows [W, C, S] at the encoder's rate."""
+        found, start, devices = [], 0, self.embedder.mesh.size
+        windows_mv = windows_mv[:, 0] if self.in_channels == 1 else windows_mv
         while start < len(windows_mv):
             left = -(-(len(windows_mv) - start) // devices)
             size = devices * next((n for n in _BATCH_WINDOWS if n >= left), _BATCH_WINDOWS[-1])
@@ -231,17 +246,15 @@ class Pretrained:
             layer = f"stage_{layer}"
         return embedder_lib.layer_slice(self.embedder, layer or "last")
 
-    def _joined_leads(self, signal_mv: np.ndarray) -> bool:
-        """Whether the encoder takes several leads at once; then the signal must have them."""
+    def _check_leads(self, signal_mv: np.ndarray) -> int:
+        """How many leads the encoder takes at once; an error if the signal has others."""
         wanted = self.in_channels
-        if wanted == 1:
-            return False
-        if signal_mv.ndim < 2 or signal_mv.shape[-2] != wanted:
+        if wanted > 1 and (signal_mv.ndim < 2 or signal_mv.shape[-2] != wanted):
             raise UserError(
                 f"This encoder takes {wanted} leads at once, [..., {wanted}, samples], but got an "
                 f"array of shape {list(signal_mv.shape)}; choose no single lead."
             )
-        return True
+        return wanted
 
 
 class Cutter:
@@ -256,7 +269,7 @@ class Cutter:
             raise UserError(f"The sampling rate must be above 0 Hz, not {sample_rate_hz}.")
         if recipe.band_hz is not None and 2 * recipe.band_hz[0] >= sample_rate_hz:
             raise UserError(f"At {sample_rate_hz:g} Hz nothing is left of an ECG.")
-        self._recipe, self._rate_hz = recipe, float(sample_rate_hz)
+        self._recipe, self.sample_rate_hz = recipe, float(sample_rate_hz)
         self.num_samples = recipe.num_samples(sample_rate_hz)
         """Of a window, at the signal's rate."""
         self._stride = self.num_samples

@@ -84,6 +84,21 @@ def test_resample_equals_the_reference(num_samples, from_hz, to_hz):
     np.testing.assert_allclose(got, want, rtol=0, atol=3e-6)
 
 
+@pytest.mark.parametrize("offset_mv", [0.0, 1.23, -80.0])
+def test_a_flat_signal_stays_flat_when_it_is_resampled(offset_mv):
+    flat = jnp.full((1, 1280), offset_mv, jnp.float32)
+    got = jax.jit(device.resample, static_argnums=(1, 2))(flat, 128.0, 500.0)
+    assert np.ptp(got) == 0
+    assert got[0, 0] == pytest.approx(offset_mv, rel=1e-6)
+
+
+@pytest.mark.parametrize("offset_mv", [1.0, 1.23, -80.0])
+def test_a_flat_signal_is_not_scaled_up_to_noise(offset_mv):
+    flat = jnp.full((3, 5000), offset_mv, jnp.float32)
+    filtered = device.bandpass(flat, device.make_bandpass(5000, 500.0))
+    np.testing.assert_allclose(device.zscore(filtered), 0, atol=1e-5)
+
+
 def test_zscore_equals_the_reference():
     x = ecg_like(1000, 500.0).astype(np.float32)
     x[0] = 3.0

@@ -112,8 +112,10 @@ def bandpass(x: jax.Array, bandpass_filter: Bandpass) -> jax.Array:
             f"The band-pass was made for windows of {f.num_samples} samples; the signal has "
             f"{x.shape[-1]}."
         )
-    # A constant is filtered away entirely, so an offset would only cost float32 its digits.
-    x = x - x.mean(axis=-1, keepdims=True)
+    # A constant is filtered away entirely, so an offset would only cost float32 its digits. Of a
+    # flat signal the mean's own rounding would remain, which the z-score scales up to noise.
+    flat = (x == x[:, :1]).all(axis=-1, keepdims=True)
+    x = jnp.where(flat, 0, x - x.mean(axis=-1, keepdims=True))
     spectrum = jnp.fft.rfft(x, n=f.fft_length) * f.spectrum[None, :]
     middle = jnp.fft.irfft(spectrum, n=f.fft_length)[:, : f.num_samples]
     # Summed piece by piece: one long float32 sum of slow drift is ten times less exact.
