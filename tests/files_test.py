@@ -33,3 +33,11 @@ def test_a_failure_leaves_what_was_there(tmp_path):
 def test_a_block_that_wrote_nothing_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError), files.appearing(tmp_path / "note.txt"):
         pass
+
+
+def test_a_private_file_gets_the_rights_of_any_new_one(tmp_path):
+    private, usual = tmp_path / "a", tmp_path / "b"
+    private.touch(mode=0o600)
+    usual.touch()
+    files.share(private)
+    assert private.stat().st_mode == usual.stat().st_mode

@@ -32,6 +32,7 @@ def write_safetensors(
     ordered = {key: np.ascontiguousarray(a).reshape(np.shape(a)) for key, a in arrays.items()}
     with files.appearing(pathlib.Path(path)) as half:
         safetensors.numpy.save_file(ordered, half, metadata=dict(metadata))
+        files.share(half)
 
 
 def read_safetensors(path: str | pathlib.Path) -> dict[str, np.ndarray]:
