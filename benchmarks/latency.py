@@ -98,12 +98,12 @@ def make_jax(size: str) -> dict[str, Program]:
 
 
 def make_onnx(form: str, folder: pathlib.Path) -> dict[str, Program]:
-    from clef_jax.convert import onnx_check
+    from clef_jax.convert import onnx_session
 
     given = {"signal_mv": make_signal()}
 
     def program(name: str) -> Program:
-        session = onnx_check.session(folder / f"{form} {name}.onnx", num_threads=1)
+        session = onnx_session.session(folder / f"{form} {name}.onnx", num_threads=1)
         return lambda: session.run(["embedding"], given)
 
     return {name: program(name) for name in _PROGRAMS}

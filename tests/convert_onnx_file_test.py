@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from clef_jax import embedder, mesh as mesh_lib
-from clef_jax.convert import onnx_check, onnx_file
+from clef_jax.convert import onnx_file, onnx_session, trial
 from clef_jax.data.record import MISSING_ADC
 from clef_jax.errors import UserError
 from clef_jax.models import create_encoder
@@ -36,7 +36,7 @@ def of_leads(in_channels):
 
 def embed(path, signal):
     """The embedding, then other outputs."""
-    return onnx_check.session(path).run(None, {"signal_mv": signal})
+    return onnx_session.session(path).run(None, {"signal_mv": signal})
 
 
 def test_a_file_embeds_raw_millivolts_of_any_number_of_windows(model, tmp_path):
@@ -47,7 +47,7 @@ def test_a_file_embeds_raw_millivolts_of_any_number_of_windows(model, tmp_path):
     assert 0 < written.largest_difference < 1e-6
     assert written.latency_seconds > 0
     assert list(tmp_path.iterdir()) == [written.path]
-    signal_mv = 3 * onnx_check.windows(1, 500, 250.0)[:, 0]
+    signal_mv = 3 * trial.windows(1, 500, 250.0)[:, 0]
     want = np.asarray(model.of_mv(signal_mv, 250.0))[:, model.layers["stage_2"]]
     for rows in (slice(None), slice(2, 3)):
         (found,) = embed(written.path, signal_mv[rows])
@@ -57,7 +57,7 @@ def test_a_file_embeds_raw_millivolts_of_any_number_of_windows(model, tmp_path):
 def test_layers_are_outputs_of_their_own(model, tmp_path):
     written = onnx_file.write(model, tmp_path / "model.onnx", layers=True)
     assert written.outputs == ("embedding", *model.layers)
-    signal_mv = onnx_check.windows(1, 1000, 500.0)[:, 0]
+    signal_mv = trial.windows(1, 1000, 500.0)[:, 0]
     embedding, *stages = embed(written.path, signal_mv)
     want = model.of_mv(signal_mv, 500.0)
     np.testing.assert_allclose(np.concatenate(stages, axis=1), want, atol=1e-6)
@@ -79,7 +79,7 @@ def test_several_leads_have_an_axis_of_their_own(preprocessing, tmp_path):
     model = of_leads(3)
     written = onnx_file.write(model, tmp_path / "model.onnx", preprocessing=preprocessing)
     assert written.input_shape == ("batch", 3, 1000)
-    signal = onnx_check.windows(3, 1000, 500.0)
+    signal = trial.windows(3, 1000, 500.0)
     if preprocessing:
         want = np.asarray(model.of_mv(signal, 500.0))[:, -16:]
     else:

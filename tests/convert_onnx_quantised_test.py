@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from clef_jax import embedder, mesh as mesh_lib
-from clef_jax.convert import onnx_check, onnx_file, onnx_quantised
+from clef_jax.convert import onnx_file, onnx_quantised, onnx_session, trial
 from clef_jax.errors import UserError
 
 onnx = pytest.importorskip("onnx")
@@ -33,8 +33,8 @@ def test_int8_is_smaller_and_its_error_is_the_one_that_is_told(dynamic, exact, t
     assert found.num_bytes == found.path.stat().st_size
     assert found.size_ratio == found.num_bytes / exact.stat().st_size < 0.5
     assert found.latency_seconds > 0 < found.float_latency_seconds
-    given = {"signal_mv": onnx_check.windows(1, 1000, 500.0)[:, 0]}
-    one, other = (onnx_check.session(path).run(None, given)[0] for path in (exact, found.path))
+    given = {"signal_mv": trial.windows(1, 1000, 500.0)[:, 0]}
+    one, other = (onnx_session.session(path).run(None, given)[0] for path in (exact, found.path))
     assert found.largest_difference == pytest.approx(np.abs(one - other).max(), rel=1e-3)
     cosine = (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
     assert found.smallest_cosine == pytest.approx(cosine.min(), abs=1e-6)

@@ -114,8 +114,8 @@ class ToOnnx:
         )
         _CONSOLE.print(
             f"Wrote {found.path}, {found.num_bytes / 1e6:.1f} MB; it differs from the model by "
-            f"{found.largest_difference:.1e}. One window takes {1e3 * found.latency_seconds:.1f} ms "
-            "on one thread."
+            f"{found.largest_difference:.1e}. One window takes "
+            f"{1e3 * found.latency_seconds:.1f} ms on one thread."
         )
         if self.int8 != "no":
             small = onnx_quantised.quantise(

@@ -9,7 +9,7 @@ import pathlib
 import tempfile
 from typing import Any
 
-from clef_jax.convert import onnx_check, weights
+from clef_jax.convert import onnx_session, trial, weights
 from clef_jax.convert.onnx_graph import IR_VERSION, OPSET, Builder, add_network, require
 from clef_jax.convert.onnx_preprocessing import SCOPE, add_preprocessing
 from clef_jax.embedder import Embedder, Recipe
@@ -17,9 +17,6 @@ from clef_jax.errors import UserError
 from clef_jax.signal import reference
 
 INPUT = "signal_mv"
-LARGEST_DIFFERENCE = 1e-5
-"""Of any feature from ours; more is an error."""
-
 _MOST_BYTES = 2**31 - 2**20
 """A protobuf message ends at 2 GiB. The large encoder has 1.2 GB, so that one file holds all."""
 
@@ -77,15 +74,15 @@ def write(
         _save(made, unchecked)
         del made
         difference = _compare(unchecked, model, rate, preprocessing, layers)
-        opened = onnx_check.session(unchecked)
+        opened = onnx_session.session(unchecked)
         written = Written(
             path=path,
             num_bytes=unchecked.stat().st_size,
             input_shape=tuple(opened.get_inputs()[0].shape),
             outputs=tuple(output.name for output in opened.get_outputs()),
             largest_difference=difference,
-            num_windows=onnx_check.NUM_WINDOWS,
-            latency_seconds=onnx_check.latency_seconds(unchecked),
+            num_windows=trial.NUM_WINDOWS,
+            latency_seconds=onnx_session.latency_seconds(unchecked),
         )
         os.replace(unchecked, path)
     return written
@@ -195,17 +192,17 @@ def _compare(
     """The largest difference from our features."""
     channels = model.encoder.in_channels
     num_samples = model.recipe.num_samples(sample_rate_hz)
-    raw_mv = onnx_check.windows(channels, num_samples, sample_rate_hz)
-    signal, stages = onnx_check.our_features(model, raw_mv, sample_rate_hz)
+    raw_mv = trial.windows(channels, num_samples, sample_rate_hz)
+    signal, stages = trial.our_features(model, raw_mv, sample_rate_hz)
     given = raw_mv if preprocessing else signal
     given = given[:, 0] if channels == 1 else given
-    found = onnx_check.session(path).run(None, {INPUT: given})
+    found = onnx_session.session(path).run(None, {INPUT: given})
     wanted = [stages[-1], *stages] if layers else stages[-1:]
-    difference = onnx_check.largest_difference(found, wanted)
-    if not difference <= LARGEST_DIFFERENCE:
+    difference = trial.largest_difference(found, wanted)
+    if not difference <= trial.LARGEST_DIFFERENCE:
         raise UserError(
             f"The ONNX file gives features that differ from ours by {difference:.1e}, more than "
-            f"{LARGEST_DIFFERENCE:.0e}, so {path.name} was not written. Weights far larger than "
-            "those of a trained encoder do this; check where they come from."
+            f"{trial.LARGEST_DIFFERENCE:.0e}, so {path.name} was not written. Weights far larger "
+            "than those of a trained encoder do this; check where they come from."
         )
     return difference

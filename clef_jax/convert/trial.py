@@ -1,56 +1,89 @@
-"""Signals that an exported model is tried with, and what the model itself makes of them."""
+"""Signals that an exported model is tried with, and what the model itself makes of them.
 
+Shapes: B batch, L leads, T time (samples), D features of a layer.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
+from clef_jax import embedder as embedder_lib, leads as lead_names, mesh as mesh_lib
 from clef_jax.embedder import Embedder
-from clef_jax.signal import reference
+from clef_jax.errors import UserError
 from clef_jax.simulation import strip
 
-MAX_DIFFERENCE = 1e-5
-"""Of any feature between an exported file and the model that it was made of."""
-_NUM_STRIPS = 6
+LARGEST_DIFFERENCE = 1e-5
+"""Of any feature between an exported file and the model that it was made of; more is an error."""
+NUM_WINDOWS = 10
+_NOISE_MV = 0.02
+_OFFSET_MV = 1.5
 
 
-def windows(model: Embedder, sample_rate_hz: float) -> np.ndarray:
-    """Windows in millivolts, float32 [B, samples], or [B, leads, samples] of several leads.
+def windows(num_leads: int, num_samples: int, sample_rate_hz: float) -> np.ndarray:
+    """Raw millivolts float32 [10, L, T], NaN where missing; the same at every call.
 
-    Simulated beats, one of them with an offset and drift; noise; gaps at the edges and within; a
-    flat line; nothing at all.
+    Six simulated people with noise and an offset, three of them with a gap at the start, in the
+    middle and at the end; two windows of white noise, one with single samples missing; a flat
+    window; and one without a sample.
     """
-    num_samples = model.recipe.num_samples(sample_rate_hz)
+    names = [lead_names.STANDARD_12[n % 12] for n in range(num_leads)]
     rng = np.random.default_rng(0)
-    found = [
-        strip.make(number, ("I",), sample_rate_hz=sample_rate_hz, num_samples=num_samples)[0]
-        for number in range(_NUM_STRIPS)
+    people = [
+        strip.make(n, names, sample_rate_hz=sample_rate_hz, num_samples=num_samples)
+        for n in range(6)
     ]
-    found[1] = found[1] + 3 + np.linspace(-1, 1, num_samples)
-    found[2][: num_samples // 7] = np.nan
-    found[2][num_samples // 3 : num_samples // 2] = np.nan
-    found[3][-num_samples // 9 :] = np.nan
-    found += [0.3 * rng.standard_normal(num_samples), np.ones(num_samples)]
-    found.append(np.full(num_samples, np.nan))
-    signals = np.stack(found).astype(np.float32)
-    channels = model.encoder.in_channels
-    if channels == 1:
-        return signals
-    turned = [np.roll(signals, number, axis=0) for number in range(channels)]
-    return np.stack(turned, axis=1)
+    mv = np.concatenate([np.stack(people), np.zeros((4, num_leads, num_samples))])
+    mv += rng.uniform(-_OFFSET_MV, _OFFSET_MV, (NUM_WINDOWS, num_leads, 1))
+    mv[:6] += _NOISE_MV * rng.standard_normal(mv[:6].shape)
+    mv[6:8] += rng.standard_normal(mv[6:8].shape)
+    piece = num_samples // 8
+    mv[3, :, :piece] = np.nan
+    mv[4, :, 3 * piece : 5 * piece] = np.nan
+    mv[5, :, num_samples - piece :] = np.nan
+    mv[7, rng.random(mv[7].shape) < 0.1] = np.nan
+    mv[9] = np.nan
+    return mv.astype(np.float32)
 
 
-def features(model: Embedder, windows_mv: np.ndarray, sample_rate_hz: float) -> np.ndarray:
-    """What the model makes of windows: float32 [B, D of all layers]."""
-    count, devices = len(windows_mv), model.mesh.size
-    lacking = [(0, -count % devices)] + [(0, 0)] * (windows_mv.ndim - 1)
-    found = model.of_mv(np.pad(windows_mv, lacking), sample_rate_hz)
-    return np.asarray(found)[:count]
+def our_features(
+    model: Embedder, signal_mv: np.ndarray, sample_rate_hz: float
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Our own path in float32 on the CPU, of raw millivolts [B, L, T].
+
+    Returns:
+        What the encoder is given, [B, L, T'], and the features of every layer, [B, D] each.
+
+    Raises:
+        UserError: JAX was told to leave the CPU out.
+    """
+    try:
+        cpu = jax.local_devices(backend="cpu")[:1]
+    except RuntimeError as error:
+        raise UserError(
+            "An exported model is checked against JAX on the CPU, which JAX may not use here "
+            f"({error}). Add cpu to the environment variable JAX_PLATFORMS."
+        ) from error
+    encoder, mesh, recipe = model.encoder, mesh_lib.make_mesh(cpu), model.recipe
+    encoder.dtype = None  # bfloat16 activations of an accelerator are no measure of five digits
+    graph, params = nnx.split(encoder, nnx.Param)
+    bandpass = embedder_lib.make_bandpass(recipe, mesh)
+
+    @jax.jit
+    def run(params: nnx.State, signal_mv: jax.Array, bandpass: Any):
+        batch = {"signal_mv": signal_mv}
+        signal = embedder_lib.prepare(batch, bandpass, sample_rate_hz, recipe)
+        return signal, nnx.merge(graph, params).stages(jnp.swapaxes(signal, 1, 2))
+
+    signal, stages = run(*jax.device_put((params, signal_mv, bandpass), cpu[0]))
+    return np.asarray(signal), [np.asarray(stage) for stage in stages]
 
 
-def preprocessed(model: Embedder, windows_mv: np.ndarray, sample_rate_hz: float) -> np.ndarray:
-    """The windows as the network takes them, float32 [B, samples, leads], in double precision."""
-    recipe = model.recipe
-    x = reference.fill_gaps(windows_mv)
-    x = reference.resample(x, sample_rate_hz, recipe.sample_rate_hz)
-    if recipe.band_hz is not None:
-        x = reference.bandpass(x, recipe.sample_rate_hz, *recipe.band_hz)
-    x = reference.zscore(x) if recipe.zscored else x
-    return (x[..., None] if x.ndim == 2 else x.swapaxes(1, 2)).astype(np.float32)
+def largest_difference(found: list[np.ndarray], wanted: list[np.ndarray]) -> float:
+    """NaN where something is not a number."""
+    return max(
+        (float(np.abs(one - other).max()) for one, other in zip(found, wanted, strict=True)),
+        key=lambda difference: (np.isnan(difference), difference),
+    )

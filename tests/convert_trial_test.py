@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from clef_jax import embedder, mesh as mesh_lib
-from clef_jax.convert import onnx_check
+from clef_jax.convert import trial
 from clef_jax.errors import UserError
 from clef_jax.models import create_encoder
 
@@ -15,9 +15,9 @@ MESH = mesh_lib.make_mesh(jax.devices()[:1])
 
 
 def test_windows_are_the_same_at_every_call_and_of_every_kind():
-    mv = onnx_check.windows(2, 1000, 100.0)
-    np.testing.assert_array_equal(mv, onnx_check.windows(2, 1000, 100.0))
-    assert mv.shape == (onnx_check.NUM_WINDOWS, 2, 1000)
+    mv = trial.windows(2, 1000, 100.0)
+    np.testing.assert_array_equal(mv, trial.windows(2, 1000, 100.0))
+    assert mv.shape == (trial.NUM_WINDOWS, 2, 1000)
     assert mv.dtype == np.float32
     missing = np.isnan(mv)
     assert missing.all(axis=(1, 2)).tolist() == [False] * 9 + [True]
@@ -29,8 +29,8 @@ def test_windows_are_the_same_at_every_call_and_of_every_kind():
 
 def test_our_features_are_those_of_the_embedder():
     model = embedder.random("tiny", MESH, seed=0)
-    mv = onnx_check.windows(1, 2500, 250.0)
-    signal, stages = onnx_check.our_features(model, mv, 250.0)
+    mv = trial.windows(1, 2500, 250.0)
+    signal, stages = trial.our_features(model, mv, 250.0)
     assert signal.shape == (len(mv), 1, 5000)
     want = model.of_mv(mv[:, 0], 250.0)
     np.testing.assert_allclose(np.concatenate(stages, axis=1), want, atol=1e-6)
@@ -39,9 +39,9 @@ def test_our_features_are_those_of_the_embedder():
 def test_an_encoder_that_computes_in_bfloat16_is_compared_in_float32():
     exact = create_encoder("tiny", rngs=nnx.Rngs(0))
     coarse = create_encoder("tiny", rngs=nnx.Rngs(0), dtype=jnp.bfloat16)
-    mv = onnx_check.windows(1, 5000, 500.0)
+    mv = trial.windows(1, 5000, 500.0)
     of_both = [
-        onnx_check.our_features(
+        trial.our_features(
             embedder.of_encoder(one, MESH, name="", recipe=embedder.Recipe()), mv, 500.0
         )[1][-1]
         for one in (exact, coarse)
@@ -54,12 +54,12 @@ def test_a_machine_without_jax_on_the_cpu_is_told(monkeypatch):
         raise RuntimeError(f"Unknown backend {backend}")
 
     model = embedder.random("tiny", MESH, seed=0)
-    monkeypatch.setattr(onnx_check.jax, "local_devices", refuse)
+    monkeypatch.setattr(trial.jax, "local_devices", refuse)
     with pytest.raises(UserError, match="Add cpu to the environment variable JAX_PLATFORMS"):
-        onnx_check.our_features(model, np.zeros((1, 1, 5000), np.float32), 500.0)
+        trial.our_features(model, np.zeros((1, 1, 5000), np.float32), 500.0)
 
 
 def test_the_largest_difference_is_over_all_layers_and_nan_wins():
     zeros = np.zeros((2, 3))
-    assert onnx_check.largest_difference([zeros, zeros - 2], [zeros + 1, zeros]) == 2
-    assert np.isnan(onnx_check.largest_difference([zeros * np.nan, zeros - 2], [zeros, zeros]))
+    assert trial.largest_difference([zeros, zeros - 2], [zeros + 1, zeros]) == 2
+    assert np.isnan(trial.largest_difference([zeros * np.nan, zeros - 2], [zeros, zeros]))
