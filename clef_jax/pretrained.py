@@ -8,7 +8,7 @@ import difflib
 import pathlib
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 from clef_jax import (
     checkpoint,
     embedder as embedder_lib,
+    formats,
     lead_order,
     mesh as mesh_lib,
     model_folder,
@@ -27,8 +28,6 @@ from clef_jax.embedder import Embedder, Recipe
 from clef_jax.errors import UserError
 from clef_jax.signal import reference
 
-Unit = Literal["mV", "uV", "V", "adc"]
-MV_PER_UNIT = {"mV": 1.0, "uV": 1e-3, "V": 1e3}
 MISSING_INTEGER = np.iinfo(np.int16).min
 """Stands for a missing sample among integers, as in WFDB."""
 _BATCH_WINDOWS = (1, 8, 64)
@@ -142,7 +141,7 @@ class Pretrained:
         lead: str | int | None = None,
         *,
         lead_names: Sequence[str] | None = None,
-        unit: Unit | None = None,
+        unit: str | None = None,
         stride_seconds: float | None = None,
         each_window: bool = False,
     ) -> np.ndarray:
@@ -340,13 +339,15 @@ def _to_mv(rows: np.ndarray, unit: str | None) -> tuple[np.ndarray, bool]:
     """Millivolts with NaN where missing, and whether the unit is known."""
     whole = np.issubdtype(rows.dtype, np.integer)
     unit = unit or ("adc" if whole else "mV")
-    if unit not in (*MV_PER_UNIT, "adc"):
-        raise UserError(f"There is no unit {unit!r}; there are {', '.join(MV_PER_UNIT)} and adc.")
+    known = unit != "adc"
+    factor = formats.millivolts(unit) if known else 1.0
+    if factor is None:
+        raise UserError(f"There is no unit {unit!r}; there are {', '.join(formats.UNITS)}.")
     signal = rows.astype(np.float64)
     if whole:
         signal[rows == MISSING_INTEGER] = np.nan
     signal[~np.isfinite(signal)] = np.nan
-    return signal * MV_PER_UNIT.get(unit, 1.0), unit != "adc"
+    return signal * factor, known
 
 
 def _warn(found: Sequence[Windows]) -> None:

@@ -18,6 +18,7 @@ from clef_jax.data.quality import Defect
 from clef_jax.formats._find import Survey, find
 from clef_jax.formats._recording import UNITS, Format, Hints, Note, Opened
 from clef_jax.formats._registry import find_format, load, suffixes
+from clef_jax.formats._unit import millivolts
 
 __all__ = [
     "UNITS",
@@ -29,6 +30,7 @@ __all__ = [
     "find",
     "find_format",
     "load",
+    "millivolts",
     "open",
     "suffixes",
 ]
