@@ -87,7 +87,7 @@ def test_other_layers_give_other_results(data, tmp_path):
         (("--tasks=ptb_xl_age",), "python -m clef_jax.prepare --dataset=ptb_xl"),
         (("--tasks=cinc2017_af", "--lead=V1"), "has no lead V1; it has I."),
         (("--tasks=cinc2017_af", "--layer=stage_9"), "There is no layer 'stage_9'"),
-        (("--checkpoint", "/nowhere", "--tasks=cinc2017_af"), "holds no training run"),
+        (("--checkpoint", "/nowhere", "--tasks=cinc2017_af"), "There is no model at /nowhere"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(more, sentence, data, tmp_path, capsys):
