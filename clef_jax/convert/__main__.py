@@ -94,11 +94,13 @@ class ToOnnx:
     """Of the recordings that it will be given; the encoder's own if not said."""
     preprocessing: bool = True
     """Whether the file also fills gaps, resamples, filters and scales."""
+    window_seconds: float | None = None
+    """Of the recordings that it will be given; the encoder's own if not said."""
     layers: bool = False
     """Whether it also gives every stage."""
     int8: Literal["no", "weights", "dynamic"] = "no"
-    """Also write an 8-bit file beside it, and say what that costs: weights alone (exact to some
-    1e-4 and as fast), or products too (for runtimes that want them)."""
+    """Also write an 8-bit file beside it, and say what that costs: weights alone (as fast as
+    32 bits, and close), or products too (slower on a processor, for runtimes that want them)."""
 
     def run(self) -> None:
         from clef_jax.convert import onnx_file, onnx_quantised
@@ -109,6 +111,7 @@ class ToOnnx:
             model,
             out,
             sample_rate_hz=self.sample_rate_hz,
+            window_seconds=self.window_seconds,
             preprocessing=self.preprocessing,
             layers=self.layers,
         )
