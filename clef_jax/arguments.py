@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
@@ -12,16 +12,37 @@ from clef_jax import objectives
 from clef_jax.config import TrainConfig
 from clef_jax.errors import UserError
 
+_Own = TypeVar("_Own")
+
 
 def parse(argv: Sequence[str] | None = None) -> TrainConfig:
     """Settings from `--name=value` arguments; the objective's as `--clef.temperature=0.1`."""
+    return _told(argv, [], dataclasses.MISSING, TrainConfig.__doc__, "python -m clef_jax.train").run
+
+
+def parse_beside(
+    argv: Sequence[str] | None, own: type[_Own], *, default: TrainConfig, prog: str
+) -> tuple[TrainConfig, _Own]:
+    """Settings of a training run and, beside them, those of a command that looks at it.
+
+    Args:
+        own: a dataclass, the settings of the command.
+        default: of the run, also where training itself insists on a value.
+        prog: how the command is called.
+    """
+    part = ("own", Annotated[own, tyro.conf.arg(name="")])
+    parsed = _told(argv, [part], default, own.__doc__, prog)
+    return parsed.run, parsed.own
+
+
+def _told(argv: Sequence[str] | None, *settings: Any) -> Any:
     try:
-        return _parse(list(sys.argv[1:] if argv is None else argv))
+        return _parse(list(sys.argv[1:] if argv is None else argv), *settings)
     except ValueError as error:  # the settings' own checks speak in sentences
         raise UserError(str(error)) from error
 
 
-def _parse(argv: list[str]) -> TrainConfig:
+def _parse(argv: list[str], own: list[Any], default: Any, doc: str | None, prog: str) -> Any:
     # Which settings there are depends on the objective and its preset, so these come first.
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     defaults = {f.name: f.default for f in dataclasses.fields(TrainConfig)}
@@ -33,11 +54,17 @@ def _parse(argv: list[str]) -> TrainConfig:
     settings = dataclasses.make_dataclass(
         "Settings",
         [
-            ("run", Annotated[TrainConfig, tyro.conf.arg(name="")]),
+            *own,
+            (
+                "run",
+                Annotated[TrainConfig, tyro.conf.arg(name="")],
+                dataclasses.field(default=default),
+            ),
             (chosen.objective, type(preset), dataclasses.field(default=preset)),
         ],
         kw_only=True,
     )
-    settings.__doc__ = TrainConfig.__doc__
-    parsed = tyro.cli(settings, args=argv, prog="python -m clef_jax.train")
-    return dataclasses.replace(parsed.run, objective_config=getattr(parsed, chosen.objective))
+    settings.__doc__ = doc
+    parsed = tyro.cli(settings, args=argv, prog=prog)
+    run = dataclasses.replace(parsed.run, objective_config=getattr(parsed, chosen.objective))
+    return dataclasses.replace(parsed, run=run)

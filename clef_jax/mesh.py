@@ -27,6 +27,11 @@ def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     return Mesh(np.array(devices), (DATA,), axis_types=(AxisType.Auto,))
 
 
+def platform(mesh: Mesh) -> str:
+    """What the devices are: `cpu`, `gpu` or `tpu`."""
+    return mesh.devices.flat[0].platform
+
+
 def rows(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, ROWS)
 

@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from clef_jax import mesh as mesh_lib, models, objectives
 from clef_jax.config import TrainConfig
+from clef_jax.models.grouped_conv import use_platform
 from clef_jax.signal import noise as noise_lib, view as view_lib
 from clef_jax.signal.augment import AugmentConfig
 from clef_jax.signal.device import Bandpass, make_bandpass
@@ -45,11 +46,12 @@ class Constants:
     noise: noise_lib.NoiseBank
 
 
-def compute_dtype(config: TrainConfig) -> jnp.dtype:
-    """What the encoder computes in."""
-    if config.precision == "auto":
-        return jnp.dtype(jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16)
-    return jnp.dtype(config.precision)
+def compute_dtype(config: TrainConfig, platform: str | None = None) -> jnp.dtype:
+    """What the encoder computes in on a platform; JAX's default backend unless given."""
+    if config.precision != "auto":
+        return jnp.dtype(config.precision)
+    on_cpu = (platform or jax.default_backend()) == "cpu"
+    return jnp.dtype(jnp.float32 if on_cpu else jnp.bfloat16)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Trainer:
     loss_config: Any
     """The objective's settings, completed by what the data set knows about its cohort."""
     mesh: Mesh
+    platform: str
+    """What the step is compiled for: `cpu`, `gpu` or `tpu`."""
     tx: optax.GradientTransformation
     graph: nnx.GraphDef
     init: Callable[[], TrainState]
@@ -79,15 +83,17 @@ def make_trainer(
     mesh: Mesh,
     *,
     cohort: np.ndarray | None = None,
+    platform: str | None = None,
 ) -> Trainer:
     """`cohort` are the quantiles of risk in the data set (NaN where there is no risk), for the
-    objectives that ask for them."""
+    objectives that ask for them; `platform` is that of the mesh unless given."""
+    platform = platform or mesh_lib.platform(mesh)
     loss_config = config.loss_config
     asks = getattr(loss_config, "cohort", ()) is None
     if asks and cohort is not None and np.isfinite(cohort).all():
         loss_config = dataclasses.replace(loss_config, cohort=tuple(cohort.tolist()))
     tx = make_optimizer(config, schedule)
-    dtype = compute_dtype(config)
+    dtype = compute_dtype(config, platform)
 
     def create() -> models.Net1D:
         rngs = nnx.Rngs(config.seed)
@@ -99,16 +105,21 @@ def make_trainer(
         return TrainState(zero, params, tx.init(params), zero, zero)
 
     init = jax.jit(first_state, out_shardings=mesh_lib.everywhere(mesh))
-    return Trainer(config, loss_config, mesh, tx, nnx.graphdef(nnx.eval_shape(create)), init)
+    graph = nnx.graphdef(nnx.eval_shape(create))
+    return Trainer(config, loss_config, mesh, platform, tx, graph, init)
 
 
 def make_constants(config: TrainConfig, sample_rate_hz: float, mesh: Mesh) -> Constants:
+    return jax.device_put(load_constants(config, sample_rate_hz), mesh_lib.everywhere(mesh))
+
+
+def load_constants(config: TrainConfig, sample_rate_hz: float) -> Constants:
+    """Those of a run, on no mesh yet."""
     num_samples = round(config.window_seconds * sample_rate_hz)
-    constants = Constants(
+    return Constants(
         bandpass=make_bandpass(num_samples, sample_rate_hz, *config.band_hz),
         noise=noise_lib.load_noise(config.noise_path, sample_rate_hz=sample_rate_hz),
     )
-    return jax.device_put(constants, mesh_lib.everywhere(mesh))
 
 
 def make_views(
@@ -137,20 +148,13 @@ def make_views(
     num_views = batch["adc"].shape[0] * batch["adc"].shape[1]
     step_key = jax.random.fold_in(jax.random.key(trainer.config.seed), step)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(step_key, jnp.arange(num_views))
-    rows = mesh_lib.ROWS
+    keys = keys.reshape(batch["adc"].shape[:2])
     return jax.shard_map(
         local,
         mesh=trainer.mesh,
-        in_specs=(rows, rows, rows, rows, rows, mesh_lib.EVERYWHERE),
-        out_specs=rows,
-    )(
-        keys.reshape(batch["adc"].shape[:2]),
-        batch["adc"],
-        batch["gain_per_mv"],
-        batch["baseline"],
-        batch["lead"],
-        constants,
-    )
+        in_specs=(*[mesh_lib.ROWS] * 5, mesh_lib.EVERYWHERE),
+        out_specs=mesh_lib.ROWS,
+    )(keys, batch["adc"], batch["gain_per_mv"], batch["baseline"], batch["lead"], constants)
 
 
 def embed(trainer: Trainer, params: nnx.State, signals: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -165,7 +169,8 @@ def embed(trainer: Trainer, params: nnx.State, signals: jax.Array) -> tuple[jax.
         params = jax.lax.pcast(params, mesh_lib.DATA, to="varying")
         encoder = nnx.merge(trainer.graph, params)
         b, views, t = signals.shape
-        return encoder(signals.reshape(b * views, t, 1)).reshape(b, views, -1)
+        with use_platform(trainer.platform), jax.named_scope("encoder"):
+            return encoder(signals.reshape(b * views, t, 1)).reshape(b, views, -1)
 
     embeddings = jax.shard_map(
         local,
@@ -181,14 +186,10 @@ def loss_terms(
 ) -> dict[str, jax.Array]:
     """The objective's scalars over the global batch; `loss` among them."""
     view_a, view_b = embed(trainer, params, signals)
-    return objectives.load_one(trainer.config.objective).terms(
-        view_a,
-        view_b,
-        batch["risk"],
-        batch["completeness"],
-        trainer.loss_config,
-        mesh=trainer.mesh,
-    )
+    objective = objectives.load_one(trainer.config.objective)
+    known = batch["risk"], batch["completeness"]
+    with jax.named_scope("loss"):
+        return objective.terms(view_a, view_b, *known, trainer.loss_config, mesh=trainer.mesh)
 
 
 def train_step(
@@ -204,8 +205,9 @@ def train_step(
     (loss, terms), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
     grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-    updates, opt_state = trainer.tx.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    with jax.named_scope("optimizer"):
+        updates, opt_state = trainer.tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
     keep = functools.partial(jax.tree.map, lambda new, old: jnp.where(finite, new, old))
     skipped = (~finite).astype(jnp.int32)
     state = TrainState(

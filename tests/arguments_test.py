@@ -62,3 +62,21 @@ def test_help_tells_every_setting(capsys):
         if field.name not in ("objective_config", "augment"):
             assert "--" + field.name.replace("_", "-") in text, field.name
     assert "--clef.temperature" in text
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Own:
+    """Settings of a command that looks at a run."""
+
+    machine: str
+    """Which."""
+
+
+def test_a_command_may_add_settings_of_its_own():
+    default = TrainConfig(data_dir="", workdir="")
+    flags = ["--machine=big", "--size=large", "--clef.temperature=0.5"]
+    run, own = arguments.parse_beside(flags, Own, default=default, prog="look")
+    assert own == Own(machine="big")
+    assert (run.size, run.data_dir, run.loss_config.temperature) == ("large", "", 0.5)
+    with pytest.raises(UserError, match="small"):
+        arguments.parse_beside(["--machine=x", "--size=smal"], Own, default=default, prog="look")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clef_jax.models import conv_choice
-from clef_jax.models.grouped_conv import FORMS, grouped_conv, use_form
+from clef_jax.models.grouped_conv import FORMS, grouped_conv, use_form, use_platform
 
 TAPS = 16
 
@@ -121,6 +121,15 @@ def test_every_layer_finds_a_row_and_every_row_gives_a_reason():
     for platform, depth in itertools.product(("cpu", "tpu", "cuda", "rocm"), (1, 4, 16, 48, 999)):
         assert conv_choice.choose(platform, depth).form in FORMS
     assert all(row.reason and row.choice.form in FORMS for row in conv_choice.TABLE)
+
+
+def test_a_platform_can_be_set_for_all_that_is_traced():
+    with use_platform("tpu"):
+        assert operations() == operations("dense")
+        assert operations(platform="cuda") == operations("lax")  # what is given wins
+        with use_form("taps"):
+            assert operations() == operations("taps")
+    assert operations() == operations("toeplitz")
 
 
 def test_an_unknown_form_names_its_nearest_neighbour():

@@ -18,6 +18,7 @@ from clef_jax.models.conv_choice import choose
 from clef_jax.models.toeplitz import same_padding, toeplitz_conv, toeplitz_gradients
 
 _forced_form: contextvars.ContextVar[str | None] = contextvars.ContextVar("form", default=None)
+_platform: contextvars.ContextVar[str | None] = contextvars.ContextVar("platform", default=None)
 
 
 class _Form(Protocol):
@@ -36,6 +37,19 @@ def use_form(form: str | None) -> Iterator[None]:
         _forced_form.reset(token)
 
 
+@contextlib.contextmanager
+def use_platform(platform: str) -> Iterator[None]:
+    """Makes every grouped convolution traced inside the block choose its form for `platform`.
+
+    A step that is compiled for another machine than this one needs it.
+    """
+    token = _platform.set(platform)
+    try:
+        yield
+    finally:
+        _platform.reset(token)
+
+
 def grouped_conv(
     x: jax.Array,
     kernel: jax.Array,
@@ -50,11 +64,13 @@ def grouped_conv(
     """Convolves [B, T, C_in] with kernel [taps, C_in / G, C_out] to [B, ceil(T / stride), C_out].
 
     Padding is XLA's SAME. `form` is one of `FORMS` and `block` the outputs per Toeplitz block;
-    without them `conv_choice` decides for `platform`, which is JAX's default backend unless given.
+    without them `conv_choice` decides for `platform`; unless given, that is the one of
+    `use_platform`, or else JAX's default backend.
     Raises ValueError for shapes that do not fit. All forms agree to rounding.
     """
     _check(x, kernel, stride, groups)
-    chosen = choose(platform or jax.default_backend(), kernel.shape[1])
+    platform = platform or _platform.get() or jax.default_backend()
+    chosen = choose(platform, kernel.shape[1])
     form = form or _forced_form.get() or chosen.form
     convolve = FORMS[_known(form)]
     y = convolve(x, kernel, stride=stride, groups=groups, block=block or chosen.block)

@@ -61,11 +61,18 @@ class Block(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [B, T, C_in] to [B, ceil(T / stride), C]."""
-        y = x if self.affine is None else self.affine(x)
-        y = self.reduce(swish(y) if self.activate_input else y)
-        y = self.mix(swish(y))
-        y = self.expand(swish(y))
-        return self.gate(y) + _shortcut(x, self.stride, self.channels)
+        # The names are those that profiles and plans call the operations by.
+        with jax.named_scope("reduce"):
+            y = x if self.affine is None else self.affine(x)
+            y = self.reduce(swish(y) if self.activate_input else y)
+        with jax.named_scope("mix"):
+            y = self.mix(swish(y))
+        with jax.named_scope("expand"):
+            y = self.expand(swish(y))
+        with jax.named_scope("gate"):
+            y = self.gate(y)
+        with jax.named_scope("shortcut"):
+            return y + _shortcut(x, self.stride, self.channels)
 
 
 class Stage(nnx.Module):
@@ -129,11 +136,13 @@ class Net1D(nnx.Module):
     def stages(self, signal: jax.Array) -> list[jax.Array]:
         """The mean over time after each stage, [B, C] each; the last is the embedding."""
         self._check(signal)
-        x = swish(self.stem(signal if self.dtype is None else signal.astype(self.dtype)))
+        with jax.named_scope("stem"):
+            x = swish(self.stem(signal if self.dtype is None else signal.astype(self.dtype)))
         means = []
-        for stage in self.stage_list:
-            for block in stage.blocks:
-                x = nnx.remat(Block.__call__)(block, x) if self.remat else block(x)
+        for i, stage in enumerate(self.stage_list):
+            for j, block in enumerate(stage.blocks):
+                with jax.named_scope(f"stage_{i}/block_{j}"):
+                    x = nnx.remat(Block.__call__)(block, x) if self.remat else block(x)
             means.append(_time_mean(x))
         return means
 

@@ -1,0 +1,139 @@
+"""Facts of the chips that a run can be planned for, one row per device as JAX counts them."""
+
+import dataclasses
+
+GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chip:
+    """One device. What is not known is None."""
+
+    name: str
+    platform: str
+    """As JAX calls it: `tpu`, `gpu` or `cpu`."""
+    peak_flops_per_second: float | None
+    """Of bfloat16 matrix products."""
+    memory_bytes: int | None
+    memory_bytes_per_second: float | None
+    link_bytes_per_second: float | None
+    """What a device can send to its neighbours, all links together, in one direction."""
+    network_bytes_per_second: float | None
+    """What a device can send out of its island: a TPU slice, or a host of GPUs."""
+    island_devices: int | None = None
+    """Devices of a host of GPUs; None where the whole topology, or each slice, is one island."""
+    clock_hz: float | None = None
+    """Cycles per second of the compiler's estimate: peak / (operations per cycle of all matrix
+    units). By this clock the compiler expects 70 to 93 % of the peak of a product of two bfloat16
+    matrices 8192 x 8192, and 72 to 81 % of the bandwidth of an elementwise copy."""
+    devices_per_chip: int = 1
+    """Devices that JAX sees on each chip."""
+    source: str
+
+
+_CLOUD = "cloud.google.com/tpu/docs, system architecture"
+
+CHIPS = {
+    chip.name: chip
+    for chip in (
+        Chip(
+            name="v4",
+            platform="tpu",
+            peak_flops_per_second=275e12,
+            memory_bytes=32 * GIB,
+            memory_bytes_per_second=1200e9,
+            link_bytes_per_second=300e9,
+            network_bytes_per_second=None,
+            clock_hz=1.05e9,
+            source=f"{_CLOUD} (v4); links: Jouppi et al. 2023, arXiv 2304.01433, table 4",
+        ),
+        Chip(
+            name="v5e",
+            platform="tpu",
+            peak_flops_per_second=197e12,
+            memory_bytes=16 * GIB,
+            memory_bytes_per_second=819e9,
+            link_bytes_per_second=200e9,
+            network_bytes_per_second=3.1e9,
+            clock_hz=1.5e9,
+            source=f"{_CLOUD} (v5e); network: 6.4 Tbps a pod of 256",
+        ),
+        Chip(
+            name="v5p",
+            platform="tpu",
+            peak_flops_per_second=459e12,
+            memory_bytes=95 * GIB,
+            memory_bytes_per_second=2765e9,
+            link_bytes_per_second=600e9,
+            network_bytes_per_second=6.25e9,
+            clock_hz=1.75e9,
+            source=f"{_CLOUD} (v5p)",
+        ),
+        Chip(
+            name="v6e",
+            platform="tpu",
+            peak_flops_per_second=918e12,
+            memory_bytes=32 * GIB,
+            memory_bytes_per_second=1638e9,
+            link_bytes_per_second=400e9,
+            network_bytes_per_second=None,
+            clock_hz=1.75e9,
+            source=f"{_CLOUD} (v6e)",
+        ),
+        Chip(
+            name="tpu7x",
+            platform="tpu",
+            peak_flops_per_second=2307e12 / 2,
+            memory_bytes=96 * GIB,
+            memory_bytes_per_second=7380e9 / 2,
+            link_bytes_per_second=600e9 / 2,
+            network_bytes_per_second=None,
+            clock_hz=2.2e9,
+            devices_per_chip=2,
+            source=f"{_CLOUD} (tpu7x), halved: each chip is two devices",
+        ),
+        Chip(
+            name="a100",
+            platform="gpu",
+            peak_flops_per_second=312e12,
+            memory_bytes=80 * GIB,
+            memory_bytes_per_second=2039e9,
+            link_bytes_per_second=300e9,
+            network_bytes_per_second=25e9,
+            island_devices=8,
+            source="NVIDIA A100 80GB SXM data sheet; network: DGX A100, 200 Gb/s a GPU",
+        ),
+        Chip(
+            name="h100",
+            platform="gpu",
+            peak_flops_per_second=989e12,
+            memory_bytes=80 * GIB,
+            memory_bytes_per_second=3350e9,
+            link_bytes_per_second=450e9,
+            network_bytes_per_second=50e9,
+            island_devices=8,
+            source="NVIDIA H100 SXM data sheet, dense; network: DGX H100, 400 Gb/s a GPU",
+        ),
+        Chip(
+            name="h200",
+            platform="gpu",
+            peak_flops_per_second=989e12,
+            memory_bytes=141 * 10**9,
+            memory_bytes_per_second=4800e9,
+            link_bytes_per_second=450e9,
+            network_bytes_per_second=50e9,
+            island_devices=8,
+            source="NVIDIA H200 SXM data sheet, dense; network: DGX H200, 400 Gb/s a GPU",
+        ),
+        Chip(
+            name="cpu",
+            platform="cpu",
+            peak_flops_per_second=None,
+            memory_bytes=None,
+            memory_bytes_per_second=None,
+            link_bytes_per_second=None,
+            network_bytes_per_second=None,
+            source="simulated devices of the machine at hand",
+        ),
+    )
+}

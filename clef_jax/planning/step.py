@@ -1,0 +1,184 @@
+"""The training step itself, lowered and compiled for a machine that may not be there.
+
+It is the function that training jits, `update.make_train_step`, over shapes instead of arrays.
+"""
+
+import contextlib
+import dataclasses
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.experimental.compilation_cache import compilation_cache
+
+from clef_jax import checkpoint, mesh as mesh_lib, schedule, update
+from clef_jax.config import TrainConfig
+from clef_jax.data import pipeline
+from clef_jax.models.grouped_conv import use_platform
+from clef_jax.planning import topology as topology_lib
+from clef_jax.planning.topology import Topology
+
+NUM_PATIENTS = 161_352
+"""Patients of MIMIC-IV-ECG: the length of an epoch."""
+
+_COHORT = np.linspace(0, 0.5, 101)
+"""Stands for the quantiles of risk of a data set, whose values no cost depends on."""
+
+_TOO_LARGE = (
+    # With the memory that is asked for, and that there is.
+    re.compile(r"\(([\d.]+)([KMG])\) exceeds available HBM \(([\d.]+)([KMG])\)"),
+    re.compile(r"Used ([\d.]+)([KMG]) of ([\d.]+)([KMG]) hbm"),
+)
+_UNIT_BYTES = {"K": 2**10, "M": 2**20, "G": 2**30}
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One update, lowered."""
+
+    trainer: update.Trainer
+    state: update.TrainState
+    """Abstract, as the next two."""
+    batch: dict[str, jax.ShapeDtypeStruct]
+    constants: update.Constants
+    lowered: jax.stages.Lowered
+
+
+@dataclasses.dataclass(frozen=True)
+class TooLarge:
+    """The compiler refused a step that does not fit the device's memory."""
+
+    message: str
+    asked_bytes: int | None
+    """Memory of all that the step would need; None if the message does not tell."""
+    available_bytes: int | None
+
+
+def lower(config: TrainConfig, topology: Topology, sample_rate_hz: float) -> Step:
+    """The step of a run with `config`, for signals of `sample_rate_hz`, on `topology`.
+
+    Raises:
+        UserError: the batch does not split over the devices, or the machine cannot be had.
+    """
+    mesh = topology_lib.make_mesh(topology)
+    mesh_lib.check_batch_size(config.global_batch_size, mesh)
+    steps_per_epoch = max(1, NUM_PATIENTS // config.global_batch_size)
+    rate = schedule.make(
+        config,
+        steps_per_epoch=steps_per_epoch,
+        total_steps=config.total_steps(steps_per_epoch),
+    )
+    platform = topology.chip.platform
+    trainer = update.make_trainer(config, rate, mesh, cohort=_COHORT, platform=platform)
+    arguments = abstract_arguments(trainer, sample_rate_hz)
+    traced = update.make_train_step(trainer).trace(*arguments)
+    if topology.is_compiled_for:
+        lowered = traced.lower()
+    else:
+        lowered = traced.lower(lowering_platforms=("cuda",))
+    return Step(trainer, *arguments, lowered)
+
+
+def abstract_arguments(
+    trainer: update.Trainer, sample_rate_hz: float
+) -> tuple[update.TrainState, dict[str, jax.ShapeDtypeStruct], update.Constants]:
+    """Shapes, types and shardings of what the training step takes.
+
+    Only the constants are computed, on this machine, whatever devices the mesh is of.
+    """
+    config, mesh = trainer.config, trainer.mesh
+    constants = update.load_constants(config, sample_rate_hz)
+    patients = (config.global_batch_size,)
+    views = (*patients, pipeline.VIEWS)
+    fields = {
+        "adc": ((*views, constants.bandpass.num_samples), jnp.int16),
+        "gain_per_mv": (views, jnp.float32),
+        "baseline": (views, jnp.int32),
+        "lead": (views, jnp.int32),
+        "risk": (patients, jnp.float32),
+        "completeness": (patients, jnp.float32),
+    }
+    rows, everywhere = mesh_lib.rows(mesh), mesh_lib.everywhere(mesh)
+    return (
+        checkpoint.abstract_state(trainer.init, mesh),
+        {
+            name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows)
+            for name, (shape, dtype) in fields.items()
+        },
+        jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), constants
+        ),
+    )
+
+
+def timed_lower(
+    config: TrainConfig, topology: Topology, sample_rate_hz: float
+) -> tuple[Step, float]:
+    """The step, as `lower` gives it, and the seconds that it took."""
+    start = time.perf_counter()
+    step = lower(config, topology, sample_rate_hz)
+    return step, time.perf_counter() - start
+
+
+def compile_step(step: Step) -> tuple[jax.stages.Compiled | TooLarge, float]:
+    """The compiled step, or that it does not fit; and the seconds that it took."""
+    start = time.perf_counter()
+    try:
+        with contextlib.ExitStack() as stack:
+            if step.trainer.platform == "tpu":
+                stack.enter_context(_without_cache())
+            result = step.lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        result = too_large(str(error))
+    return result, time.perf_counter() - start
+
+
+@contextlib.contextmanager
+def _without_cache() -> Iterator[None]:
+    """No compiled step is kept on disk: without the machine it could not be read back."""
+    before = jax.config.jax_enable_compilation_cache  # pyright: ignore[reportAttributeAccessIssue]
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # or JAX goes by what it found earlier
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+        compilation_cache.reset_cache()
+
+
+def too_large(message: str) -> TooLarge:
+    """What a refusal tells about memory."""
+    for pattern in _TOO_LARGE:
+        if match := pattern.search(message):
+            asked = float(match[1]) * _UNIT_BYTES[match[2]]
+            available = float(match[3]) * _UNIT_BYTES[match[4]]
+            return TooLarge(message.splitlines()[0], round(asked), round(available))
+    return TooLarge(message.splitlines()[0], None, None)
+
+
+def saved_activations(step: Step) -> int:
+    """Bytes that the encoder keeps for its backward pass on one device, as traced.
+
+    A compiler that computes elementwise parts again keeps less.
+    """
+    num_views, num_samples = step.batch["adc"].shape[1:]
+    rows = step.trainer.config.global_batch_size * num_views // step.trainer.mesh.size
+
+    def backward(params: Any, signal: jax.Array) -> Any:
+        with use_platform(step.trainer.platform):
+            return jax.vjp(lambda p: nnx.merge(step.trainer.graph, p)(signal), params)[1]
+
+    def kept_bytes(rows: int) -> int:
+        signal = jax.ShapeDtypeStruct((rows, num_samples, 1), jnp.float32)
+        kept = jax.tree.leaves(jax.eval_shape(backward, step.state.params, signal))
+        return sum(x.size * x.dtype.itemsize for x in kept)
+
+    # The kernels, which are kept as well, do not grow with the rows.
+    return rows * (kept_bytes(2) - kept_bytes(1))
