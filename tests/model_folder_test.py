@@ -86,13 +86,13 @@ def test_a_classifier_comes_along_and_goes_again(model, folder):
 
 def test_a_run_is_told_without_its_paths(model, tmp_path):
     run = {
-        "config": {"objective": "clef", "data_dir": "/home/somebody", "workdir": "/home/x"},
+        "config": {"objective": "clef", "data_dir": "/secret/data", "workdir": "/secret/run"},
         "position": {"next_step": 7},
     }
     one = dataclasses.replace(model, run=run)
     folder = model_folder.save(one, tmp_path / "m")
     for file in ("README.md", "config.json"):
-        assert "/home" not in (folder / file).read_text()
+        assert "/secret" not in (folder / file).read_text()
     again = model_folder.load(folder, ONE)
     assert model_folder.told_of_run(again.run) == {"objective": "clef", "num_steps": 7}
     model_folder.save(again, tmp_path / "again")
