@@ -136,6 +136,11 @@ class Embedder:
             "flops": cost.forward_flops(size, num_samples),
         }
 
+    @functools.cached_property
+    def in_channels(self) -> int:
+        """Leads that the network takes at once."""
+        return self.encoder.in_channels
+
     @property
     def encoder(self) -> models.Net1D:
         """The network, as a module."""

@@ -117,7 +117,7 @@ def _config(model: Embedder) -> dict[str, Any]:
         "model_type": MODEL_TYPE,
         "library_name": "clef_jax",
         "size": model.size,
-        "in_channels": model.encoder.in_channels,
+        "in_channels": model.in_channels,
         "architecture": dataclasses.asdict(size),
         "embedding_width": size.embedding_width,
         "layers": {name: part.stop - part.start for name, part in model.layers.items()},
@@ -190,7 +190,7 @@ def _card(model: Embedder) -> str:
     recipe, size = model.recipe, size_lib.by_name(model.size)
     flops = model.costs["flops"] / 1e9
     band = "none" if recipe.band_hz is None else f"{recipe.band_hz[0]}-{recipe.band_hz[1]} Hz"
-    channels = model.encoder.in_channels
+    channels = model.in_channels
     leads = "one ECG lead" if channels == 1 else f"{channels} ECG leads"
     run = told_of_run(model.run)
     origin = (

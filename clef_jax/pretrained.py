@@ -24,9 +24,9 @@ from clef_jax import (
     windows as windows_lib,
 )
 from clef_jax.convert import weight_file
+from clef_jax.cutter import Cutter
 from clef_jax.embedder import Embedder, Recipe
 from clef_jax.errors import UserError
-from clef_jax.signal import reference
 
 MISSING_INTEGER = np.iinfo(np.int16).min
 """Stands for a missing sample among integers, as in WFDB."""
@@ -122,7 +122,7 @@ class Pretrained:
     @property
     def in_channels(self) -> int:
         """Leads that the encoder takes at once."""
-        return self.embedder.encoder.in_channels
+        return self.embedder.in_channels
 
     @property
     def fingerprint(self) -> str:
@@ -202,7 +202,7 @@ class Pretrained:
         return next(self._windows(signals, cutter, self.part(layer), unit_known))
 
     def _windows(
-        self, signals_mv: np.ndarray, cutter: "Cutter", part: slice, unit_known: bool
+        self, signals_mv: np.ndarray, cutter: Cutter, part: slice, unit_known: bool
     ) -> Iterator[Windows]:
         """Windows of signals [N, C, T], encoded together as far as memory is no matter."""
         first = cutter.starts(signals_mv.shape[-1])
@@ -254,44 +254,6 @@ class Pretrained:
                 f"array of shape {list(signal_mv.shape)}; choose no single lead."
             )
         return wanted
-
-
-class Cutter:
-    """From signals at one rate to windows at an encoder's.
-
-    Raises:
-        UserError: rate or stride make no sense.
-    """
-
-    def __init__(self, recipe: Recipe, sample_rate_hz: float, stride_seconds: float | None = None):
-        if not (np.isfinite(sample_rate_hz) and sample_rate_hz > 0):
-            raise UserError(f"The sampling rate must be above 0 Hz, not {sample_rate_hz}.")
-        if recipe.band_hz is not None and 2 * recipe.band_hz[0] >= sample_rate_hz:
-            raise UserError(f"At {sample_rate_hz:g} Hz nothing is left of an ECG.")
-        self._recipe, self.sample_rate_hz = recipe, float(sample_rate_hz)
-        self.num_samples = recipe.num_samples(sample_rate_hz)
-        """Of a window, at the signal's rate."""
-        self._stride = self.num_samples
-        if stride_seconds is not None:
-            if not 0 < stride_seconds <= recipe.window_seconds:
-                raise UserError(
-                    f"The stride must be above 0 and at most the window's {recipe.window_seconds:g}"
-                    f" s, not {stride_seconds:g} s."
-                )
-            self._stride = max(1, round(stride_seconds * sample_rate_hz))
-
-    def starts(self, num_samples: int) -> np.ndarray:
-        """First samples of the windows of a signal, [W]."""
-        return windows_lib.starts(num_samples, self.num_samples, self._stride)
-
-    def resample(self, windows: np.ndarray) -> np.ndarray:
-        """Windows [..., S] at the encoder's rate, float32; gaps are filled where that changes."""
-        wanted = self._recipe.num_samples(self._recipe.sample_rate_hz)
-        if wanted == windows.shape[-1]:
-            return windows.astype(np.float32)
-        filled = reference.fill_gaps(np.where(np.isfinite(windows), windows, np.nan))
-        # By the number of samples: a window of a fractional rate has a whole number of them.
-        return reference.resample(filled, windows.shape[-1], wanted).astype(np.float32)
 
 
 def _rows(signal: Any, lead_names: Sequence[str] | None) -> np.ndarray:

@@ -106,7 +106,7 @@ def _with_preprocessing(model: Embedder, rate: float) -> Callable[[jax.Array], j
 
 def _shape(model: Embedder, rate: float, *, preprocessing: bool) -> tuple[int, ...]:
     """Of one window."""
-    channels = model.encoder.in_channels
+    channels = model.in_channels
     if not preprocessing:
         return model.recipe.num_samples(model.recipe.sample_rate_hz), channels
     num_samples = model.recipe.num_samples(rate)
@@ -129,7 +129,7 @@ def _try(
     model: Embedder, path: pathlib.Path, rate: float, *, preprocessing: bool
 ) -> tuple[float, float]:
     """The largest difference to the model, and seconds for one window."""
-    call, channels = load(path), model.encoder.in_channels
+    call, channels = load(path), model.in_channels
     raw_mv = trial.windows(channels, model.recipe.num_samples(rate), rate)
     signal, stages = trial.our_features(model, raw_mv, rate)
     one_lead = preprocessing and channels == 1

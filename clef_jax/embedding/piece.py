@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from clef_jax import lead_order, leads as leads_lib, windows as windows_lib
+from clef_jax.cutter import Cutter
 from clef_jax.data.quality import Defect, Finding
 from clef_jax.embedding.source import Tell
 from clef_jax.errors import UserError
 from clef_jax.formats import Opened
-from clef_jax.pretrained import Cutter
 
 ALL_LEADS = "all"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from clef_jax.cutter import Cutter
 from clef_jax.data.quality import Defect
 from clef_jax.embedding import piece as piece_lib
 from clef_jax.embedding.piece import Passing, Piece, Place
@@ -14,7 +15,7 @@ from clef_jax.embedding.row import Gather, Row
 from clef_jax.embedding.source import Tell
 from clef_jax.errors import UserError
 from clef_jax.formats import Opened
-from clef_jax.pretrained import Cutter, Pretrained
+from clef_jax.pretrained import Pretrained
 
 _WINDOWS_READ = 32
 """Of a recording at a time, so that the length of a recording costs no memory."""
