@@ -80,6 +80,12 @@ class TrainConfig:
     filters, loss and optimiser are float32 always."""
     remat: bool = False
     """Recompute each block's activations in the backward pass: less memory, more time."""
+    num_microbatches: int = 1
+    """Parts in which each device encodes its patients, one after the other. The loss is that of the
+    whole batch all the same; memory holds the activations of one part, for a third more time."""
+    shard_optimizer: bool = False
+    """Divide the state of the optimiser over the devices (ZeRO-1) instead of keeping it on each:
+    saves 8 bytes per parameter, for one more exchange of the parameters in each step."""
     seed: int = 42
     """Decides initial weights, order of patients, leads, and augmentation."""
 
@@ -113,19 +119,26 @@ class TrainConfig:
 
     FREE_TO_CHANGE: ClassVar[frozenset[str]] = frozenset(
         {"data_dir", "workdir", "noise_path", "num_epochs", "num_steps", "preset"}
+        | {"remat", "num_microbatches", "shard_optimizer"}
         | {"max_nonfinite_steps", "debug_nans", "log_every_steps", "health_every_steps"}
         | {"health_patients", "checkpoint_every_steps", "keep_checkpoints", "read_threads"}
         | {"read_ahead_batches", "compilation_cache_dir", "coordinator_address"}
         | {"num_processes", "process_id"}
     )
-    """Settings that a resumed run may change: none alters what a step computes. (Of `preset` the
-    outcome counts, `objective_config`; the data and the noise are compared by fingerprint.)"""
+    """Settings that a resumed run may change: none alters what a step computes, but for rounding.
+    (Of `preset` the outcome counts, `objective_config`; the data and the noise are compared by
+    fingerprint.)"""
 
     def __post_init__(self):
         size_lib.by_name(self.size)
         objectives.preset(self.objective, self.preset)
         self.lead_names  # noqa: B018 - refuses unknown names now, not at the first batch
-        for name in ("global_batch_size", "log_every_steps", "checkpoint_every_steps"):
+        for name in (
+            "global_batch_size",
+            "num_microbatches",
+            "log_every_steps",
+            "checkpoint_every_steps",
+        ):
             if getattr(self, name) < 1:
                 raise UserError(f"{flag(name)} must be at least 1, not {getattr(self, name)}.")
         if self.global_batch_size < 2:

@@ -1,7 +1,7 @@
 """The device mesh and the one place where shardings are decided.
 
-Parameters and optimiser state are on every device; whatever has one row per patient is split over
-the `data` axis.
+Parameters are on every device, and so is the optimiser's state unless it is asked to be divided;
+whatever has one row per patient is split over the `data` axis.
 """
 
 from collections.abc import Sequence
@@ -40,14 +40,25 @@ def everywhere(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, EVERYWHERE)
 
 
-def check_batch_size(global_batch_size: int, mesh: Mesh) -> None:
+def divided(mesh: Mesh, shape: Sequence[int]) -> NamedSharding:
+    """An array's longest axis that the devices divide evenly, split over them; else everywhere."""
+    fitting = [axis for axis, length in enumerate(shape) if length and not length % mesh.size]
+    if not fitting:
+        return everywhere(mesh)
+    longest = max(fitting, key=lambda axis: shape[axis])
+    return NamedSharding(mesh, P(*[None] * longest, DATA))
+
+
+def check_batch_size(global_batch_size: int, mesh: Mesh, num_microbatches: int = 1) -> None:
     """Raises UserError, naming sizes that would do, if the batch does not split evenly."""
-    n = mesh.size
+    n = mesh.size * num_microbatches
     if global_batch_size % n:
         lower, upper = global_batch_size // n * n, -(-global_batch_size // n) * n
         near = f"{lower} or {upper}" if lower else f"{upper}"
+        parts = f" and {num_microbatches} microbatches" if num_microbatches > 1 else ""
         raise UserError(
-            f"--global-batch-size={global_batch_size} does not split over {n} devices; {near} does."
+            f"--global-batch-size={global_batch_size} does not split over {mesh.size} devices"
+            f"{parts}; {near} does."
         )
 
 

@@ -121,6 +121,7 @@ class View:
         mesh = mesh_lib.make_mesh(jax.local_devices()[:1])
         index = index_lib.load(index_lib.find(config.data_dir, config.dataset), "train")
         rate = schedule.make(config, steps_per_epoch=1, total_steps=config.warmup_steps + 1)
+        config = dataclasses.replace(config, num_microbatches=1)
         trainer = update.make_trainer(config, rate, mesh, cohort=index.cohort_quantiles)
         params = checkpoint.restore_params(workdir, trainer.init, mesh)
         constants = update.make_constants(config, index.common_rate_hz, mesh)

@@ -28,7 +28,7 @@ def run(config: TrainConfig) -> update.TrainState:
     """One run from its first step, or from its newest checkpoint, to its last step."""
     start_processes(config)
     mesh = mesh_lib.make_mesh()
-    mesh_lib.check_batch_size(config.global_batch_size, mesh)
+    mesh_lib.check_batch_size(config.global_batch_size, mesh, config.num_microbatches)
     index = index_lib.load(index_lib.find(config.data_dir, config.dataset), "train")
     plan = pipeline.make_plan(index, config)
     total_steps = config.total_steps(plan.steps_per_epoch)

@@ -66,6 +66,8 @@ class Trainer:
     """What the step is compiled for: `cpu`, `gpu` or `tpu`."""
     tx: optax.GradientTransformation
     graph: nnx.GraphDef
+    state_sharding: TrainState = dataclasses.field(compare=False)
+    """Where each array of the state lives."""
     init: Callable[[], TrainState]
     """Makes the first state, each array born in its sharding."""
 
@@ -104,9 +106,29 @@ def make_trainer(
         zero = jnp.zeros((), jnp.int32)
         return TrainState(zero, params, tx.init(params), zero, zero)
 
-    init = jax.jit(first_state, out_shardings=mesh_lib.everywhere(mesh))
+    sharding = _state_sharding(jax.eval_shape(first_state), config, mesh)
+    init = jax.jit(first_state, out_shardings=sharding)
     graph = nnx.graphdef(nnx.eval_shape(create))
-    return Trainer(config, loss_config, mesh, platform, tx, graph, init)
+    return Trainer(config, loss_config, mesh, platform, tx, graph, sharding, init)
+
+
+def _state_sharding(state: TrainState, config: TrainConfig, mesh: Mesh) -> TrainState:
+    """Parameters everywhere; the optimiser's moments divided if that is asked for (ZeRO-1, Rajbhandari
+    et al. 2020, arXiv 1910.02054)."""
+    sharding = jax.tree.map(lambda x: mesh_lib.everywhere(mesh), state)
+    if not config.shard_optimizer:
+        return sharding
+    moments = jax.tree.map(lambda x: mesh_lib.divided(mesh, x.shape), state.opt_state)
+    return dataclasses.replace(sharding, opt_state=moments)
+
+
+def abstract_state(trainer: Trainer) -> TrainState:
+    """Shapes, types and shardings of the state, without computing it."""
+    return jax.tree.map(
+        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+        jax.eval_shape(trainer.init),
+        trainer.state_sharding,
+    )
 
 
 def make_constants(config: TrainConfig, sample_rate_hz: float, mesh: Mesh) -> Constants:
@@ -132,18 +154,17 @@ def make_views(
     """
 
     def local(keys, adc, gain_per_mv, baseline, lead, constants):
-        rows = adc.shape[0] * adc.shape[1]
-        signal = view_lib.make_view(
-            keys.reshape(rows),
-            adc.reshape(rows, -1),
-            gain_per_mv.reshape(rows),
-            baseline.reshape(rows),
-            lead.reshape(rows),
-            filter=constants.bandpass,
-            noise=constants.noise,
-            config=augment,
-        )
-        return signal.reshape(adc.shape)
+        def make(constants, rows):
+            return view_lib.make_view(
+                *rows, filter=constants.bandpass, noise=constants.noise, config=augment
+            )
+
+        num_rows = adc.shape[0] * adc.shape[1]
+        adc_rows = adc.reshape(num_rows, -1)
+        others = (x.reshape(num_rows) for x in (gain_per_mv, baseline, lead))
+        rows = (keys.reshape(num_rows), adc_rows, *others)
+        views = _in_turns(make, constants, rows, trainer.config.num_microbatches)
+        return views.reshape(adc.shape)
 
     num_views = batch["adc"].shape[0] * batch["adc"].shape[1]
     step_key = jax.random.fold_in(jax.random.key(trainer.config.seed), step)
@@ -167,10 +188,14 @@ def embed(trainer: Trainer, params: nnx.State, signals: jax.Array) -> tuple[jax.
     def local(params, signals):
         # Each device takes its own copy; the gradients of the copies are summed on the way back.
         params = jax.lax.pcast(params, mesh_lib.DATA, to="varying")
-        encoder = nnx.merge(trainer.graph, params)
-        b, views, t = signals.shape
-        with use_platform(trainer.platform), jax.named_scope("encoder"):
-            return encoder(signals.reshape(b * views, t, 1)).reshape(b, views, -1)
+
+        def encode(params, signals):
+            encoder = nnx.merge(trainer.graph, params)
+            b, views, t = signals.shape
+            with use_platform(trainer.platform), jax.named_scope("encoder"):
+                return encoder(signals.reshape(b * views, t, 1)).reshape(b, views, -1)
+
+        return _in_turns(encode, params, signals, trainer.config.num_microbatches)
 
     embeddings = jax.shard_map(
         local,
@@ -179,6 +204,21 @@ def embed(trainer: Trainer, params: nnx.State, signals: jax.Array) -> tuple[jax.
         out_specs=mesh_lib.ROWS,
     )(params, signals)
     return embeddings[:, 0], embeddings[:, 1]
+
+
+def _in_turns(function: Callable, whole: Any, rows: Any, num_turns: int) -> jax.Array:
+    """`function(whole, rows)`, with a part of the rows, one per example, at a time.
+
+    A part is computed again for the backward pass. The contrastive loss, which needs all rows at
+    once, so meets every embedding while memory holds the activations of one part, and the gradient
+    is exact (Gao et al. 2021, arXiv 2101.06983).
+    """
+    if num_turns == 1:
+        return function(whole, rows)
+    parts = jax.tree.map(lambda x: x.reshape(num_turns, -1, *x.shape[1:]), rows)
+    one = jax.checkpoint(function, prevent_cse=False)
+    results = jax.lax.map(lambda part: one(whole, part), parts)
+    return results.reshape(-1, *results.shape[2:])
 
 
 def loss_terms(
@@ -230,8 +270,8 @@ def make_train_step(trainer: Trainer) -> Callable:
     everywhere, rows = mesh_lib.everywhere(trainer.mesh), mesh_lib.rows(trainer.mesh)
     return jax.jit(
         functools.partial(train_step, trainer=trainer),
-        in_shardings=(everywhere, rows, everywhere),
-        out_shardings=(everywhere, everywhere),
+        in_shardings=(trainer.state_sharding, rows, everywhere),
+        out_shardings=(trainer.state_sharding, everywhere),
         donate_argnums=0,
     )
 
@@ -239,6 +279,9 @@ def make_train_step(trainer: Trainer) -> Callable:
 def make_embed_step(trainer: Trainer, augment: AugmentConfig) -> Callable:
     """Compiled (params, batch, constants) -> embeddings of both views, drawn alike every time."""
     everywhere, rows = mesh_lib.everywhere(trainer.mesh), mesh_lib.rows(trainer.mesh)
+    # A look is small and keeps no activations, so it needs no turns.
+    config = dataclasses.replace(trainer.config, num_microbatches=1)
+    trainer = dataclasses.replace(trainer, config=config)
 
     def embed_step(params, batch, constants):
         signals = make_views(trainer, batch, constants, jnp.zeros((), jnp.int32), augment)

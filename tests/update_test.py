@@ -41,9 +41,9 @@ def make_trainer(num_devices=1, **settings):
     return trainer, update.make_constants(config, SAMPLE_RATE_HZ, mesh)
 
 
-def loss_and_gradient(num_devices, signals):
+def loss_and_gradient(num_devices, signals, **settings):
     """In float64, so that what differs is the computation and not its rounding."""
-    trainer, _ = make_trainer(num_devices)
+    trainer, _ = make_trainer(num_devices, **settings)
     encoder = models.create_encoder("tiny", rngs=nnx.Rngs(0))  # activations as wide as the signals
     graph, params = nnx.split(encoder)
     trainer = dataclasses.replace(trainer, graph=graph)
@@ -85,6 +85,51 @@ def test_any_number_of_devices_computes_what_one_does(num_devices, on_one_device
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-7 * np.abs(want).max())
 
 
+@pytest.mark.parametrize(("num_devices", "num_microbatches"), [(1, 2), (1, 16), (4, 4)])
+def test_microbatches_give_the_gradient_of_the_whole_batch(
+    num_devices, num_microbatches, on_one_device
+):
+    signals, (want_loss, want_gradient) = on_one_device
+    loss, gradient = loss_and_gradient(
+        num_devices, signals.astype(np.float64), num_microbatches=num_microbatches
+    )
+    np.testing.assert_allclose(loss, want_loss, rtol=1e-9)
+    for got, want in zip(jax.tree.leaves(gradient), jax.tree.leaves(want_gradient), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-7 * np.abs(want).max())
+
+
+def test_microbatches_draw_the_same_views_and_save_memory():
+    trainer, constants = make_trainer(2, num_microbatches=8)
+    batch = mesh_lib.to_devices(make_batch(), trainer.mesh)
+    make = jax.jit(update.make_views, static_argnums=(0, 4))
+    got = np.asarray(make(trainer, batch, constants, np.int32(7), CONFIG.augment))
+    np.testing.assert_allclose(got, views(2), atol=1e-5)
+
+    def temporary_bytes(num_microbatches):
+        memory = compiled_step(1, num_microbatches=num_microbatches).memory_analysis()
+        return memory.temp_size_in_bytes
+
+    assert temporary_bytes(16) < temporary_bytes(1) / 4
+
+
+@pytest.mark.parametrize("num_devices", [2, 8])
+def test_a_divided_optimizer_makes_the_same_step(num_devices):
+    want, _ = run(*make_trainer(num_devices), [make_batch()] * 3)
+    trainer, constants = make_trainer(num_devices, shard_optimizer=True)
+    got, _ = run(trainer, constants, [make_batch()] * 3)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_a_divided_optimizer_keeps_a_part_on_each_device():
+    state = make_trainer(8, shard_optimizer=True)[0].init()
+    moments = [x for x in jax.tree.leaves(state.opt_state) if x.size >= 8]
+    here = sum(x.addressable_shards[0].data.size for x in moments)
+    assert here < 0.2 * sum(x.size for x in moments)
+    for x in jax.tree.leaves(state.params):
+        assert x.sharding.is_fully_replicated
+
+
 @pytest.mark.parametrize("num_devices", [2, 4, 8])
 def test_loss_of_the_step_agrees_between_devices_in_float32(num_devices):
     want = run(*make_trainer(1), [make_batch()])[1][0]
@@ -93,8 +138,8 @@ def test_loss_of_the_step_agrees_between_devices_in_float32(num_devices):
     np.testing.assert_allclose(got["grad_norm"], want["grad_norm"], rtol=1e-3)
 
 
-def compiled_step(num_devices):
-    trainer, constants = make_trainer(num_devices)
+def compiled_step(num_devices, **settings):
+    trainer, constants = make_trainer(num_devices, **settings)
     batch = mesh_lib.to_devices(make_batch(), trainer.mesh)
     return update.make_train_step(trainer).lower(trainer.init(), batch, constants).compile()
 
@@ -157,9 +202,11 @@ def test_bfloat16_activations_leave_parameters_and_loss_in_float32():
     np.testing.assert_allclose(metrics[2]["loss"], exact[2]["loss"], rtol=0.05)
 
 
-def test_remat_computes_the_same():
-    want = run(*make_trainer(), [make_batch()])[1][0]
-    got = run(*make_trainer(remat=True), [make_batch()])[1][0]
+@pytest.mark.parametrize("num_microbatches", [1, 4])
+def test_remat_computes_the_same(num_microbatches):
+    want = run(*make_trainer(num_microbatches=num_microbatches), [make_batch()])[1][0]
+    trainer = make_trainer(remat=True, num_microbatches=num_microbatches)
+    got = run(*trainer, [make_batch()])[1][0]
     for name in want:
         np.testing.assert_allclose(got[name], want[name], rtol=1e-5)
 

@@ -16,7 +16,7 @@ import numpy as np
 from flax import nnx
 from jax.experimental.compilation_cache import compilation_cache
 
-from clef_jax import checkpoint, mesh as mesh_lib, schedule, update
+from clef_jax import mesh as mesh_lib, schedule, update
 from clef_jax.config import TrainConfig
 from clef_jax.data import pipeline
 from clef_jax.models.grouped_conv import use_platform
@@ -66,7 +66,7 @@ def lower(config: TrainConfig, topology: Topology, sample_rate_hz: float) -> Ste
         UserError: the batch does not split over the devices, or the machine cannot be had.
     """
     mesh = topology_lib.make_mesh(topology)
-    mesh_lib.check_batch_size(config.global_batch_size, mesh)
+    mesh_lib.check_batch_size(config.global_batch_size, mesh, config.num_microbatches)
     steps_per_epoch = max(1, NUM_PATIENTS // config.global_batch_size)
     rate = schedule.make(
         config,
@@ -105,7 +105,7 @@ def abstract_arguments(
     }
     rows, everywhere = mesh_lib.rows(mesh), mesh_lib.everywhere(mesh)
     return (
-        checkpoint.abstract_state(trainer.init, mesh),
+        update.abstract_state(trainer),
         {
             name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows)
             for name, (shape, dtype) in fields.items()
