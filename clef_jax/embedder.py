@@ -273,7 +273,7 @@ def from_run(workdir: str | pathlib.Path, mesh: Mesh, *, name: str | None = None
     rate = schedule.make(config, steps_per_epoch=1, total_steps=config.warmup_steps + 1)
     trainer = update.make_trainer(config, rate, mesh)
     recipe = Recipe.of_run(run, config)
-    params = checkpoint.restore_params(workdir, trainer.init, mesh)
+    params = checkpoint.restore_params(workdir, trainer)
     name = name or workdir.name
     return Embedder(name, config.size, recipe, mesh, trainer.graph, params, run)
 

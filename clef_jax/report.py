@@ -123,7 +123,7 @@ class View:
         rate = schedule.make(config, steps_per_epoch=1, total_steps=config.warmup_steps + 1)
         config = dataclasses.replace(config, num_microbatches=1)
         trainer = update.make_trainer(config, rate, mesh, cohort=index.cohort_quantiles)
-        params = checkpoint.restore_params(workdir, trainer.init, mesh)
+        params = checkpoint.restore_params(workdir, trainer)
         constants = update.make_constants(config, index.common_rate_hz, mesh)
         return cls(trainer, params, constants, index)
 

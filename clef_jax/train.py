@@ -41,10 +41,13 @@ def run(config: TrainConfig) -> update.TrainState:
         "data": {"data set": index.fingerprint, "noise": noise.fingerprint(config.noise_path)},
     }
     with checkpoint.Checkpoints(config.folder, keep=config.keep_checkpoints) as checkpoints:
-        state = first_or_saved_state(trainer, checkpoints, facts)
+        restored = saved_state(trainer, checkpoints, facts)
+        state = trainer.init() if restored is None else restored.state
         step = int(state.step)
         with logs.Log(config.folder, step=step, total_steps=total_steps) as log:
             announce(log, trainer, plan, step, total_steps)
+            if restored is not None:
+                tell_damaged(log, checkpoints, restored.damaged)
             return Loop(trainer, plan, constants, checkpoints, log, facts, total_steps).run(state)
 
 
@@ -64,14 +67,29 @@ def start_processes(config: TrainConfig) -> None:
         keep_freed_memory()
 
 
-def first_or_saved_state(
+def saved_state(
     trainer: update.Trainer, checkpoints: checkpoint.Checkpoints, facts: dict[str, Any]
-) -> update.TrainState:
-    step = checkpoints.latest_step
-    if step is None:
-        return trainer.init()
-    checkpoint.refuse_changes(checkpoints.run(step), facts, trainer.config.folder)
-    return checkpoints.restore(step, checkpoint.abstract_state(trainer.init, trainer.mesh))
+) -> checkpoint.Restored | None:
+    """The newest checkpoint of a run that was started before with the same settings and data."""
+
+    def check(run: dict[str, Any]) -> None:
+        checkpoint.refuse_changes(run, facts, trainer.config.folder)
+
+    return checkpoints.restore_newest(update.abstract_state(trainer), check)
+
+
+def tell_damaged(
+    log: logs.Log, checkpoints: checkpoint.Checkpoints, damaged: dict[int, str]
+) -> None:
+    """Moves checkpoints that cannot be used out of the way, and says so."""
+    if not damaged:
+        return
+    folder = checkpoints.set_aside(list(damaged))
+    for step, reason in damaged.items():
+        log.console.print(
+            f"The checkpoint of step {step} is damaged: {reason} It is in {folder} now.",
+            soft_wrap=True,
+        )
 
 
 def announce(

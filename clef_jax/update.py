@@ -113,8 +113,8 @@ def make_trainer(
 
 
 def _state_sharding(state: TrainState, config: TrainConfig, mesh: Mesh) -> TrainState:
-    """Parameters everywhere; the optimiser's moments divided if that is asked for (ZeRO-1, Rajbhandari
-    et al. 2020, arXiv 1910.02054)."""
+    """Parameters everywhere; the optimiser's moments divided if that is asked for (ZeRO-1 of
+    Rajbhandari et al. 2020, arXiv 1910.02054)."""
     sharding = jax.tree.map(lambda x: mesh_lib.everywhere(mesh), state)
     if not config.shard_optimizer:
         return sharding

@@ -32,10 +32,10 @@ def test_compiled_memory_names_state_and_batch():
     compiled, seconds = step.compile_step(one)
     found = memory.of_compiled(one, compiled, topology.by_name("cpu:4").chip)
     assert seconds > 0
-    params = memory.tree_bytes(one.state.params)
+    params = memory.device_bytes(one.state.params)
     assert found.parameters_bytes == params
     assert 2 * params <= found.optimizer_bytes <= 2 * params + 64  # two moments and a count
-    assert found.batch_bytes == memory.tree_bytes(one.batch) // 4
+    assert found.batch_bytes == sum(x.size * x.dtype.itemsize for x in one.batch.values()) // 4
     named = found.parameters_bytes + found.optimizer_bytes
     named += found.batch_bytes + found.constants_bytes
     assert named <= found.arguments_bytes <= 1.1 * named
@@ -70,6 +70,16 @@ def test_traced_activations_are_those_of_a_device_and_fewer_with_remat_and_bfloa
     assert plain > 2 * step.saved_activations(lowered("h100:4", precision="float32", remat=True))
 
 
+def test_microbatches_and_a_divided_optimizer_lower_what_a_device_holds():
+    plain = lowered("h100:4")
+    thrifty = lowered("h100:4", num_microbatches=8, shard_optimizer=True)
+    chip = topology.by_name("h100:4").chip
+    before, after = memory.of_traced(plain, chip), memory.of_traced(thrifty, chip)
+    assert after.optimizer_bytes < 0.3 * before.optimizer_bytes
+    assert after.parameters_bytes == before.parameters_bytes
+    assert step.saved_activations(thrifty) == step.saved_activations(plain) // 8
+
+
 def test_traced_memory_is_judged_against_the_chip():
     one = lowered("h100:4")
     chip = topology.by_name("h100:4").chip
@@ -87,7 +97,7 @@ def test_traced_memory_is_judged_against_the_chip():
     [
         ("float32", False, "--precision=bfloat16"),
         ("bfloat16", False, "--remat"),
-        ("bfloat16", True, "--global-batch-size="),
+        ("bfloat16", True, "--num-microbatches="),
     ],
 )
 def test_advice_begins_with_what_is_not_done_yet(dtype, remat, first):
@@ -99,13 +109,17 @@ def test_advice_begins_with_what_is_not_done_yet(dtype, remat, first):
 
 def test_advised_batch_splits_over_the_devices_and_is_smaller_by_proportion():
     full = Memory(**SHAPES, refused_bytes=1044, available_bytes=544, fits=False)
-    (advice,) = memory.advice(CONFIG_WITH_REMAT, "bfloat16", full, 4)
+    parts, smaller, divided = memory.advice(CONFIG_WITH_REMAT, "bfloat16", full, 4)
     # 44 bytes do not depend on the batch; half of the others fit.
-    assert "--global-batch-size=32 " in advice
+    assert "--num-microbatches=2 " in parts
+    assert "--global-batch-size=32 " in smaller
+    assert "--shard-optimizer " in divided
     assert memory.advice(CONFIG, "bfloat16", Memory(**SHAPES, fits=True), 4) == []
     assert memory.advice(CONFIG, "bfloat16", Memory(**SHAPES), 4) == []
-    (least,) = memory.advice(CONFIG_WITH_REMAT, "bfloat16", full, 64)
-    assert "one patient per device" in least
+    least, divided = memory.advice(CONFIG_WITH_REMAT, "bfloat16", full, 64)
+    assert "one patient at a time" in least
+    assert "--shard-optimizer " in divided
+    assert len(memory.advice(CONFIG_WITH_REMAT, "bfloat16", full, 1)) == 2
 
 
 CONFIG_WITH_REMAT = TrainConfig(

@@ -79,7 +79,7 @@ def final_params(workdir) -> list[np.ndarray]:
     mesh = train.mesh_lib.make_mesh(jax.devices()[:1])
     trainer = update.make_trainer(config, lambda _: 0.0, mesh)
     return jax.tree.leaves(
-        jax.device_get(checkpoint.restore_params(pathlib.Path(workdir), trainer.init, mesh))
+        jax.device_get(checkpoint.restore_params(pathlib.Path(workdir), trainer))
     )
 
 

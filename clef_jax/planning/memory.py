@@ -47,18 +47,20 @@ class Memory:
         return self.arguments_bytes + self.temporaries_bytes + others
 
 
-def tree_bytes(tree) -> int:
-    """Bytes of the arrays of a tree, without padding."""
-    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+def device_bytes(tree) -> int:
+    """Bytes of one device's shares of the abstract arrays of a tree, without padding."""
+    return sum(
+        math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree)
+    )
 
 
 def _by_shape(step: step_lib.Step) -> dict[str, Any]:
     state = step.state
     return {
-        "parameters_bytes": tree_bytes(state.params),
-        "optimizer_bytes": tree_bytes(state.opt_state),
-        "batch_bytes": tree_bytes(step.batch) // step.trainer.mesh.size,
-        "constants_bytes": tree_bytes(step.constants),
+        "parameters_bytes": device_bytes(state.params),
+        "optimizer_bytes": device_bytes(state.opt_state),
+        "batch_bytes": device_bytes(step.batch),
+        "constants_bytes": device_bytes(step.constants),
     }
 
 
@@ -118,21 +120,28 @@ def advice(config: TrainConfig, dtype: str, memory: Memory, num_devices: int) ->
         found.append("--precision=bfloat16 halves the activations.")
     if not config.remat:
         found.append("--remat keeps one array per block instead of all, for a third more time.")
-    found.append(_smaller_batch(config, memory, num_devices))
+    found += _parts(config, memory, num_devices)
+    if num_devices > 1 and not config.shard_optimizer:
+        found.append("--shard-optimizer divides the state of the optimiser over the devices.")
     # The loss is streamed by itself as soon as its similarities would be large.
     return found
 
 
-def _smaller_batch(config: TrainConfig, memory: Memory, num_devices: int) -> str:
+def _parts(config: TrainConfig, memory: Memory, num_devices: int) -> list[str]:
+    """The same batch in parts, or a smaller one."""
     rows = config.global_batch_size // num_devices
-    if rows <= 1:
-        return "More devices do not help: one patient per device is the least there is."
+    if rows <= config.num_microbatches:
+        return ["More devices do not help: one patient at a time is the least there is."]
     total, available = memory.total_bytes, memory.available_bytes
     fixed = memory.parameters_bytes + memory.optimizer_bytes + memory.constants_bytes
     share = 0.5
     if total and available and total > fixed:
         share = min(0.9, max(0.0, available - fixed) / (total - fixed))
-    smaller = max(1, math.floor(rows * share)) * num_devices
-    return (
-        f"--global-batch-size={smaller} may fit, by proportion; --search-batch finds the largest."
-    )
+    smaller = max(1, math.floor(rows / config.num_microbatches * share))
+    parts = next(n for n in range(-(-rows // smaller), rows + 1) if not rows % n)
+    batch = smaller * config.num_microbatches * num_devices
+    return [
+        f"--num-microbatches={parts} may fit, by proportion: it encodes the batch in parts, for a "
+        "third more time and the same result.",
+        f"--global-batch-size={batch} may fit, by proportion; --search-batch finds the largest.",
+    ]

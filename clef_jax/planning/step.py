@@ -166,10 +166,12 @@ def too_large(message: str) -> TooLarge:
 def saved_activations(step: Step) -> int:
     """Bytes that the encoder keeps for its backward pass on one device, as traced.
 
-    A compiler that computes elementwise parts again keeps less.
+    A compiler that computes elementwise parts again keeps less. Of microbatches one counts.
     """
     num_views, num_samples = step.batch["adc"].shape[1:]
-    rows = step.trainer.config.global_batch_size * num_views // step.trainer.mesh.size
+    config = step.trainer.config
+    parts = step.trainer.mesh.size * config.num_microbatches
+    rows = config.global_batch_size * num_views // parts
 
     def backward(params: Any, signal: jax.Array) -> Any:
         with use_platform(step.trainer.platform):
