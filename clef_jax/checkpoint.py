@@ -208,6 +208,13 @@ def _first_line(error: Exception) -> str:
     return text[0].strip("'\" .") + "." if text else f"{type(error).__name__}."
 
 
+def newest_step(workdir: pathlib.Path) -> int | None:
+    """The newest checkpoint in a workdir, by the names of its folders alone."""
+    folder = workdir / FOLDER
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return max((int(name) for name in names if name.isdecimal()), default=None)
+
+
 def refuse_changes(saved: dict[str, Any], now: dict[str, Any], workdir: pathlib.Path) -> None:
     """Raises UserError if a run in `workdir` cannot go on with what is asked now."""
     found = differences(saved["config"], now["config"])

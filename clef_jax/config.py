@@ -116,6 +116,13 @@ class TrainConfig:
     """Number of processes; only with a HOST:PORT."""
     process_id: int | None = None
     """Number of this process, from 0; only with a HOST:PORT."""
+    join_timeout_seconds: float = 60.0
+    """How long processes wait for each other at the start before they say who is missing."""
+    stall_timeout_seconds: float = 600.0
+    """A step, a batch or a save that takes longer ends the run, with a sentence; 0 waits for ever.
+    The first step, which compiles, may take as long as it likes."""
+    profile_steps: tuple[int, int] | None = None
+    """First and last step to record for TensorBoard and Perfetto, in the workdir's `profile`."""
 
     FREE_TO_CHANGE: ClassVar[frozenset[str]] = frozenset(
         {"data_dir", "workdir", "noise_path", "num_epochs", "num_steps", "preset"}
@@ -123,7 +130,8 @@ class TrainConfig:
         | {"max_nonfinite_steps", "debug_nans", "log_every_steps", "health_every_steps"}
         | {"health_patients", "checkpoint_every_steps", "keep_checkpoints", "read_threads"}
         | {"read_ahead_batches", "compilation_cache_dir", "coordinator_address"}
-        | {"num_processes", "process_id"}
+        | {"num_processes", "process_id", "join_timeout_seconds", "stall_timeout_seconds"}
+        | {"profile_steps"}
     )
     """Settings that a resumed run may change: none alters what a step computes, but for rounding.
     (Of `preset` the outcome counts, `objective_config`; the data and the noise are compared by
@@ -141,6 +149,9 @@ class TrainConfig:
         ):
             if getattr(self, name) < 1:
                 raise UserError(f"{flag(name)} must be at least 1, not {getattr(self, name)}.")
+        first, last = self.profile_steps or (1, 1)
+        if not 1 <= first <= last:
+            raise UserError("--profile-steps takes the first and the last step, such as 20 25.")
         if self.global_batch_size < 2:
             raise UserError("--global-batch-size must be at least 2: patients repel each other.")
         if not 0 <= self.same_lead_fraction <= 1:

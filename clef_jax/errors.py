@@ -1,8 +1,10 @@
 """Mistakes that the user can mend. Commands print them as one sentence, without a traceback."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
+from typing import NoReturn
 
 import rich.console
 import rich.markup
@@ -18,6 +20,21 @@ def told_to_user() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        console = rich.console.Console(stderr=True, highlight=False)
-        console.print("[bold red]Error:[/]", rich.markup.escape(str(error)), soft_wrap=True)
+        tell(error)
         sys.exit(1)
+
+
+def tell(error: UserError) -> None:
+    """Prints an error's sentence on standard error."""
+    console = rich.console.Console(stderr=True, highlight=False)
+    console.print("[bold red]Error:[/]", rich.markup.escape(str(error)), soft_wrap=True)
+
+
+def exit_at_once() -> NoReturn:
+    """Ends the process with exit code 1 whatever its threads are doing.
+
+    The interpreter's own way out waits for all of them, and one of them is what hangs.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)

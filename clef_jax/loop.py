@@ -9,7 +9,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from clef_jax import checkpoint, health, logs, mesh as mesh_lib, update
+from clef_jax import (
+    checkpoint,
+    health,
+    logs,
+    mesh as mesh_lib,
+    tracing,
+    update,
+    usage,
+    watchdog,
+)
 from clef_jax.data import index as index_lib, pipeline, raw
 from clef_jax.errors import UserError
 
@@ -20,18 +29,23 @@ FEWEST_LOOK_PATIENTS = 32
 
 
 class StopSignal:
-    """Turns SIGTERM into a question that the loop asks after each step."""
+    """Turns SIGTERM into a question that the loop asks after each step.
+
+    Beside other processes it leaves the signal to JAX, which lets all of them stop at one step.
+    """
 
     received = False
 
     def __enter__(self) -> "StopSignal":
-        self._main = threading.current_thread() is threading.main_thread()
-        if self._main:  # Python lets only the main thread hear signals.
+        in_main = threading.current_thread() is threading.main_thread()
+        # Python lets only the main thread hear signals.
+        self._listens = in_main and jax.process_count() == 1
+        if self._listens:
             self._before = signals.signal(signals.SIGTERM, self._receive)
         return self
 
     def __exit__(self, *_) -> None:
-        if self._main:
+        if self._listens:
             signals.signal(signals.SIGTERM, self._before)
 
     def _receive(self, *_) -> None:
@@ -50,30 +64,45 @@ class Loop:
     facts: dict[str, Any]
     total_steps: int
 
+    def __post_init__(self):
+        num_samples = self.constants.bandpass.num_samples
+        self.usage = usage.Usage(self.trainer, num_samples)
+
     def run(self, state: update.TrainState) -> update.TrainState:
         config, clock, step = self.trainer.config, logs.Clock(), int(state.step)
         train_step = update.make_train_step(self.trainer)
         batches = pipeline.make_batches(self.plan, config, first_step=step)
         look = Look(self) if config.health_every_steps else None
         metrics, stop = None, StopSignal()
-        with stop:
+        dog = watchdog.Watchdog(config.stall_timeout_seconds, config.folder)
+        trace = tracing.Trace(config.profile_steps, config.folder)
+        compiling = True
+        with stop, dog, trace:
             while step < self.total_steps and not stop.received:
-                with clock.waiting():
+                dog.doing(f"waiting for the batch of step {step + 1} from {config.data_dir}")
+                with clock.waiting("data"):
                     batch = mesh_lib.to_devices(next(batches), self.trainer.mesh)
-                with jax.transfer_guard("disallow"):
+                dog.doing(None if compiling else f"computing step {step + 1}")
+                with trace.step(step + 1), jax.transfer_guard("disallow"):
                     state, next_metrics = train_step(state, batch, self.constants)
                 # Metrics are read one step late, so that devices need not wait for the host.
                 self.report(step, metrics, clock)
-                metrics, step = next_metrics, step + 1
+                metrics, step, compiling = next_metrics, step + 1, False
                 clock.step_done()
+                if trace.step_done(step, metrics):
+                    self.log.console.print(f"Recorded in {trace.folder}.", soft_wrap=True)
                 stop.received |= self.checkpoints.preempted(step)
                 last = step == self.total_steps or stop.received
                 if look and (step % config.health_every_steps == 0 or last):
+                    dog.doing(None)  # compiles when it is first asked
                     self.log.scalars(step, look(state))
                 if step % config.checkpoint_every_steps == 0 or last:
                     self.report(step, metrics, clock)
                     metrics = None
+                    dog.doing(f"saving step {step} to {config.folder}")
                     self.save(state, step)
+                    if last:
+                        self.checkpoints.wait()
                 clock.restart()
         if stop.received:
             self.log.console.print(f"Asked to stop; saved after step {step}.")
@@ -88,13 +117,16 @@ class Loop:
         if metrics is None:
             return
         config = self.trainer.config
-        values = {name: float(v) for name, v in jax.device_get(metrics).items()}
+        with clock.waiting("device"):
+            values = {name: float(v) for name, v in jax.device_get(metrics).items()}
         if values["num_skipped_in_a_row"]:
             self.tell_skipped(step, values)
         if step % config.log_every_steps == 0 or step == self.total_steps:
             values |= clock.rates(config.global_batch_size)
+            values |= self.usage.measure(clock.step_seconds)
             self.log.scalars(step, values)
             self.log.progress(step, values)
+            self.log.timeline(step, clock.busy_seconds)
 
     def tell_skipped(self, step: int, values: dict[str, float]) -> None:
         """Keeps the record ids of a step that was not finite; raises when there are too many."""

@@ -16,7 +16,17 @@ import rich.console
 import tyro
 from matplotlib.figure import Figure
 
-from clef_jax import checkpoint, figure, html_page, leads, logs, mesh as mesh_lib, schedule, update
+from clef_jax import (
+    checkpoint,
+    figure,
+    html_page,
+    leads,
+    logs,
+    mesh as mesh_lib,
+    schedule,
+    timeline,
+    update,
+)
 from clef_jax.config import TrainConfig, from_saved
 from clef_jax.data import index as index_lib, pipeline
 from clef_jax.data.record import MISSING_ADC
@@ -84,7 +94,7 @@ def write(arguments: Arguments) -> pathlib.Path:
     ]
     out = pathlib.Path(arguments.out) if arguments.out else workdir / "report.html"
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page(config, run, lines, sections))
+    out.write_text(page(config, run, lines, sections, timeline.summary(workdir)))
     return out
 
 
@@ -161,7 +171,13 @@ class View:
         return figure.embedding_map(np.asarray(view_a, float), risk)
 
 
-def page(config: TrainConfig, run: dict, lines: list[dict], sections: Sequence[Section]) -> str:
+def page(
+    config: TrainConfig,
+    run: dict,
+    lines: list[dict],
+    sections: Sequence[Section],
+    history: timeline.Summary | None = None,
+) -> str:
     """The page's HTML, pictures inside."""
     trained = [line for line in lines if "loss" in line]
     facts = {
@@ -171,14 +187,15 @@ def page(config: TrainConfig, run: dict, lines: list[dict], sections: Sequence[S
     }
     if trained:
         last = trained[-1]
-        seconds = last["data_seconds"] + last["compute_seconds"]
         losses = [line["loss"] for line in trained if line["loss"] is not None]
         first_loss, last_loss = np.mean(losses[:10]), np.mean(losses[-10:])
         facts["Loss"] = f"from {first_loss:.3f} to {last_loss:.3f}, means of ten lines"
         facts["Speed"] = (
-            f"{last['pairs_per_second']:.0f} pairs/s; {last['data_seconds'] / seconds:.0%} of a "
-            "step is waiting for data"
+            f"{last['pairs_per_second']:.0f} pairs/s; {logs.data_share(last):.0%} of a step is "
+            "waiting for data"
         )
+    if history is not None:
+        facts["Time"] = str(history)
     settings = [(html.escape(k), html.escape(str(v))) for k, v in run["config"].items()]
     return html_page.document(
         "A pre-training run",

@@ -10,7 +10,16 @@ from typing import Any
 
 import jax
 
-from clef_jax import arguments, checkpoint, logs, mesh as mesh_lib, schedule, update
+from clef_jax import (
+    arguments,
+    checkpoint,
+    logs,
+    mesh as mesh_lib,
+    processes,
+    schedule,
+    timeline,
+    update,
+)
 from clef_jax.config import TrainConfig, saved
 from clef_jax.data import index as index_lib, pipeline
 from clef_jax.errors import told_to_user
@@ -26,20 +35,30 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(config: TrainConfig) -> update.TrainState:
     """One run from its first step, or from its newest checkpoint, to its last step."""
-    start_processes(config)
-    mesh = mesh_lib.make_mesh()
-    mesh_lib.check_batch_size(config.global_batch_size, mesh, config.num_microbatches)
+    set_up_jax(config)
+    with processes.joined(config):
+        return train(config)
+
+
+def train(config: TrainConfig) -> update.TrainState:
+    """This process's part of a run."""
     index = index_lib.load(index_lib.find(config.data_dir, config.dataset), "train")
-    plan = pipeline.make_plan(index, config)
-    total_steps = config.total_steps(plan.steps_per_epoch)
-    rate = schedule.make(config, steps_per_epoch=plan.steps_per_epoch, total_steps=total_steps)
-    trainer = update.make_trainer(config, rate, mesh, cohort=index.cohort_quantiles)
-    constants = update.make_constants(config, index.common_rate_hz, mesh)
     facts = {
         "config": saved(config),
         "sample_rate_hz": index.common_rate_hz,
         "data": {"data set": index.fingerprint, "noise": noise.fingerprint(config.noise_path)},
     }
+    # Before the first use of a device, which is an exchange with the other processes already.
+    processes.agree(facts | {"saved_step": checkpoint.newest_step(config.folder)}, config)
+    if jax.default_backend() == "cpu":
+        keep_freed_memory()
+    mesh = mesh_lib.make_mesh()
+    mesh_lib.check_batch_size(config.global_batch_size, mesh, config.num_microbatches)
+    plan = pipeline.make_plan(index, config)
+    total_steps = config.total_steps(plan.steps_per_epoch)
+    rate = schedule.make(config, steps_per_epoch=plan.steps_per_epoch, total_steps=total_steps)
+    trainer = update.make_trainer(config, rate, mesh, cohort=index.cohort_quantiles)
+    constants = update.make_constants(config, index.common_rate_hz, mesh)
     with checkpoint.Checkpoints(config.folder, keep=config.keep_checkpoints) as checkpoints:
         restored = saved_state(trainer, checkpoints, facts)
         state = trainer.init() if restored is None else restored.state
@@ -48,23 +67,16 @@ def run(config: TrainConfig) -> update.TrainState:
             announce(log, trainer, plan, step, total_steps)
             if restored is not None:
                 tell_damaged(log, checkpoints, restored.damaged)
-            return Loop(trainer, plan, constants, checkpoints, log, facts, total_steps).run(state)
+            state = Loop(trainer, plan, constants, checkpoints, log, facts, total_steps).run(state)
+            tell_goodput(log, config)
+            return state
 
 
-def start_processes(config: TrainConfig) -> None:
-    """Joins the other processes, if there are any, before anything touches a device."""
+def set_up_jax(config: TrainConfig) -> None:
     jax.config.update("jax_debug_nans", config.debug_nans)
     if config.compilation_cache_dir is not None:
         folder = pathlib.Path(config.compilation_cache_dir).expanduser()
         jax.config.update("jax_compilation_cache_dir", str(folder))
-    if config.coordinator_address == "auto":
-        jax.distributed.initialize()
-    elif config.coordinator_address is not None:
-        jax.distributed.initialize(
-            config.coordinator_address, config.num_processes, config.process_id
-        )
-    if jax.default_backend() == "cpu":
-        keep_freed_memory()
 
 
 def saved_state(
@@ -107,6 +119,12 @@ def announce(
     )
     if step:
         log.console.print(f"Resuming after step {step} from {config.folder}.", soft_wrap=True)
+
+
+def tell_goodput(log: logs.Log, config: TrainConfig) -> None:
+    history = timeline.summary(config.folder)
+    if history is not None:
+        log.console.print(str(history), soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,15 @@ import pytest
 
 from clef_jax import logs
 
-VALUES = {"loss": 1.5, "pairs_per_second": 2.0, "data_seconds": 0.25, "compute_seconds": 0.75}
+VALUES = {
+    "loss": 1.5,
+    "pairs_per_second": 2.0,
+    "data_seconds": 0.25,
+    "device_seconds": 0.5,
+    "host_seconds": 0.25,
+    "host_memory_gib": 1.0,
+    "model_flops_utilization": 0.3,
+}
 
 
 def test_lines_survive_and_later_steps_of_a_killed_run_are_dropped(tmp_path):
@@ -32,8 +40,9 @@ def test_progress_tells_loss_rate_and_waiting(tmp_path, capsys):
     with logs.Log(tmp_path, step=0, total_steps=10) as log:
         log.progress(5, VALUES)
     line = capsys.readouterr().out
-    for part in ("step 5/10", "loss 1.5000", "2.0 pairs/s", "25% waiting for data"):
+    for part in ("5/10", "loss 1.5000", "2.0 pairs/s", "25% waiting for data", "30.0% of the peak"):
         assert part in line
+    assert "gib" not in line
 
 
 def test_tensorboard_gets_the_scalars(tmp_path):
@@ -44,15 +53,18 @@ def test_tensorboard_gets_the_scalars(tmp_path):
 
 
 def test_clock_splits_the_time_of_steps_after_the_one_that_compiles(monkeypatch):
-    now = iter([0.0, 50.0, 50.0, 51.0, 52.0, 56.0])
+    now = iter([0.0, 50.0, 50.0, 51.0, 52.0, 52.5, 55.5, 56.0])
     monkeypatch.setattr(logs.time, "perf_counter", lambda: next(now))
     clock = logs.Clock()  # starts at 0
     clock.step_done()  # at 50, the step that compiled
     assert clock.rates(pairs_per_step=12)["pairs_per_second"] == 0
     clock.restart()
-    with clock.waiting():  # from 51 to 52
+    with clock.waiting("data"):  # from 51 to 52
+        pass
+    with clock.waiting("device"):  # from 52.5 to 55.5
         pass
     clock.step_done()  # at 56
+    assert clock.step_seconds == clock.busy_seconds == 6
     assert clock.rates(pairs_per_step=12) == pytest.approx(
-        {"pairs_per_second": 2.0, "data_seconds": 1.0, "compute_seconds": 5.0}
+        {"pairs_per_second": 2.0, "data_seconds": 1.0, "device_seconds": 3.0, "host_seconds": 2.0}
     )

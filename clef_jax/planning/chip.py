@@ -28,6 +28,8 @@ class Chip:
     matrices 8192 x 8192, and 72 to 81 % of the bandwidth of an elementwise copy."""
     devices_per_chip: int = 1
     """Devices that JAX sees on each chip."""
+    device_kinds: tuple[str, ...] = ()
+    """What JAX calls such a device: its whole name, or its first words."""
     source: str
 
 
@@ -39,6 +41,7 @@ CHIPS = {
         Chip(
             name="v4",
             platform="tpu",
+            device_kinds=("TPU v4",),
             peak_flops_per_second=275e12,
             memory_bytes=32 * GIB,
             memory_bytes_per_second=1200e9,
@@ -50,6 +53,10 @@ CHIPS = {
         Chip(
             name="v5e",
             platform="tpu",
+            device_kinds=(
+                "TPU v5 lite",
+                "TPU v5e",
+            ),
             peak_flops_per_second=197e12,
             memory_bytes=16 * GIB,
             memory_bytes_per_second=819e9,
@@ -61,6 +68,10 @@ CHIPS = {
         Chip(
             name="v5p",
             platform="tpu",
+            device_kinds=(
+                "TPU v5",
+                "TPU v5p",
+            ),
             peak_flops_per_second=459e12,
             memory_bytes=95 * GIB,
             memory_bytes_per_second=2765e9,
@@ -72,6 +83,10 @@ CHIPS = {
         Chip(
             name="v6e",
             platform="tpu",
+            device_kinds=(
+                "TPU v6 lite",
+                "TPU v6e",
+            ),
             peak_flops_per_second=918e12,
             memory_bytes=32 * GIB,
             memory_bytes_per_second=1638e9,
@@ -83,6 +98,10 @@ CHIPS = {
         Chip(
             name="tpu7x",
             platform="tpu",
+            device_kinds=(
+                "TPU7x",
+                "TPU v7x",
+            ),
             peak_flops_per_second=2307e12 / 2,
             memory_bytes=96 * GIB,
             memory_bytes_per_second=7380e9 / 2,
@@ -95,6 +114,7 @@ CHIPS = {
         Chip(
             name="a100",
             platform="gpu",
+            device_kinds=("NVIDIA A100",),
             peak_flops_per_second=312e12,
             memory_bytes=80 * GIB,
             memory_bytes_per_second=2039e9,
@@ -106,6 +126,7 @@ CHIPS = {
         Chip(
             name="h100",
             platform="gpu",
+            device_kinds=("NVIDIA H100",),
             peak_flops_per_second=989e12,
             memory_bytes=80 * GIB,
             memory_bytes_per_second=3350e9,
@@ -117,6 +138,7 @@ CHIPS = {
         Chip(
             name="h200",
             platform="gpu",
+            device_kinds=("NVIDIA H200",),
             peak_flops_per_second=989e12,
             memory_bytes=141 * 10**9,
             memory_bytes_per_second=4800e9,
@@ -128,6 +150,7 @@ CHIPS = {
         Chip(
             name="cpu",
             platform="cpu",
+            device_kinds=("cpu",),
             peak_flops_per_second=None,
             memory_bytes=None,
             memory_bytes_per_second=None,
@@ -137,3 +160,10 @@ CHIPS = {
         ),
     )
 }
+
+
+def by_device_kind(device_kind: str) -> Chip | None:
+    """The chip of a device, by what JAX calls it; None for one that is not listed."""
+    kinds = {kind: chip for chip in CHIPS.values() for kind in chip.device_kinds}
+    fitting = [k for k in kinds if device_kind == k or device_kind.startswith((f"{k} ", f"{k}-"))]
+    return kinds[max(fitting, key=len)] if fitting else None

@@ -189,8 +189,7 @@ def _work(
     """What a device has to do, counted from shapes."""
     size, batch = size_lib.by_name(config.size), config.global_batch_size
     rows = batch // topology.num_devices
-    flops = roofline_lib.encoder_flops(size, num_samples, rows)
-    flops += roofline_lib.loss_flops(rows, batch, size.embedding_width)
+    flops = roofline_lib.model_flops(size, num_samples, rows, batch)
     least_bytes = roofline_lib.least_bytes(size, num_samples, rows, value_bytes)
     return {"model_flops": flops, "least_bytes": least_bytes}
 

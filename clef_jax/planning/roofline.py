@@ -88,6 +88,12 @@ def loss_flops(rows: int, global_batch_size: int, width: int) -> int:
     return _PASSES * 2 * (VIEWS * rows) * (VIEWS * global_batch_size) * width
 
 
+def model_flops(size: EncoderSize, num_samples: int, rows: int, global_batch_size: int) -> int:
+    """Operations of the network and the loss in one step, of one device with `rows` patients."""
+    flops = encoder_flops(size, num_samples, rows)
+    return flops + loss_flops(rows, global_batch_size, size.embedding_width)
+
+
 def least_bytes(size: EncoderSize, num_samples: int, rows: int, value_bytes: int) -> int:
     """Memory traffic of a step if every layer and every gate read its input and wrote its output
     once, with all that is elementwise done on the way; a backward pass takes twice as much."""

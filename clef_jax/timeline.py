@@ -1,0 +1,105 @@
+"""When a run was started, how far it came each time, and what share of its time was of use.
+
+Process 0 appends to `timeline.jsonl` in the workdir; unlike the metrics it keeps what was done
+twice.
+"""
+
+import dataclasses
+import itertools
+import json
+import pathlib
+import time
+from typing import Any
+
+TIMELINE_FILE = "timeline.jsonl"
+
+
+class Timeline:
+    """Appends the events of one start of a run."""
+
+    def __init__(self, workdir: pathlib.Path, step: int):
+        """`step`: updates behind the state that it starts from."""
+        self._file = (workdir / TIMELINE_FILE).open("a")
+        self._write("start", step)
+
+    def reached(self, step: int, busy_seconds: float) -> None:
+        """`busy_seconds`: in steps since this start, without compiling, saving and looking."""
+        self._write("reached", step, busy_seconds=busy_seconds)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(self, event: str, step: int, **values: float) -> None:
+        line = {"event": event, "step": step, "unix_seconds": time.time(), **values}
+        # What a kill left of a last line ends with it.
+        self._file.write("\n" * (self._file.tell() > 0 and not self._ends_a_line()))
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+    def _ends_a_line(self) -> bool:
+        with open(self._file.name, "rb") as file:
+            file.seek(-1, 2)
+            return file.read(1) == b"\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """All starts of a run together."""
+
+    num_starts: int
+    num_steps: int
+    """Updates behind the newest state."""
+    num_repeated_steps: int
+    """Known to have been done again, because a start went on from an older checkpoint."""
+    useful_seconds: float
+    """In steps whose result was kept."""
+    total_seconds: float
+    """From the first start to the last event, by the clock on the wall."""
+
+    @property
+    def goodput(self) -> float:
+        """Share of the time that went into steps whose result was kept."""
+        if self.total_seconds <= 0:
+            return 0.0
+        return min(1.0, self.useful_seconds / self.total_seconds)
+
+    def __str__(self) -> str:
+        starts = "1 start" if self.num_starts == 1 else f"{self.num_starts} starts"
+        return (
+            f"{self.goodput:.0%} of {self.total_seconds / 3600:.2f} h went into steps that were "
+            f"kept ({starts}, {self.num_repeated_steps} steps done again)."
+        )
+
+
+def summary(workdir: pathlib.Path) -> Summary | None:
+    """What the timeline of a run comes to; None where there is none."""
+    events = _read(workdir / TIMELINE_FILE)
+    starts = [i for i, event in enumerate(events) if event["event"] == "start"]
+    if not starts:
+        return None
+    sessions = [events[a:b] for a, b in itertools.pairwise([*starts, len(events)])]
+    useful_seconds, num_repeated = 0.0, 0
+    for session, following in itertools.zip_longest(sessions, sessions[1:]):
+        first, last = session[0]["step"], session[-1]["step"]
+        kept = last if following is None else min(last, following[0]["step"])
+        num_repeated += last - kept
+        if last > first:
+            share = max(0, kept - first) / (last - first)
+            useful_seconds += session[-1].get("busy_seconds", 0.0) * share
+    return Summary(
+        num_starts=len(starts),
+        num_steps=events[-1]["step"],
+        num_repeated_steps=num_repeated,
+        useful_seconds=useful_seconds,
+        total_seconds=events[-1]["unix_seconds"] - events[starts[0]]["unix_seconds"],
+    )
+
+
+def _read(path: pathlib.Path) -> list[dict[str, Any]]:
+    events = []
+    for text in path.read_text().splitlines() if path.exists() else []:
+        try:
+            events.append(json.loads(text))
+        except json.JSONDecodeError:
+            continue  # only a kill in the middle of a write leaves such a line
+    return events
