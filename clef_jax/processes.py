@@ -33,6 +33,9 @@ SILENCE_SECONDS = 40.0
 SHARED_FOLDER_SECONDS = 15.0
 """How long another host may need to see a new file in the workdir (network file systems)."""
 
+SIGN_FILE = ".process_0"
+"""By it the others know the workdir of process 0."""
+
 _MARGIN_SECONDS = 60
 """JAX's own limits lie behind ours by so much: they end a process without a sentence."""
 
@@ -94,17 +97,17 @@ def agree(facts: dict[str, Any], config: TrainConfig) -> None:
         return
     process, limit_seconds = distributed.global_state.process_id, config.join_timeout_seconds
     mine = facts | {"software": software()}
-    token = config.folder / f".process_0_{secrets.token_hex(8)}"
+    sign = config.folder / SIGN_FILE
     if process == 0:
+        mine["sign"] = secrets.token_hex(8)
         config.folder.mkdir(parents=True, exist_ok=True)
-        token.touch()
-        mine["token"] = token.name
+        sign.write_text(mine["sign"])
     client.key_value_set(f"{_FACTS}{process}", json.dumps(mine))
     try:
         if process != 0:
             theirs = json.loads(client.blocking_key_value_get(f"{_FACTS}0", _ms(limit_seconds)))
             _refuse_differences(process, mine, theirs)
-            _refuse_other_folder(process, config.folder, theirs["token"])
+            _refuse_other_folder(process, sign, theirs["sign"])
         client.wait_at_barrier("clef_jax/agreed", _ms(limit_seconds))
     except jax.errors.JaxRuntimeError as error:
         everybody = range(distributed.global_state.num_processes)
@@ -114,8 +117,8 @@ def agree(facts: dict[str, Any], config: TrainConfig) -> None:
             f"Process {who} did not come as far as reading its data within {limit_seconds:g} s. "
             "Look at its output; --join-timeout-seconds gives slow hosts more time."
         ) from error
-    finally:
-        token.unlink(missing_ok=True)
+    if process == 0:
+        sign.unlink()
 
 
 def software() -> dict[str, str]:
@@ -225,12 +228,12 @@ def _refuse_differences(process: int, mine: dict, theirs: dict) -> None:
         )
 
 
-def _refuse_other_folder(process: int, folder: pathlib.Path, token: str) -> None:
+def _refuse_other_folder(process: int, sign: pathlib.Path, wanted: str) -> None:
     deadline = time.monotonic() + SHARED_FOLDER_SECONDS
-    while not (folder / token).exists():
+    while not (sign.exists() and sign.read_text() == wanted):
         if time.monotonic() > deadline:
             raise UserError(
-                f"Process {process} finds another folder at {folder} than process 0 does. The "
+                f"Process {process} finds another folder at {sign.parent} than process 0 does. The "
                 "workdir must be one that all hosts see, such as a network disk."
             )
         time.sleep(0.2)
@@ -245,12 +248,23 @@ class _Watch(threading.Thread):
         self._client: Any = distributed.global_state.client
         self._process = distributed.global_state.process_id
         self._finished = threading.Event()
+        # Silence is counted in our own turns, so that a machine that slept blames nobody.
+        self._turn = self._answered = 0
 
     def run(self) -> None:
-        # Silence is counted in our own turns, so that a machine that slept blames nobody.
-        turn, heard = 0, {}
+        """Counts the turns; a coordinator that does not answer hangs the talk with it."""
+        threading.Thread(target=self._talk, name="clef_jax talk", daemon=True).start()
         while not self._finished.wait(BEAT_SECONDS):
-            turn += 1
+            self._turn += 1
+            if self._silent(self._answered):
+                _end_at_once(UserError(f"Process 0 does not answer any more. {_AGAIN}"))
+
+    def _talk(self) -> None:
+        """Beats, and looks at the failures and beats of the others."""
+        everybody = range(distributed.global_state.num_processes)
+        heard: dict[int, tuple[str | None, int]] = dict.fromkeys(everybody, (None, 0))
+        while not self._finished.wait(BEAT_SECONDS):
+            turn = self._turn
             try:
                 self._say(str(turn))
                 failures = _numbers(self._client, _FAILED)
@@ -259,20 +273,19 @@ class _Watch(threading.Thread):
                 if not self._finished.is_set():
                     _end_at_once(UserError(f"Process 0 does not answer any more. {_AGAIN}"))
                 return
+            self._answered = turn
             for process, reason in failures.items():
                 if process != self._process:
                     _end_at_once(UserError(f"Process {process} failed: {reason}"))
-            for process, beat in beats.items():
-                if heard.get(process, (None, 0))[0] != beat:
+            for process in everybody:
+                beat = beats.get(process)
+                if beat != heard[process][0]:
                     heard[process] = beat, turn
-                silent_seconds = (turn - heard[process][1]) * BEAT_SECONDS
-                if beat != _FINISHED and silent_seconds > SILENCE_SECONDS:
-                    _end_at_once(
-                        UserError(
-                            f"Process {process} was not heard of for {silent_seconds:.0f} s: it "
-                            f"was killed, or its host is gone or cut off. {_AGAIN}"
-                        )
-                    )
+                if beat != _FINISHED and self._silent(heard[process][1]):
+                    _end_at_once(UserError(_lost(process)))
+
+    def _silent(self, since_turn: int) -> bool:
+        return (self._turn - since_turn) * BEAT_SECONDS > SILENCE_SECONDS
 
     def tell_failure(self, reason: str) -> None:
         with contextlib.suppress(jax.errors.JaxRuntimeError):
@@ -287,6 +300,13 @@ class _Watch(threading.Thread):
 
     def _say(self, beat: str) -> None:
         self._client.key_value_set(f"{_BEATS}{self._process}", beat, allow_overwrite=True)
+
+
+def _lost(process: int) -> str:
+    return (
+        f"Process {process} was not heard of for {SILENCE_SECONDS:g} s: it was killed, or its host "
+        f"is gone or cut off. {_AGAIN}"
+    )
 
 
 def _numbers(client: Any, prefix: str) -> dict[int, str]:

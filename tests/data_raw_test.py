@@ -1,6 +1,7 @@
 """The fast reader gives what a real parser gives, in the order asked for."""
 
 import dataclasses
+import pathlib
 import pickle
 
 import numpy as np
@@ -10,6 +11,7 @@ from data_record_test import LAYOUT, example
 from tensorflow_datasets.proto import tf_example_pb2, tf_feature_pb2
 
 from clef_jax.data import index, raw, record
+from clef_jax.errors import UserError
 
 LENGTHS = (3, 1, 4)
 
@@ -130,3 +132,21 @@ def test_other_encodings_of_the_same_message_go_to_a_parser():
 def test_what_is_no_bytes_feature_is_refused(name):
     with pytest.raises(KeyError, match=name):
         raw.feature(record.serialize(example(), LAYOUT), name)
+
+
+def test_a_shard_that_cannot_be_read_is_named(split, tmp_path):
+    whole = pathlib.Path(split.shard_paths[1]).read_bytes()
+    path = tmp_path / "shard"
+    paths = (split.shard_paths[0], str(path), split.shard_paths[2])
+    damaged = dataclasses.replace(split, shard_paths=paths)
+    flipped = bytearray(whole)
+    flipped[150] ^= 1  # in the record; the shard's own headers are short
+    for content in (None, b"", whole[: len(whole) // 2], bytes(flipped)):
+        if content is not None:
+            path.write_bytes(content)
+        reader = raw.Reader(damaged)
+        assert len(reader.records([0])) == 1
+        with pytest.raises(UserError, match=f"{path} cannot be read.*--check"):
+            reader.records([0, 3])
+    path.write_bytes(whole)
+    assert raw.Reader(damaged).records([3]) == raw.Reader(split).records([3])

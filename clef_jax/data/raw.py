@@ -13,6 +13,7 @@ import numpy as np
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
 from clef_jax.data.index import Index
+from clef_jax.errors import UserError
 
 # Random access: reading ahead only costs time.
 _READER_OPTIONS = "readahead_buffer_size:0"
@@ -145,7 +146,7 @@ class Reader:
         out: list[bytes] = [b""] * len(rows)
         for group in np.split(order, np.flatnonzero(np.diff(shards[order])) + 1):
             if len(group):
-                records = self._shard(int(shards[group[0]])).read(positions[group].tolist())
+                records = self._read(int(shards[group[0]]), positions[group].tolist())
                 for where, record in zip(group, records, strict=True):
                     out[where] = record
         return out
@@ -187,6 +188,17 @@ class Reader:
     def texts(self, rows: Sequence[int] | np.ndarray, name: str = "record_id") -> list[str]:
         """A text feature of some records, for example to say which recordings were at fault."""
         return [str(feature(record, name), "utf-8") for record in self.records(rows)]
+
+    def _read(self, number: int, positions: list[int]) -> list[bytes]:
+        try:
+            return self._shard(number).read(positions)
+        except (RuntimeError, IndexError) as error:
+            raise UserError(
+                f"The shard {self._index.shard_paths[number]} cannot be read: "
+                f"{str(error).splitlines()[0]}. It is gone, damaged or cut short: restore it from "
+                "a copy, or prepare the data set again; `python -m clef_jax.prepare --check` reads "
+                "all of it."
+            ) from error
 
     def _shard(self, number: int) -> Any:
         shard = self._shards.get(number)

@@ -1,0 +1,249 @@
+"""Faults, put into real runs: nothing is lost beyond the last checkpoint, nothing hangs.
+
+Each test adds a line to a log that is printed at the end: `pytest -m faults -s`.
+"""
+
+import json
+import pathlib
+import random
+import shutil
+import signal
+import time
+
+import numpy as np
+import pytest
+from train_command import (
+    STEPS,
+    assert_same_bits,
+    await_step,
+    fail,
+    final_params,
+    finish,
+    kill_after,
+    losses,
+    start,
+    start_together,
+)
+
+from clef_jax import checkpoint, loop, timeline
+from clef_jax.data import index
+
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
+
+HANG_SECONDS = 90
+"""No test waits longer for a process that ought to end by itself."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data_dir, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("undisturbed")
+    finish(start(data_dir, workdir))
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def log():
+    lines = []
+    yield lines.append
+    if lines:
+        print("\nfault | survived | examples lost | steps done again")  # noqa: T201
+        print("\n".join(lines))  # noqa: T201
+
+
+@pytest.fixture
+def survived(log, request, data_dir, undisturbed):
+    """Asserts that a run ended as the undisturbed one did, and notes what it cost."""
+
+    def check(workdir, *, same_bits=True):
+        if same_bits:
+            assert_same_bits(workdir, undisturbed)
+        else:
+            for got, want in zip(final_params(workdir), final_params(undisturbed), strict=True):
+                np.testing.assert_allclose(got, want, atol=1e-3)
+        steps = [line["step"] for line in read_metrics(workdir)]
+        assert steps == list(range(1, STEPS + 1)), "every batch once, in order"
+        again = timeline.summary(workdir).num_repeated_steps
+        log(f"{request.node.name} | yes | 0 | {again}")
+        return again
+
+    return check
+
+
+def read_metrics(workdir):
+    lines = (pathlib.Path(workdir) / "metrics.jsonl").read_text().splitlines()
+    return [line for line in map(json.loads, lines) if "loss" in line]
+
+
+def test_kill_9_at_random_moments_changes_no_bit(data_dir, tmp_path, survived):
+    moments = random.Random(0)
+    output = ""
+    for _ in range(3):
+        process = start(data_dir, tmp_path)
+        output += kill_after(process, tmp_path, moments.randrange(6, 20))
+    output += finish(start(data_dir, tmp_path))
+    assert "Resuming after step" in output
+    assert survived(tmp_path) <= 3 * 5
+
+
+def test_kill_9_within_a_save_changes_no_bit(data_dir, tmp_path, survived):
+    process = start(data_dir, tmp_path, checkpoint_every_steps=2)
+    folder, deadline = tmp_path / checkpoint.FOLDER, time.monotonic() + HANG_SECONDS
+    await_step(process, tmp_path, 5)
+    while not list(folder.glob("*.orbax-checkpoint-tmp")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+    process.kill()
+    process.communicate()
+    assert list(folder.glob("*.orbax-checkpoint-tmp")), "killed too late to show anything"
+    finish(start(data_dir, tmp_path))
+    assert not list(folder.glob("*.orbax-checkpoint-tmp")), "what was left is cleared away"
+    survived(tmp_path)
+
+
+def test_sigterm_saves_and_repeats_nothing(data_dir, tmp_path, survived):
+    kill_after(start(data_dir, tmp_path), tmp_path, 12, signal.SIGTERM)
+    finish(start(data_dir, tmp_path))
+    assert survived(tmp_path) == 0
+
+
+def test_a_full_disk_ends_the_run_with_a_sentence_and_loses_nothing(data_dir, tmp_path, survived):
+    full = """
+import resource, signal
+from clef_jax import loop
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+save = loop.Loop.save
+def save_on_a_full_disk(self, state, step):
+    if step == 10:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+    save(self, state, step)
+loop.Loop.save = save_on_a_full_disk
+"""
+    told = fail(start(data_dir, tmp_path, before=full, log_every_steps=100), HANG_SECONDS)
+    assert "The checkpoint of step 10 could not be written" in told
+    assert "started again, the run goes on after step 5" in told
+    shutil.rmtree(tmp_path / "tensorboard")
+    (tmp_path / "metrics.jsonl").unlink()
+    assert "Resuming after step 5" in finish(start(data_dir, tmp_path))
+    for got, want in zip(final_params(tmp_path), final_params(tmp_path), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_a_corrupted_newest_checkpoint_costs_the_steps_since_the_one_before(
+    data_dir, tmp_path, survived
+):
+    kill_after(start(data_dir, tmp_path), tmp_path, 12, signal.SIGTERM)
+    folder = tmp_path / checkpoint.FOLDER
+    newest = folder / str(checkpoint.newest_step(tmp_path))
+    largest = max((p for p in newest.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    output = " ".join(finish(start(data_dir, tmp_path)).split())
+    assert f"The checkpoint of step {newest.name} is damaged" in output
+    assert "Resuming after step 10" in output
+    assert list((tmp_path / checkpoint.DAMAGED_FOLDER).iterdir())
+    assert survived(tmp_path) >= 1
+
+
+def test_a_truncated_shard_is_named_and_mended_by_a_copy(data_dir, tmp_path, survived):
+    copy = tmp_path / "data"
+    shutil.copytree(data_dir, copy)
+    shard = pathlib.Path(index.load(index.find(copy, "mimic_iv_ecg"), "train").shard_paths[0])
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: len(whole) // 2])
+    told = fail(start(copy, tmp_path / "run"), HANG_SECONDS)
+    assert f"The shard {shard} cannot be read" in told
+    shard.write_bytes(whole)
+    finish(start(copy, tmp_path / "run"))
+    survived(tmp_path / "run")
+
+
+def test_a_batch_that_is_not_finite_is_skipped_and_its_records_named(data_dir, tmp_path, log):
+    broken = """
+import numpy as np
+from clef_jax.data import pipeline
+read = pipeline._Batches.__getitem__
+def read_with_nan(self, step):
+    batch = read(self, step)
+    if step == 6:
+        batch["gain_per_mv"] = np.full_like(batch["gain_per_mv"], np.nan)
+    return batch
+pipeline._Batches.__getitem__ = read_with_nan
+"""
+    output = finish(start(data_dir, tmp_path, before=broken))
+    assert "Step 7 skipped" in output
+    lines = read_metrics(tmp_path)
+    assert [line["step"] for line in lines if line["loss"] is None] == [7]
+    assert lines[-1]["num_skipped"] == 1
+    kept = [json.loads(x) for x in (tmp_path / loop.NONFINITE_FILE).read_text().splitlines()]
+    assert [line["step"] for line in kept] == [7]
+    assert len(kept[0]["record_ids"]) == 8
+    log("test_a_batch_that_is_not_finite | yes | 0 | 0")
+
+
+def test_a_stalled_reader_ends_the_run_in_time_and_loses_nothing(data_dir, tmp_path, survived):
+    stalled = """
+import time
+from clef_jax.data import pipeline
+read = pipeline._Batches.__getitem__
+def read_or_hang(self, step):
+    if step >= 12:
+        time.sleep(3600)
+    return read(self, step)
+pipeline._Batches.__getitem__ = read_or_hang
+"""
+    told = fail(start(data_dir, tmp_path, before=stalled, stall_timeout_seconds=6), HANG_SECONDS)
+    assert f"Nothing moved for 6 s while waiting for the batch of step 13 from {data_dir}" in told
+    assert "read_or_hang" in (tmp_path / "stalled_process_0.txt").read_text()
+    finish(start(data_dir, tmp_path))
+    assert survived(tmp_path) <= 5
+
+
+def test_a_clock_that_jumps_changes_nothing(data_dir, tmp_path, survived):
+    jumping = """
+import random, time
+real, moments = time.time, random.Random(1)
+time.time = lambda: real() + moments.uniform(-1e6, 1e6)
+"""
+    process = start(data_dir, tmp_path, before=jumping)
+    kill_after(process, tmp_path, 12)
+    finish(start(data_dir, tmp_path, before=jumping))
+    survived(tmp_path)
+
+
+def test_eight_devices_then_four_then_one_see_the_same_examples(data_dir, tmp_path, survived):
+    kill_after(start(data_dir, tmp_path, num_devices=8), tmp_path, 6, signal.SIGTERM)
+    kill_after(start(data_dir, tmp_path, num_devices=4), tmp_path, 13, signal.SIGTERM)
+    finish(start(data_dir, tmp_path, num_devices=1, shard_optimizer=True, num_microbatches=2))
+    assert survived(tmp_path, same_bits=False) == 0
+
+
+def test_sigterm_to_one_of_two_processes_stops_both_at_one_step(data_dir, tmp_path, survived):
+    """Begun by one process, gone on with by two, of which one is asked to stop."""
+    kill_after(start(data_dir, tmp_path), tmp_path, 6, signal.SIGTERM)
+    together = start_together(data_dir, tmp_path)
+    await_step(together[0], tmp_path, 10)
+    together[1].send_signal(signal.SIGTERM)
+    outputs = [finish(process) for process in together]
+    stopped = checkpoint.newest_step(tmp_path)
+    assert f"Asked to stop; saved after step {stopped}." in outputs[0]
+    assert stopped < STEPS
+    for process in start_together(data_dir, tmp_path):
+        finish(process)
+    assert survived(tmp_path, same_bits=False) == 0
+
+
+def test_kill_9_of_one_of_two_processes_ends_the_other_and_loses_nothing(
+    data_dir, tmp_path, survived
+):
+    together = start_together(data_dir, tmp_path)
+    await_step(together[0], tmp_path, 12)
+    together[1].kill()
+    together[1].communicate()
+    output, _ = together[0].communicate(timeout=HANG_SECONDS)
+    assert together[0].returncode not in (0, None), output
+    assert "Started again with the same command, all go on" in " ".join(output.split())
+    for process in start_together(data_dir, tmp_path):
+        finish(process)
+    assert survived(tmp_path, same_bits=False) <= 10
+    assert len(losses(tmp_path)) == STEPS
