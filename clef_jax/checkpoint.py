@@ -8,6 +8,7 @@ that were saved, is set aside and the one before it is taken.
 import contextlib
 import dataclasses
 import pathlib
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,6 +28,9 @@ FOLDER = "checkpoints"
 DAMAGED_FOLDER = "damaged_checkpoints"
 DIGEST = "digest"
 """What the digest is called among the facts that are saved with a state."""
+
+_SETTLE_SECONDS = 2.0
+"""Threads of a save that failed may go on writing for a moment, in a folder to be cleared."""
 
 _NO_DAMAGE = (UserError, MemoryError, jax.errors.JaxRuntimeError)
 """What says nothing about the files. About those that are cut, changed or missing Orbax raises
@@ -61,7 +65,9 @@ class Checkpoints:
             cleanup_tmp_directories=writes,
         )
         self._manager = ocp.CheckpointManager(self.folder, options=options)
+        self._options = options
         self._saving: int | None = None
+        self._failed_before = False
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -81,15 +87,49 @@ class Checkpoints:
         """Updates behind the newest complete checkpoint; None if there is none."""
         return self._manager.latest_step()
 
-    def save(self, state: TrainState, step: int, run: dict[str, Any]) -> None:
+    def save(self, state: TrainState, step: int, run: dict[str, Any]) -> str | None:
         """Starts saving in the background. `run` holds settings, data facts and position.
 
+        Returns what went wrong with the save before this one, if anything did: a disk may be full
+        for a moment, and Orbax gives up when the clock jumps.
+
         Raises:
-            UserError: the save before this one, or the beginning of this one, failed.
+            UserError: that was the second failure in a row, or there are other processes, which
+                cannot know of it.
         """
         if step == self.latest_step:
-            return
-        self.wait()
+            return None
+        trouble = None
+        try:
+            self.wait()
+            self._failed_before = False
+        except UserError as error:
+            self._reopen(error)
+            trouble = str(error)
+        self._start(state, step, run)
+        return trouble
+
+    def save_last(self, state: TrainState, step: int, run: dict[str, Any]) -> str | None:
+        """As `save`, and waits until it is finished; tries once more if it fails."""
+        trouble = self.save(state, step, run)
+        try:
+            self.wait()
+        except UserError as error:
+            self._reopen(error)
+            trouble = str(error)
+            self._start(state, step, run)
+            self.wait()
+        return trouble
+
+    def _reopen(self, error: UserError) -> None:
+        """Orbax's manager repeats an error for ever, so that after one there must be a new one."""
+        if self._failed_before or jax.process_count() > 1:
+            raise error
+        self._failed_before = True
+        time.sleep(_SETTLE_SECONDS)
+        self._manager = ocp.CheckpointManager(self.folder, options=self._options)
+
+    def _start(self, state: TrainState, step: int, run: dict[str, Any]) -> None:
         run = run | {DIGEST: digest(state)}
         args = ocp.args.Composite(state=ocp.args.StandardSave(state), run=ocp.args.JsonSave(run))
         self._saving = step

@@ -18,6 +18,7 @@ import rich.progress
 from tensorboardX import SummaryWriter
 
 from clef_jax import timeline
+from clef_jax.errors import UserError
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -125,8 +126,14 @@ class Log:
         if not self._speaks:
             return
         finite = {name: v if math.isfinite(v) else None for name, v in values.items()}
-        self._file.write(json.dumps({"step": step, **finite}) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps({"step": step, **finite}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise UserError(
+                f"The metrics of step {step} could not be written to {self._file.name}: "
+                f"{error.strerror}. Started again, the run goes on from its newest checkpoint."
+            ) from error
         for name, value in finite.items():
             if value is not None:
                 self._tensorboard.add_scalar(name, value, step)

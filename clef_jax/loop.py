@@ -100,17 +100,18 @@ class Loop:
                     self.report(step, metrics, clock)
                     metrics = None
                     dog.doing(f"saving step {step} to {config.folder}")
-                    self.save(state, step)
-                    if last:
-                        self.checkpoints.wait()
+                    self.save(state, step, last=last)
                 clock.restart()
         if stop.received:
             self.log.console.print(f"Asked to stop; saved after step {step}.")
         return state
 
-    def save(self, state: update.TrainState, step: int) -> None:
+    def save(self, state: update.TrainState, step: int, *, last: bool) -> None:
         position = {"next_step": step, "pairs_seen": step * self.plan.global_batch_size}
-        self.checkpoints.save(state, step, self.facts | {"position": position})
+        save = self.checkpoints.save_last if last else self.checkpoints.save
+        trouble = save(state, step, self.facts | {"position": position})
+        if trouble is not None:
+            self.log.console.print(f"{trouble} The run goes on and saves step {step}.")
 
     def report(self, step: int, metrics: dict[str, jax.Array] | None, clock: logs.Clock) -> None:
         """Tells the metrics of update number `step`, and gives up after too many skipped ones."""

@@ -141,7 +141,7 @@ def test_a_shard_that_cannot_be_read_is_named(split, tmp_path):
     damaged = dataclasses.replace(split, shard_paths=paths)
     flipped = bytearray(whole)
     flipped[150] ^= 1  # in the record; the shard's own headers are short
-    for content in (None, b"", whole[: len(whole) // 2], bytes(flipped)):
+    for content in (None, b"", whole[:1000], bytes(flipped)):
         if content is not None:
             path.write_bytes(content)
         reader = raw.Reader(damaged)

@@ -106,26 +106,55 @@ def test_sigterm_saves_and_repeats_nothing(data_dir, tmp_path, survived):
     assert survived(tmp_path) == 0
 
 
-def test_a_full_disk_ends_the_run_with_a_sentence_and_loses_nothing(data_dir, tmp_path, survived):
+def test_a_full_disk_is_told_ends_the_run_if_it_stays_and_loses_nothing(
+    data_dir, tmp_path, undisturbed, log
+):
     full = """
 import resource, signal
 from clef_jax import loop
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 save = loop.Loop.save
-def save_on_a_full_disk(self, state, step):
+def save_on_a_full_disk(self, state, step, last):
     if step == 10:
         resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
-    save(self, state, step)
+    save(self, state, step, last=last)
 loop.Loop.save = save_on_a_full_disk
 """
     told = fail(start(data_dir, tmp_path, before=full, log_every_steps=100), HANG_SECONDS)
     assert "The checkpoint of step 10 could not be written" in told
+    assert "The run goes on and saves step 15." in told
+    assert "Error: The checkpoint of step 15 could not be written" in told
     assert "started again, the run goes on after step 5" in told
-    shutil.rmtree(tmp_path / "tensorboard")
-    (tmp_path / "metrics.jsonl").unlink()
     assert "Resuming after step 5" in finish(start(data_dir, tmp_path))
-    for got, want in zip(final_params(tmp_path), final_params(tmp_path), strict=True):
+    for got, want in zip(final_params(tmp_path), final_params(undisturbed), strict=True):
         np.testing.assert_array_equal(got, want)
+    log("test_a_full_disk | yes | 0 | at least 10")
+
+
+def test_a_disk_that_is_full_for_a_moment_costs_nothing(data_dir, tmp_path, survived):
+    full = """
+import resource, signal
+from clef_jax import loop
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+save, limit = loop.Loop.save, resource.getrlimit(resource.RLIMIT_FSIZE)
+def save_on_a_full_disk(self, state, step, last):
+    if step == 24:
+        self.checkpoints.wait()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limit[1]))
+        start = self.checkpoints._start
+        def start_when_there_is_room(*arguments):
+            self.checkpoints._start = start_with_room
+            start(*arguments)
+        def start_with_room(*arguments):
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+            start(*arguments)
+        self.checkpoints._start = start_when_there_is_room
+    save(self, state, step, last=last)
+loop.Loop.save = save_on_a_full_disk
+"""
+    output = finish(start(data_dir, tmp_path, before=full))
+    assert "The checkpoint of step 24 could not be written" in output
+    assert survived(tmp_path) == 0
 
 
 def test_a_corrupted_newest_checkpoint_costs_the_steps_since_the_one_before(
@@ -200,13 +229,20 @@ pipeline._Batches.__getitem__ = read_or_hang
 
 
 def test_a_clock_that_jumps_changes_nothing(data_dir, tmp_path, survived):
+    """A week forward within the first save, which Orbax gives up, and back later."""
     jumping = """
-import random, time
-real, moments = time.time, random.Random(1)
-time.time = lambda: real() + moments.uniform(-1e6, 1e6)
+import time
+from clef_jax import checkpoint
+real, offset = time.time, [0.0]
+time.time = lambda: real() + offset[0]
+start, jumps = checkpoint.Checkpoints._start, iter([6e5, -1e6])
+def start_and_jump(self, *arguments):
+    start(self, *arguments)
+    offset[0] += next(jumps, 0.0)
+checkpoint.Checkpoints._start = start_and_jump
 """
     process = start(data_dir, tmp_path, before=jumping)
-    kill_after(process, tmp_path, 12)
+    kill_after(process, tmp_path, 17)
     finish(start(data_dir, tmp_path, before=jumping))
     survived(tmp_path)
 

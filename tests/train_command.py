@@ -33,8 +33,13 @@ def flags(data_dir, workdir, **settings):
         "compilation_cache_dir": jax.config.jax_compilation_cache_dir,
         **settings,
     }
-    named = {f"--{name.replace('_', '-')}": value for name, value in settings.items()}
-    return [f"{name}={value}" for name, value in named.items()]
+    names = {name: name.replace("_", "-") for name in settings}
+    return [
+        f"--{'' if value else 'no-'}{names[name]}"
+        if isinstance(value, bool)
+        else f"--{names[name]}={value}"
+        for name, value in settings.items()
+    ]
 
 
 def start(data_dir, workdir, *, num_devices=1, before="", **settings):
