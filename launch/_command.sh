@@ -2,7 +2,7 @@
 # Sourced by the scripts of this folder, which are each a command with its settings.
 
 usage() {  # the comment at the top of the script
-  sed -n '2,/^[^#]/{/^#/!d;s/^# \{0,1\}//;p}' "$0" >&2
+  sed -n '2,/^[^#]/{/^#/!d;/^#SBATCH/d;s/^# \{0,1\}//;p}' "$0" >&2
   exit 2
 }
 
@@ -22,9 +22,9 @@ read_arguments() {  # sets dry_run, and the array arguments; wants at least so m
 }
 
 need() {  # names of variables that must be set
-  local name
-  for name in "$@"; do
-    [ -n "${!name:-}" ] || { echo "Set $name; $0 --help says to what." >&2; exit 2; }
+  local variable
+  for variable in "$@"; do
+    [ -n "${!variable:-}" ] || { echo "Set $variable; $0 --help says to what." >&2; exit 2; }
   done
 }
 
@@ -33,11 +33,23 @@ comma_separated() {
   echo "$*"
 }
 
-run() {  # runs a command, or prints it
+quoted() {  # a command as a shell reads it
+  local command
+  printf -v command '%q ' "$@"
+  echo "${command% }"
+}
+
+run() {  # runs a command instead of this script, or prints it
   if $dry_run; then
-    printf '%q ' "$@"
-    echo
+    quoted "$@"
   else
     exec "$@"
   fi
+}
+
+wait_for() {  # returns the exit code of a child, whatever signals this script hears meanwhile
+  while kill -0 "$1" 2>/dev/null; do
+    wait "$1" || true
+  done
+  wait "$1"
 }
