@@ -158,6 +158,38 @@ def test_starting_late_gives_the_same_batches(index):
         np.testing.assert_array_equal(straight[name], late[name])
 
 
+@pytest.mark.slow
+def test_any_number_of_readers_gives_the_same_batches(index):
+    def batches(first_step, num, **settings):
+        config = make_config(**settings)
+        stream = pipeline.make_batches(
+            pipeline.make_plan(index, config), config, first_step=first_step
+        )
+        return [next(stream) for _ in range(num)]
+
+    want = batches(0, 6)
+    got = batches(0, 3, read_processes=2) + batches(3, 3, read_threads=3, read_ahead_batches=1)
+    for one, other in zip(got, want, strict=True):
+        for name in other:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+@pytest.mark.parametrize("num_processes", [2, 4])
+def test_a_run_goes_on_with_other_numbers_of_hosts(index, monkeypatch, num_processes):
+    config = make_config()
+    plan = pipeline.make_plan(index, config)
+    stream = pipeline.make_batches(plan, config, first_step=0)
+    whole = [next(stream) for _ in range(5)][4]
+    monkeypatch.setattr(pipeline.jax, "process_count", lambda: num_processes)
+    parts = []
+    for process in range(num_processes):
+        monkeypatch.setattr(pipeline.jax, "process_index", lambda process=process: process)
+        parts.append(next(pipeline.make_batches(plan, config, first_step=4)))
+    for name in whole:
+        joined = np.concatenate([part[name] for part in parts])
+        np.testing.assert_array_equal(joined, whole[name])
+
+
 def test_processes_share_the_batch_in_order(index, monkeypatch):
     config = make_config()
     plan = pipeline.make_plan(index, config)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import grain
 import jax
 import numpy as np
+from absl import flags
 
 from clef_jax import leads
 from clef_jax.config import TrainConfig
@@ -177,7 +178,17 @@ def make_batches(
     num_samples = _window_samples(plan.index, config)
     source = _Batches(plan, num_samples, jax.process_index(), jax.process_count())
     steps = grain.MapDataset.range(first_step, np.iinfo(np.int64).max)
-    options = grain.ReadOptions(
-        num_threads=config.read_threads, prefetch_buffer_size=config.read_ahead_batches
+    # Any batch can be made by anybody at any time, so neither threads nor processes have a state to
+    # keep: a run goes on with other numbers of them.
+    if not config.read_processes:
+        options = grain.ReadOptions(
+            num_threads=config.read_threads, prefetch_buffer_size=config.read_ahead_batches
+        )
+        return iter(steps.map(source.__getitem__).to_iter_dataset(options))
+    each = max(1, config.read_ahead_batches // config.read_processes)
+    flags.FLAGS.mark_as_parsed()  # the processes are told absl's flags, which nobody sets here
+    options = grain.ReadOptions(num_threads=config.read_threads, prefetch_buffer_size=each)
+    workers = grain.MultiprocessingOptions(
+        num_workers=config.read_processes, per_worker_buffer_size=each
     )
-    return iter(steps.map(source.__getitem__).to_iter_dataset(options))
+    return iter(steps.map(source.__getitem__).to_iter_dataset(options).mp_prefetch(workers))

@@ -1,0 +1,93 @@
+"""Trains the same run in float32 and in bfloat16, plain and with remat, and compares the losses.
+
+`python benchmarks/precision.py --data-dir=data --out=precision`
+
+Same seed, same examples, same augmentation: what differs is rounding. Run again, it goes on. Writes
+loss.png and a table of means over stretches of steps.
+"""
+
+import dataclasses
+import pathlib
+import subprocess
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+import tyro
+from rich.console import Console
+
+from clef_jax import logs
+
+RUNS = {
+    "float32": [],
+    "bfloat16": ["--precision=bfloat16"],
+    "float32, remat": ["--remat"],
+    "bfloat16, remat": ["--precision=bfloat16", "--remat"],
+    "float32, 4 microbatches": ["--num-microbatches=4"],
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is trained."""
+
+    data_dir: pathlib.Path
+    """Prepared data."""
+    out: pathlib.Path
+    """Folder for the runs, the table and the picture."""
+    dataset: str = "mimic_iv_ecg"
+    size: str = "small"
+    global_batch_size: int = 64
+    num_steps: int = 300
+    learning_rate: float = 1e-3
+    """High enough for the loss to move within so few steps."""
+
+
+def train(name: str, settings: Settings) -> np.ndarray:
+    """The losses of one run, a step each."""
+    workdir = settings.out / name.replace(", ", "_").replace(" ", "_")
+    command = [sys.executable, "-m", "clef_jax.train", f"--workdir={workdir}", *RUNS[name]]
+    for field in dataclasses.fields(settings):
+        if field.name != "out":
+            command.append(f"--{field.name.replace('_', '-')}={getattr(settings, field.name)}")
+    command += ["--log-every-steps=1", "--checkpoint-every-steps=50", "--health-every-steps=0"]
+    command += ["--precision=float32"] if "float32" in name else []
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return np.array([line["loss"] for line in logs.read(workdir) if "loss" in line])
+
+
+def table(losses: dict[str, np.ndarray]) -> str:
+    """Means over fifths of the run, and the differences from float32, as Markdown."""
+    reference = losses["float32"]
+    parts = np.array_split(np.arange(len(reference)), 5)
+    heads = [f"steps {part[0] + 1}-{part[-1] + 1}" for part in parts]
+    lines = [f"| | {' | '.join(heads)} | largest difference | mean difference |", "|---" * 8 + "|"]
+    for name, values in losses.items():
+        difference = values - reference
+        cells = [f"{values[part].mean():.4f}" for part in parts]
+        cells += [f"{np.abs(difference).max():.1e}", f"{difference.mean():+.1e}"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(losses: dict[str, np.ndarray], path: pathlib.Path) -> None:
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    for name, values in losses.items():
+        smooth = np.convolve(values, np.ones(10) / 10, mode="valid")
+        axes.plot(np.arange(10, len(values) + 1), smooth, label=name, alpha=0.8)
+    axes.set(xlabel="step", ylabel="loss, mean of ten steps")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def main(settings: Settings) -> None:
+    settings.out.mkdir(parents=True, exist_ok=True)
+    losses = {name: train(name, settings) for name in RUNS}
+    text = table(losses)
+    (settings.out / "loss.md").write_text(text)
+    draw(losses, settings.out / "loss.png")
+    Console(highlight=False).print(text, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))

@@ -1,0 +1,96 @@
+"""More devices, each with the same number of patients: what a device's step grows by.
+
+`python benchmarks/weak_scaling.py --out=weak_scaling`
+
+Compiles the real training step for 1 to 256 simulated CPU devices. Operations and memory traffic of
+a device should stay the same but for the loss, whose rows meet the embeddings of all devices. Each
+plan is a process of its own; what is in the folder already is kept.
+"""
+
+import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
+
+import tyro
+from rich.console import Console
+
+from clef_jax.models import size as size_lib
+from clef_jax.planning import roofline
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is planned."""
+
+    out: pathlib.Path
+    """Folder for one JSON file per plan and the table."""
+    size: str = "small"
+    rows: int = 16
+    """Patients of each device."""
+    devices: tuple[int, ...] = (1, 4, 16, 64, 256)
+
+
+def make(settings: Settings, num_devices: int) -> dict:
+    """One plan, from the folder or from a new process."""
+    path = settings.out / f"{settings.size}_{settings.rows}_{num_devices}.json"
+    if not path.exists():
+        command = [sys.executable, "-m", "clef_jax.plan", f"--topology=cpu:{num_devices}"]
+        batch = f"--global-batch-size={settings.rows * num_devices}"
+        command += [f"--size={settings.size}", batch, f"--json={path}"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return json.loads(path.read_text())
+
+
+def row(plan: dict) -> str:
+    """A line of the table, Markdown."""
+    num_devices, batch = plan["topology"]["num_devices"], plan["global_batch_size"]
+    width = size_lib.by_name(plan["size"]).embedding_width
+    loss = roofline.loss_flops(plan["rows"], batch, width)
+    sums = [x for x in plan["collectives"] if x["kind"] == "all-reduce"]
+    others = [x for x in plan["collectives"] if x["kind"] != "all-reduce"]
+    sizes = [sum(x["num_bytes"] * x["times"] for x in kind) / 2**20 for kind in (others, sums)]
+    memory = plan["memory"]
+    cells = (
+        f"{num_devices:,}",
+        f"{batch:,}",
+        f"{(plan['model_flops'] - loss) / 1e9:.3f}",
+        f"{loss / 1e9:.3f}",
+        f"{loss / plan['model_flops']:.1%}",
+        f"{plan['compiled_flops'] / 1e9:.3f}",
+        f"{plan['compiled_bytes'] / 2**30:.3f}",
+        f"{memory['temporaries_bytes'] / 2**20:.1f}",
+        f"{plan['embeddings_bytes'] / 2**20:.2f}",
+        f"{sizes[0]:.2f}",
+        f"{sizes[1]:.2f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+HEADS = (
+    "devices",
+    "global batch",
+    "encoder, GFLOP",
+    "loss, GFLOP",
+    "loss, share",
+    "compiled, GFLOP (loops once)",
+    "traffic, GiB",
+    "temporaries, MiB",
+    "embeddings, MiB",
+    "gathered, MiB",
+    "summed, MiB",
+)
+
+
+def main(settings: Settings) -> None:
+    settings.out.mkdir(parents=True, exist_ok=True)
+    lines = [f"| {' | '.join(HEADS)} |", "|---" * len(HEADS) + "|"]
+    lines += [row(make(settings, n)) for n in settings.devices]
+    text = "\n".join(lines) + "\n"
+    (settings.out / "weak_scaling.md").write_text(text)
+    Console(highlight=False).print(text, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))
