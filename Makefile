@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: demo test lint format clean
+.PHONY: demo test bench lint format clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -17,6 +17,10 @@ demo: $(VENV)/.ready  ## simulate a cohort, prepare it, pre-train for some minut
 
 test: $(VENV)/.ready  ## every test, slow ones too
 	$(BIN)/python -m pytest
+
+bench: $(VENV)/.ready  ## measure this machine in ten minutes; with a GPU, make bench EXTRA=cuda
+	$(if $(EXTRA),$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRA)]')
+	$(BIN)/python benchmarks/bench.py
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -11,11 +11,13 @@ gaps, filter both ways, z-score. Ours reads int16 and leaves the rest to the jit
 
 import dataclasses
 import functools
+import json
 import pathlib
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -25,7 +27,7 @@ import scipy.signal
 import tyro
 import wfdb
 
-from clef_jax import mesh as mesh_lib, prepare, simulate, update
+from clef_jax import files, mesh as mesh_lib, prepare, simulate, update
 from clef_jax.config import TrainConfig
 from clef_jax.data import index as index_lib, pipeline, raw
 from clef_jax.errors import UserError
@@ -53,6 +55,8 @@ class Arguments:
     """Turns of each; medians are told."""
     device: bool = True
     """Also time the part of the step that makes views of the samples."""
+    json: pathlib.Path | None = None
+    """File for the same figures as JSON."""
 
 
 def main() -> None:
@@ -70,6 +74,8 @@ def main() -> None:
         plan = pipeline.make_plan(index, config)
         ours, plain, shares = _in_turns(arguments, plan, source)
         console.print(_table(arguments, ours, plain, shares))
+        if arguments.json is not None:
+            files.write_text(arguments.json, json.dumps(_values(ours, plain, shares), indent=2))
         if arguments.device:
             console.print(f"Making views on {jax.devices()[0].device_kind}: {_views(plan, config)}")
 
@@ -159,6 +165,15 @@ def _views(plan: pipeline.Plan, config: TrainConfig) -> str:
         seconds.append(time.perf_counter() - start)
     rate = 2 * config.global_batch_size / statistics.median(seconds[1:])
     return f"{rate:,.0f} signals/s (wall time)"
+
+
+def _values(ours: list[float], plain: list[float], shares: dict[str, float]) -> dict[str, Any]:
+    return {
+        "pairs_per_second_and_core": 1 / statistics.median(ours),
+        "plain_pairs_per_second_and_core": 1 / statistics.median(plain),
+        "times_plain": statistics.median(p / o for o, p in zip(ours, plain, strict=True)),
+        "shares": shares,
+    }
 
 
 def _table(arguments: Arguments, ours, plain, shares) -> rich.table.Table:

@@ -1,172 +1,119 @@
-"""Times a training step and a forward pass on CPU, beside the same network in plain PyTorch.
+"""Times a training step and a forward pass, beside the same network in plain PyTorch.
 
 `python benchmarks/train_step.py --sizes small medium --batch-size 64`
 
-Each framework runs in its own process with the same number of threads; the two take turns, so that
-whatever else the machine does meets both. The loss is InfoNCE over two views; an augmented
-input is not part of the step. PyTorch is the extra `torch`; without it our own times are printed.
+PyTorch runs twice, eager and through `torch.compile`. Each framework has its own process with the
+same number of threads; they take turns, so that whatever else the machine does meets all. The loss
+is InfoNCE over two views; an augmented input is not part of the step. PyTorch is the extra `torch`;
+without it our own times are printed.
 """
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
 import os
-import pathlib
-import runpy
+import shutil
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
+import rich.console
+import rich.table
+import step_worker
 import tyro
-from rich.console import Console
-from rich.table import Table
 
-from clef_jax.host_memory import keep_freed_memory
-
-_TEMPERATURE = 0.1
-_LEARNING_RATE, _WEIGHT_DECAY = 1e-4, 5e-4
+PROGRAMS = ("step", "forward")
+_NAMES = {"torch": "PyTorch", "torch_compile": "torch.compile"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Settings(step_worker.Config):
     """What to time."""
 
+    framework: tyro.conf.Suppress[step_worker.Framework] = "jax"
+    size: tyro.conf.Suppress[str] = ""
     sizes: tuple[str, ...] = ("small",)
-    batch_size: int = 64
-    """Pairs: a step encodes twice as many signals."""
-    num_samples: int = 5000
-    """Samples of a signal: ten seconds at 500 Hz."""
-    threads: int = 2
-    """CPU threads of each framework, pinned to the first cores."""
+    frameworks: tuple[step_worker.Framework, ...] = ("jax", "torch", "torch_compile")
+    """Those to run beside each other; `jax` is what the others are compared with."""
     repeats: int = 7
     """Timed turns of each, after one that is not counted."""
-    keep_memory: bool = True
-    """Let both processes keep freed memory, as the training command does on CPU."""
-    worker: Literal["", "jax", "torch"] = ""
-    """For the processes that this program starts."""
+
+    def worker(self, framework: step_worker.Framework, size: str) -> step_worker.Config:
+        """What one of the processes is told."""
+        return step_worker.Config(
+            framework=framework,
+            size=size,
+            batch_size=self.batch_size,
+            num_samples=self.num_samples,
+            device=self.device,
+            precision=self.precision,
+            threads=self.threads,
+            keep_memory=self.keep_memory,
+        )
 
 
-def make_jax(size: str, config: Config) -> dict[str, Callable[[], object]]:
-    """Our step and forward pass, compiled."""
-    import jax
-    import jax.numpy as jnp
-    import optax
-    from flax import nnx
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """One program of one size in every framework."""
 
-    from clef_jax.models import create_encoder
-
-    graph, params = nnx.split(create_encoder(size, rngs=nnx.Rngs(0)))
-    tx = optax.adamw(_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
-    views = jax.random.normal(jax.random.key(0), (2 * config.batch_size, config.num_samples, 1))
-
-    def loss_fn(params, views):
-        z = nnx.merge(graph, params)(views)
-        z = z / jnp.linalg.norm(z, axis=1, keepdims=True)
-        logits = jnp.where(jnp.eye(len(z), dtype=bool), -jnp.inf, z @ z.T / _TEMPERATURE)
-        positive = jnp.roll(jnp.arange(len(z)), len(z) // 2)
-        return -jnp.take_along_axis(jax.nn.log_softmax(logits), positive[:, None], 1).mean()
-
-    def train_step(state, views):
-        params, opt_state = state
-        loss, gradient = jax.value_and_grad(loss_fn)(params, views)
-        updates, opt_state = tx.update(gradient, opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state), loss
-
-    state = (params, tx.init(params))
-    step = jax.jit(train_step, donate_argnums=0).lower(state, views).compile()
-    embed = jax.jit(lambda params, views: nnx.merge(graph, params)(views))
-    forward = embed.lower(params, views).compile()
-    forward_params = jax.tree.map(jnp.copy, params)
-
-    def run_step():
-        nonlocal state
-        state, loss = step(state, views)
-        jax.block_until_ready((state, loss))
-
-    return {
-        "step": run_step,
-        "forward": lambda: forward(forward_params, views).block_until_ready(),
-    }
+    size: str
+    program: str
+    """`step` or `forward`."""
+    batch_size: int
+    precision: str
+    seconds: dict[str, float]
+    """Median of the turns, by framework."""
+    times_faster: dict[str, tuple[float, float, float]]
+    """How many times faster we are than each other framework: median, least and most of the turns,
+    each a ratio within one turn."""
+    setup_seconds: dict[str, float]
+    """Start, compilation of both programs and a first run of each."""
 
 
-def make_torch(size: str, config: Config) -> dict[str, Callable[[], object]]:
-    """The same in plain PyTorch, eager."""
-    import torch
-
-    torch.set_num_threads(config.threads)
-    torch.manual_seed(0)
-    twin_path = pathlib.Path(__file__).with_name("torch_net1d.py")
-    encoder = runpy.run_path(str(twin_path))["TorchNet1D"](size)
-    optimizer = torch.optim.AdamW(
-        encoder.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY
-    )
-    count = 2 * config.batch_size
-    views = torch.randn(count, 1, config.num_samples)
-    positive = torch.arange(count).roll(config.batch_size)
-    own = torch.eye(count, dtype=torch.bool)
-
-    def run_step():
-        optimizer.zero_grad(set_to_none=True)
-        z = torch.nn.functional.normalize(encoder(views))
-        logits = (z @ z.T / _TEMPERATURE).masked_fill(own, -torch.inf)
-        torch.nn.functional.cross_entropy(logits, positive).backward()
-        optimizer.step()
-
-    @torch.no_grad()
-    def run_forward():
-        encoder(views)
-
-    return {"step": run_step, "forward": run_forward}
+class WorkerEnded(RuntimeError):
+    """A process that ended before it was told to, most often for want of memory."""
 
 
-def work(config: Config) -> None:
-    """A worker: prepares its programs, then runs one per line that it reads; answers seconds."""
-    if config.keep_memory:
-        keep_freed_memory()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: config.threads])
-    start = time.perf_counter()
-    make = {"jax": make_jax, "torch": make_torch}[config.worker]
-    programs = make(config.sizes[0], config)
-    answer(time.perf_counter() - start)
-    for line in sys.stdin:
-        start = time.perf_counter()
-        programs[line.strip()]()
-        answer(time.perf_counter() - start)
+class Runs(Protocol):
+    """Whatever runs a program and tells the seconds."""
 
+    setup_seconds: float
 
-def answer(seconds: float) -> None:
-    sys.stdout.write(f"{json.dumps(seconds)}\n")
-    sys.stdout.flush()
+    def run(self, program: str) -> float: ...
+
+    def close(self) -> None: ...
 
 
 class Worker:
     """A process that times one framework at one size."""
 
-    def __init__(self, framework: str, size: str, config: Config):
-        keep = "--keep-memory" if config.keep_memory else "--no-keep-memory"
-        numbers = ("batch-size", "num-samples", "threads")
-        command = [sys.executable, __file__, "--worker", framework, "--sizes", size, keep]
-        for name in numbers:
-            command += [f"--{name}", str(getattr(config, name.replace("-", "_")))]
-        environment = os.environ | {"OMP_NUM_THREADS": str(config.threads), "JAX_PLATFORMS": "cpu"}
+    def __init__(self, config: step_worker.Config):
+        command = [sys.executable, step_worker.__file__]
+        for field in dataclasses.fields(step_worker.Config):
+            name, value = field.name.replace("_", "-"), getattr(config, field.name)
+            if isinstance(value, bool):
+                command.append(f"--{name}" if value else f"--no-{name}")
+            else:
+                command.append(f"--{name}={value}")
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=environment,
+            env=os.environ | environment(config),
         )
         self.setup_seconds = self._read()
 
     def run(self, program: str) -> float:
         """Seconds that one run of the program took."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{program}\n")
-        self._process.stdin.flush()
+        # Where it has ended, the missing answer tells.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(f"{program}\n")
+            self._process.stdin.flush()
         return self._read()
 
     def close(self) -> None:
@@ -176,62 +123,110 @@ class Worker:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError("A worker of the benchmark ended early; its own message is above.")
+            raise WorkerEnded("A worker of the benchmark ended early; its own message is above.")
         return float(json.loads(line))
 
 
-def compare(size: str, frameworks: list[str], config: Config, table: Table) -> None:
-    """Adds a row for each program of one size."""
-    workers = {name: Worker(name, size, config) for name in frameworks}
-    for program in ("step", "forward"):
-        seconds: dict[str, list[float]] = {name: [] for name in frameworks}
-        for turn in range(config.repeats + 1):
-            for name, worker in workers.items():
-                taken = worker.run(program)
-                if turn:
-                    seconds[name].append(taken)
-        ours = statistics.median(seconds["jax"])
-        row = [size, program, f"{ours * 1e3:.0f}", f"{2 * config.batch_size / ours:.0f}"]
-        if "torch" in seconds:
-            ratios = [t / j for t, j in zip(seconds["torch"], seconds["jax"], strict=True)]
-            row += [
-                f"{statistics.median(seconds['torch']) * 1e3:.0f}",
-                f"{statistics.median(ratios):.2f}",
-                f"{min(ratios):.2f} to {max(ratios):.2f}",
-            ]
-        else:
-            row += ["", "", ""]
-        table.add_row(*row, f"{workers['jax'].setup_seconds:.1f}")
-    for worker in workers.values():
-        worker.close()
+def environment(config: step_worker.Config) -> dict[str, str]:
+    """What the processes need to share a machine."""
+    if config.device == "cpu":
+        return {"OMP_NUM_THREADS": str(config.threads), "JAX_PLATFORMS": "cpu"}
+    # The frameworks share the memory of one GPU.
+    return {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
-def main(config: Config) -> None:
-    console = Console()
-    if config.worker:
-        return work(config)
-    frameworks = ["jax", "torch"]
+def compare(
+    settings: Settings,
+    size: str,
+    frameworks: Sequence[step_worker.Framework],
+    start: Callable[[step_worker.Config], Runs] = Worker,
+) -> list[Comparison]:
+    """Both programs of one size; `jax` must be among the frameworks."""
+    workers: dict[str, Runs] = {}
+    try:
+        for name in frameworks:
+            workers[name] = start(settings.worker(name, size))
+        setup = {name: worker.setup_seconds for name, worker in workers.items()}
+        found = []
+        for program in PROGRAMS:
+            turns = in_turns(workers, program, settings.repeats)
+            head = (size, program, settings.batch_size, settings.precision)
+            medians = {name: statistics.median(taken) for name, taken in turns.items()}
+            found.append(Comparison(*head, medians, times_faster(turns), setup))
+        return found
+    finally:
+        for worker in workers.values():
+            worker.close()
+
+
+def in_turns(workers: dict[str, Runs], program: str, repeats: int) -> dict[str, list[float]]:
+    """Seconds of each worker's turns, but for the first."""
+    seconds: dict[str, list[float]] = {name: [] for name in workers}
+    for turn in range(repeats + 1):
+        for name, worker in workers.items():
+            taken = worker.run(program)
+            if turn:
+                seconds[name].append(taken)
+    return seconds
+
+
+def times_faster(turns: dict[str, list[float]]) -> dict[str, tuple[float, float, float]]:
+    """Median, least and most of the ratios to `jax`, each within one turn, by other framework."""
+    found = {}
+    for name, seconds in turns.items():
+        if name != "jax":
+            ratios = [other / ours for other, ours in zip(seconds, turns["jax"], strict=True)]
+            found[name] = (statistics.median(ratios), min(ratios), max(ratios))
+    return found
+
+
+def available(settings: Settings) -> tuple[list[step_worker.Framework], list[str]]:
+    """The frameworks that can run here, and why others cannot, in sentences."""
+    found: list[step_worker.Framework] = ["jax"]
     if importlib.util.find_spec("torch") is None:
-        frameworks.remove("torch")
-        console.print("PyTorch is not installed (extra `torch`), so only our own times follow.")
-    table = Table(
-        title=f"{config.batch_size} pairs of {config.num_samples} samples, {config.threads} threads"
-    )
-    for heading in (
-        "size",
-        "program",
-        "ms",
-        "signals/s",
-        "PyTorch ms",
-        "times faster",
-        "of single turns",
-        "setup s",
-    ):
-        table.add_column(heading, justify="right")
-    for size in config.sizes:
-        compare(size, frameworks, config, table)
-    return console.print(table)
+        return found, ["PyTorch is not installed (extra `torch`), so only our own times follow."]
+    if settings.device == "gpu":
+        import torch
+
+        if not torch.cuda.is_available():
+            return found, ["This PyTorch sees no GPU, so only our own times follow."]
+    found.extend(name for name in settings.frameworks if name != "jax")
+    if "torch_compile" in found and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        found.remove("torch_compile")
+        return found, ["There is no C++ compiler here, which torch.compile needs."]
+    return found, []
+
+
+def table(settings: Settings, comparisons: Sequence[Comparison]) -> rich.table.Table:
+    """One row per size, program and other framework."""
+    threads = f", {settings.threads} threads" if settings.device == "cpu" else ""
+    title = f"{settings.batch_size} pairs of {settings.num_samples} samples, {settings.precision}"
+    result = rich.table.Table(title=title + threads)
+    for heading in ("size", "program", "ms", "signals/s", "beside", "ms", "times faster"):
+        result.add_column(heading, justify="right")
+    for heading in ("of single turns", "setup s, ours", "theirs"):
+        result.add_column(heading, justify="right")
+    for one in comparisons:
+        ours = one.seconds["jax"]
+        row = [one.size, one.program, f"{ours * 1e3:.0f}", f"{2 * one.batch_size / ours:.0f}"]
+        setup = f"{one.setup_seconds['jax']:.1f}"
+        if not one.times_faster:
+            result.add_row(*row, "", "", "", "", setup, "")
+        for name, (median, least, most) in one.times_faster.items():
+            theirs = (_NAMES[name], f"{one.seconds[name] * 1e3:.0f}", f"{median:.2f}")
+            turns = (f"{least:.2f} to {most:.2f}", setup, f"{one.setup_seconds[name]:.1f}")
+            result.add_row(*row, *theirs, *turns)
+    return result
+
+
+def main(settings: Settings) -> None:
+    console = rich.console.Console(highlight=False)
+    frameworks, reasons = available(settings)
+    for reason in reasons:
+        console.print(reason)
+    found = [one for size in settings.sizes for one in compare(settings, size, frameworks)]
+    console.print(table(settings, found))
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    main(tyro.cli(Settings, description=__doc__))

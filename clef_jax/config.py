@@ -103,6 +103,9 @@ class TrainConfig:
     """Steps between two checkpoints; the last step and SIGTERM always save."""
     keep_checkpoints: int = 3
     """Newest checkpoints to keep."""
+    conv_choices: str = "table"
+    """Forms of the grouped convolution: table; auto, those that clef_jax.autotune measured on this
+    kind of device, if it did; or its FILE. A run keeps those of its first start."""
     read_threads: int = 2
     """Threads that read batches ahead; one gives some 8,000 pairs a second."""
     read_processes: int = 0
@@ -129,7 +132,7 @@ class TrainConfig:
 
     FREE_TO_CHANGE: ClassVar[frozenset[str]] = frozenset(
         {"data_dir", "workdir", "noise_path", "num_epochs", "num_steps", "preset"}
-        | {"remat", "num_microbatches", "shard_optimizer"}
+        | {"remat", "num_microbatches", "shard_optimizer", "conv_choices"}
         | {"max_nonfinite_steps", "debug_nans", "log_every_steps", "health_every_steps"}
         | {"health_patients", "checkpoint_every_steps", "keep_checkpoints", "read_threads"}
         | {"read_processes", "read_ahead_batches", "compilation_cache_dir", "coordinator_address"}

@@ -25,6 +25,7 @@ from clef_jax.data import index as index_lib, pipeline
 from clef_jax.errors import told_to_user
 from clef_jax.host_memory import keep_freed_memory
 from clef_jax.loop import Loop
+from clef_jax.models import choice_file
 from clef_jax.signal import noise
 
 
@@ -57,7 +58,10 @@ def train(config: TrainConfig) -> update.TrainState:
     plan = pipeline.make_plan(index, config)
     total_steps = config.total_steps(plan.steps_per_epoch)
     rate = schedule.make(config, steps_per_epoch=plan.steps_per_epoch, total_steps=total_steps)
-    trainer = update.make_trainer(config, rate, mesh, cohort=index.cohort_quantiles)
+    choices = choice_file.of_run(config.conv_choices, mesh.devices.flat[0], config.folder)
+    trainer = update.make_trainer(
+        config, rate, mesh, cohort=index.cohort_quantiles, conv_choices=choices
+    )
     constants = update.make_constants(config, index.common_rate_hz, mesh)
     with checkpoint.Checkpoints(config.folder, keep=config.keep_checkpoints) as checkpoints:
         restored = saved_state(trainer, checkpoints, facts)

@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from clef_jax import mesh as mesh_lib, models, objectives
 from clef_jax.config import TrainConfig
+from clef_jax.models.conv_choice import Choices, use_choices
 from clef_jax.models.grouped_conv import use_platform
 from clef_jax.signal import noise as noise_lib, view as view_lib
 from clef_jax.signal.augment import AugmentConfig
@@ -70,6 +71,8 @@ class Trainer:
     """Where each array of the state lives."""
     init: Callable[[], TrainState]
     """Makes the first state, each array born in its sharding."""
+    conv_choices: Choices | None = None
+    """Measured forms of the grouped convolution; None is the table."""
 
 
 def make_optimizer(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
@@ -86,6 +89,7 @@ def make_trainer(
     *,
     cohort: np.ndarray | None = None,
     platform: str | None = None,
+    conv_choices: Choices | None = None,
 ) -> Trainer:
     """`cohort` are the quantiles of risk in the data set (NaN where there is no risk), for the
     objectives that ask for them; `platform` is that of the mesh unless given."""
@@ -109,7 +113,7 @@ def make_trainer(
     sharding = _state_sharding(jax.eval_shape(first_state), config, mesh)
     init = jax.jit(first_state, out_shardings=sharding)
     graph = nnx.graphdef(nnx.eval_shape(create))
-    return Trainer(config, loss_config, mesh, platform, tx, graph, sharding, init)
+    return Trainer(config, loss_config, mesh, platform, tx, graph, sharding, init, conv_choices)
 
 
 def _state_sharding(state: TrainState, config: TrainConfig, mesh: Mesh) -> TrainState:
@@ -192,7 +196,8 @@ def embed(trainer: Trainer, params: nnx.State, signals: jax.Array) -> tuple[jax.
         def encode(params, signals):
             encoder = nnx.merge(trainer.graph, params)
             b, views, t = signals.shape
-            with use_platform(trainer.platform), jax.named_scope("encoder"):
+            by_measure = use_choices(trainer.conv_choices)
+            with use_platform(trainer.platform), by_measure, jax.named_scope("encoder"):
                 return encoder(signals.reshape(b * views, t, 1)).reshape(b, views, -1)
 
         return _in_turns(encode, params, signals, trainer.config.num_microbatches)

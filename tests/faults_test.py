@@ -4,10 +4,12 @@ Each test adds a line to a log that is printed at the end: `pytest -m faults -s`
 """
 
 import json
+import os
 import pathlib
 import random
 import shutil
 import signal
+import subprocess
 import time
 
 import numpy as np
@@ -29,6 +31,17 @@ from clef_jax import checkpoint, loop, timeline
 from clef_jax.data import index
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
+
+SLOW_STEPS = """
+import time
+from clef_jax import logs
+done = logs.Clock.step_done
+def slow(self):
+    time.sleep(0.5)
+    done(self)
+logs.Clock.step_done = slow
+"""
+"""Code that gives a test time to disturb a run before its last step."""
 
 HANG_SECONDS = 90
 """No test waits longer for a process that ought to end by itself."""
@@ -226,6 +239,23 @@ pipeline._Batches.__getitem__ = read_or_hang
     assert "read_or_hang" in (tmp_path / "stalled_process_0.txt").read_text()
     finish(start(data_dir, tmp_path))
     assert survived(tmp_path) <= 5
+
+
+def test_kill_9_of_a_reading_process_ends_the_run_in_time(data_dir, tmp_path, survived):
+    process = start(data_dir, tmp_path, before=SLOW_STEPS, read_processes=2)
+    await_step(process, tmp_path, 6)
+    listed = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(process.pid)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    readers = [line.split()[0] for line in listed.stdout.splitlines() if "spawn_main" in line]
+    assert len(readers) == 2
+    os.kill(int(readers[0]), signal.SIGKILL)
+    assert "A process that reads batches ended" in fail(process, HANG_SECONDS)
+    finish(start(data_dir, tmp_path, read_processes=1))
+    survived(tmp_path)
 
 
 def test_a_clock_that_jumps_changes_nothing(data_dir, tmp_path, survived):

@@ -119,7 +119,7 @@ def test_a_form_can_be_forced_on_everything_traced_inside_a_block():
 
 def test_every_layer_finds_a_row_and_every_row_gives_a_reason():
     for platform, depth in itertools.product(("cpu", "tpu", "cuda", "rocm"), (1, 4, 16, 48, 999)):
-        assert conv_choice.choose(platform, depth).form in FORMS
+        assert conv_choice.of_table(platform, depth).form in FORMS
     assert all(row.reason and row.choice.form in FORMS for row in conv_choice.TABLE)
 
 

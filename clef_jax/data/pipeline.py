@@ -191,4 +191,16 @@ def make_batches(
     workers = grain.MultiprocessingOptions(
         num_workers=config.read_processes, per_worker_buffer_size=each
     )
-    return iter(steps.map(source.__getitem__).to_iter_dataset(options).mp_prefetch(workers))
+    stream = steps.map(source.__getitem__).to_iter_dataset(options).mp_prefetch(workers)
+    return _from_processes(iter(stream))
+
+
+def _from_processes(batches: Iterator[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
+    while True:
+        try:
+            yield next(batches)
+        except RuntimeError as error:
+            raise UserError(
+                f"A process that reads batches ended: {str(error).splitlines()[0]} If the machine "
+                "ran out of memory, ask for fewer --read-processes or --read-ahead-batches."
+            ) from error

@@ -1,9 +1,17 @@
 """Which form of the grouped convolution runs where.
 
+A table decides, the same on every machine of a platform. Choices that were measured on one kind of
+device (`clef_jax.autotune`) take its place only inside `use_choices`.
+
 Figures for CPU: one layer on two AMD Zen 4 cores, float32, forward and backward. Figures for TPU:
 the compiler's own estimate for one v5e chip, bfloat16, thousand cycles forward / backward.
 """
 
+import contextlib
+import contextvars
+import dataclasses
+import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 
@@ -12,6 +20,20 @@ class Choice(NamedTuple):
 
     form: str
     block: int = 8
+
+
+class Layer(NamedTuple):
+    """What the choice may depend on."""
+
+    length: int
+    """Samples of the input."""
+    taps: int
+    group_channels: int
+    """Input channels per group."""
+    channels: int
+    """Output channels of all groups."""
+    groups: int
+    stride: int
 
 
 class _Row(NamedTuple):
@@ -36,8 +58,65 @@ TABLE = (
     _Row("", _ANY, Choice("lax"), "cuDNN is the safe default where nothing was measured"),
 )
 
+_FAR = 2.0
+"""A layer this many times longer or shorter than a measured one is not like it."""
 
-def choose(platform: str, group_channels: int) -> Choice:
+
+class MeasuredChoice(NamedTuple):
+    """The fastest form of one layer in training, where it was measured."""
+
+    layer: Layer
+    dtype: str
+    """Of the activations: `float32` or `bfloat16`."""
+    choice: Choice
+
+
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """What was measured on one kind of device."""
+
+    platform: str
+    """As JAX calls it: `cpu`, `gpu` or `tpu`."""
+    device_kind: str
+    measured: tuple[MeasuredChoice, ...]
+
+    def find(self, layer: Layer, dtype: str) -> Choice | None:
+        """The choice for that layer, or for the nearest length; None if none is like it."""
+        near = [
+            (abs(math.log(layer.length / one.layer.length)), one.choice)
+            for one in self.measured
+            if one.dtype == dtype and one.layer._replace(length=layer.length) == layer
+        ]
+        distance, choice = min(near, default=(math.inf, None))
+        return choice if distance <= math.log(_FAR) else None
+
+
+_choices: contextvars.ContextVar[Choices | None] = contextvars.ContextVar("choices", default=None)
+
+
+@contextlib.contextmanager
+def use_choices(choices: Choices | None) -> Iterator[None]:
+    """Makes what is traced inside the block for the choices' platform go by them; None: the table.
+
+    Layers that were not measured go by the table all the same.
+    """
+    token = _choices.set(choices)
+    try:
+        yield
+    finally:
+        _choices.reset(token)
+
+
+def choose(platform: str, layer: Layer, dtype: str) -> Choice:
+    """The choice of `use_choices`, else of the table, for a platform (`cpu`, `tpu`, `gpu`)."""
+    choices = _choices.get()
+    found = None
+    if choices is not None and choices.platform == platform:
+        found = choices.find(layer, dtype)
+    return found or of_table(platform, layer.group_channels)
+
+
+def of_table(platform: str, group_channels: int) -> Choice:
     """The first row that fits a device platform (`cpu`, `tpu`, `cuda`, ...) and a layer."""
     for row in TABLE:
         if platform.startswith(row.platform) and group_channels <= row.most_group_channels:

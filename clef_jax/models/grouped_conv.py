@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from clef_jax.models.conv_choice import choose
+from clef_jax.models.conv_choice import Layer, choose
 from clef_jax.models.toeplitz import same_padding, toeplitz_conv, toeplitz_gradients
 
 _forced_form: contextvars.ContextVar[str | None] = contextvars.ContextVar("form", default=None)
@@ -64,13 +64,15 @@ def grouped_conv(
     """Convolves [B, T, C_in] with kernel [taps, C_in / G, C_out] to [B, ceil(T / stride), C_out].
 
     Padding is XLA's SAME. `form` is one of `FORMS` and `block` the outputs per Toeplitz block;
-    without them `conv_choice` decides for `platform`; unless given, that is the one of
-    `use_platform`, or else JAX's default backend.
+    without them `conv_choice` decides for `platform`, by its table or by what was measured. Unless
+    given, the platform is the one of `use_platform`, or else JAX's default backend.
     Raises ValueError for shapes that do not fit. All forms agree to rounding.
     """
     _check(x, kernel, stride, groups)
     platform = platform or _platform.get() or jax.default_backend()
-    chosen = choose(platform, kernel.shape[1])
+    taps, depth, channels = kernel.shape
+    layer = Layer(x.shape[1], taps, depth, channels, groups, stride)
+    chosen = choose(platform, layer, x.dtype.name)
     form = form or _forced_form.get() or chosen.form
     convolve = FORMS[_known(form)]
     y = convolve(x, kernel, stride=stride, groups=groups, block=block or chosen.block)

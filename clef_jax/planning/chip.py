@@ -29,7 +29,7 @@ class Chip:
     devices_per_chip: int = 1
     """Devices that JAX sees on each chip."""
     device_kinds: tuple[str, ...] = ()
-    """What JAX calls such a device: its whole name, or its first words."""
+    """What JAX calls such a device. Variants (PCIe, 40 GB) have other rates, and are not meant."""
     source: str
 
 
@@ -100,7 +100,7 @@ CHIPS = {
             platform="tpu",
             device_kinds=(
                 "TPU7x",
-                "TPU v7x",
+                "TPU 7x",
             ),
             peak_flops_per_second=2307e12 / 2,
             memory_bytes=96 * GIB,
@@ -114,7 +114,7 @@ CHIPS = {
         Chip(
             name="a100",
             platform="gpu",
-            device_kinds=("NVIDIA A100",),
+            device_kinds=("NVIDIA A100-SXM4-80GB",),
             peak_flops_per_second=312e12,
             memory_bytes=80 * GIB,
             memory_bytes_per_second=2039e9,
@@ -126,7 +126,7 @@ CHIPS = {
         Chip(
             name="h100",
             platform="gpu",
-            device_kinds=("NVIDIA H100",),
+            device_kinds=("NVIDIA H100 80GB HBM3",),
             peak_flops_per_second=989e12,
             memory_bytes=80 * GIB,
             memory_bytes_per_second=3350e9,
@@ -150,7 +150,6 @@ CHIPS = {
         Chip(
             name="cpu",
             platform="cpu",
-            device_kinds=("cpu",),
             peak_flops_per_second=None,
             memory_bytes=None,
             memory_bytes_per_second=None,
@@ -164,6 +163,4 @@ CHIPS = {
 
 def by_device_kind(device_kind: str) -> Chip | None:
     """The chip of a device, by what JAX calls it; None for one that is not listed."""
-    kinds = {kind: chip for chip in CHIPS.values() for kind in chip.device_kinds}
-    fitting = [k for k in kinds if device_kind == k or device_kind.startswith((f"{k} ", f"{k}-"))]
-    return kinds[max(fitting, key=len)] if fitting else None
+    return next((chip for chip in CHIPS.values() if device_kind in chip.device_kinds), None)

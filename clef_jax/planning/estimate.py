@@ -37,6 +37,8 @@ class Plan:
     global_batch_size: int
     precision: str
     remat: bool
+    num_microbatches: int
+    shard_optimizer: bool
     objective: str
     memory: Memory
     advice: tuple[str, ...]
@@ -166,6 +168,8 @@ def make(config: TrainConfig, topology: Topology, sample_rate_hz: float = 500.0)
         global_batch_size=config.global_batch_size,
         precision=dtype.name,
         remat=config.remat,
+        num_microbatches=config.num_microbatches,
+        shard_optimizer=config.shard_optimizer,
         objective=config.objective,
         memory=memory,
         advice=tuple(memory_lib.advice(config, dtype.name, memory, topology.num_devices)),

@@ -1,0 +1,191 @@
+"""The real training step on this machine, in a process of its own that nothing can harm.
+
+`python benchmarks/bench_step.py --size=small --global-batch-size=64` prints one line of JSON, also
+where the step does not fit in memory. The batch is random and stays on the device: reading is not
+part of it, making the views is.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+import time
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+
+from clef_jax import mesh as mesh_lib, update
+from clef_jax.config import Precision, TrainConfig
+from clef_jax.host_memory import keep_freed_memory
+from clef_jax.models import choice_file
+from clef_jax.planning import step as step_lib
+
+_LEAST_RUNS, _MOST_RUNS = 3, 50
+_NO_MEMORY = "RESOURCE_EXHAUSTED"
+_RATE = 1e-4
+_COHORT = np.linspace(0, 0.5, 101)
+"""Stands for the quantiles of risk of a data set, whose values no cost depends on."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One step to time."""
+
+    size: str = "small"
+    global_batch_size: int = 64
+    """Patients on all devices."""
+    precision: Precision = "auto"
+    remat: bool = False
+    num_microbatches: int = 1
+    conv_choices: str = "table"
+    """Form of the grouped convolutions: table, auto, or a file of clef_jax.autotune."""
+    window_seconds: float = 10.0
+    sample_rate_hz: float = 500.0
+    seconds: float = 10.0
+    """Time for the timed steps, at least three and at most fifty."""
+    describe: bool = False
+    """Only tell what machine this is."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What the step runs on."""
+
+    platform: str
+    device_kind: str
+    num_devices: int
+    num_cores: int
+    """CPU cores that this process may use."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One step that was timed; without times, one that does not fit."""
+
+    machine: Machine
+    fits: bool
+    precision: str
+    compile_seconds: float | None = None
+    step_seconds: tuple[float, ...] = ()
+    """Each timed step."""
+    planned_bytes: int | None = None
+    """Arguments and temporaries of a device by the compiler's plan."""
+    peak_bytes: int | None = None
+    """Most memory that was taken on the first device; None where the device does not tell."""
+    available_bytes: int | None = None
+    """Memory that JAX may take on it."""
+
+
+def machine() -> Machine:
+    """This one."""
+    device = jax.devices()[0]
+    return Machine(
+        platform=device.platform,
+        device_kind=device.device_kind,
+        num_devices=jax.device_count(),
+        num_cores=num_cores(),
+    )
+
+
+def num_cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def random_batch(trainer: update.Trainer, shapes: dict[str, Any]) -> dict[str, jax.Array]:
+    """A batch that lies on the devices as that of a run does; the same every time."""
+    rng = np.random.default_rng(0)
+    makers = {
+        "adc": lambda shape: rng.integers(-2000, 2000, shape, np.int16),
+        "gain_per_mv": lambda shape: np.full(shape, 1000, np.float32),
+        "baseline": lambda shape: np.zeros(shape, np.int32),
+        "lead": lambda shape: rng.integers(0, 12, shape, np.int32),
+        "risk": lambda shape: rng.uniform(0, 0.5, shape).astype(np.float32),
+        "completeness": lambda shape: np.ones(shape, np.float32),
+    }
+    return mesh_lib.to_devices(
+        {name: makers[name](one.shape) for name, one in shapes.items()}, trainer.mesh
+    )
+
+
+def run(settings: Settings) -> Outcome:
+    """Compiles and times the step, or finds that it does not fit."""
+    here = machine()
+    if here.platform == "cpu":
+        keep_freed_memory()  # as training does
+    config = TrainConfig(
+        data_dir="",
+        workdir="",
+        size=settings.size,
+        global_batch_size=settings.global_batch_size,
+        precision=settings.precision,
+        remat=settings.remat,
+        num_microbatches=settings.num_microbatches,
+        window_seconds=settings.window_seconds,
+    )
+    outcome = Outcome(
+        machine=here, fits=False, precision=update.compute_dtype(config, here.platform).name
+    )
+    try:
+        return _timed(settings, config, outcome)
+    except jax.errors.JaxRuntimeError as error:
+        if _NO_MEMORY not in str(error):
+            raise
+        return outcome
+
+
+def _timed(settings: Settings, config: TrainConfig, outcome: Outcome) -> Outcome:
+    mesh = mesh_lib.make_mesh()
+    mesh_lib.check_batch_size(config.global_batch_size, mesh, config.num_microbatches)
+    choices = choice_file.load(settings.conv_choices, jax.devices()[0])
+    trainer = update.make_trainer(
+        config, lambda _: _RATE, mesh, cohort=_COHORT, conv_choices=choices
+    )
+    shapes = step_lib.abstract_arguments(trainer, settings.sample_rate_hz)
+    start = time.perf_counter()
+    compiled = update.make_train_step(trainer).lower(*shapes).compile()
+    compile_seconds = time.perf_counter() - start
+    state, batch = trainer.init(), random_batch(trainer, shapes[1])
+    constants = update.make_constants(config, settings.sample_rate_hz, mesh)
+    seconds: list[float] = []
+    begin = time.perf_counter()
+    while len(seconds) <= _LEAST_RUNS or (
+        len(seconds) <= _MOST_RUNS and time.perf_counter() - begin < settings.seconds
+    ):
+        start = time.perf_counter()
+        state, metrics = compiled(state, batch, constants)
+        jax.block_until_ready((state, metrics))
+        seconds.append(time.perf_counter() - start)
+    if int(state.num_skipped):
+        raise RuntimeError("A step of the benchmark was skipped: its loss was not finite.")
+    memory = jax.local_devices()[0].memory_stats() or {}
+    return dataclasses.replace(
+        outcome,
+        fits=True,
+        compile_seconds=compile_seconds,
+        step_seconds=tuple(seconds[1:]),
+        planned_bytes=_planned_bytes(compiled),
+        peak_bytes=memory.get("peak_bytes_in_use"),
+        available_bytes=memory.get("bytes_limit"),
+    )
+
+
+def _planned_bytes(compiled: jax.stages.Compiled) -> int | None:
+    memory = compiled.memory_analysis()
+    if memory is None:
+        return None
+    return memory.argument_size_in_bytes + memory.temp_size_in_bytes
+
+
+def main(settings: Settings) -> None:
+    found = machine() if settings.describe else run(settings)
+    # JAX may warn on standard output too; the line to read is the last one.
+    sys.stdout.write(json.dumps(dataclasses.asdict(found)) + "\n")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))
