@@ -16,6 +16,8 @@ from clef_jax.config import from_saved
 
 STEPS = 24
 FINISH_SECONDS = 300
+WITHIN_SECONDS = 60
+"""In which processes that cannot train together end."""
 
 
 def flags(data_dir, workdir, **settings):
