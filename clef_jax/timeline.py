@@ -65,9 +65,11 @@ class Summary:
 
     def __str__(self) -> str:
         starts = "1 start" if self.num_starts == 1 else f"{self.num_starts} starts"
+        hours = self.total_seconds / 3600
+        time_told = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
         return (
-            f"{self.goodput:.0%} of {self.total_seconds / 3600:.2f} h went into steps that were "
-            f"kept ({starts}, {self.num_repeated_steps} steps done again)."
+            f"{self.goodput:.0%} of {time_told} went into steps that were kept "
+            f"({starts}, {self.num_repeated_steps} steps done again)."
         )
 
 

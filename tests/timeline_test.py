@@ -31,7 +31,7 @@ def test_goodput_is_the_share_of_time_in_steps_that_were_kept(tmp_path):
     assert found.useful_seconds == 60 + 140
     assert found.total_seconds == 400
     assert found.goodput == 0.5
-    assert "50%" in str(found)
+    assert "50% of 6.7 min" in str(found)
     assert "2 starts, 25 steps done again" in str(found)
 
 
