@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from clef_jax import mesh as mesh_lib, models, objectives
 from clef_jax.config import TrainConfig
 from clef_jax.models.conv_choice import Choices, use_choices
-from clef_jax.models.grouped_conv import use_platform
+from clef_jax.platforms import use_platform
 from clef_jax.signal import noise as noise_lib, view as view_lib
 from clef_jax.signal.augment import AugmentConfig
 from clef_jax.signal.device import Bandpass, make_bandpass
@@ -159,9 +159,10 @@ def make_views(
 
     def local(keys, adc, gain_per_mv, baseline, lead, constants):
         def make(constants, rows):
-            return view_lib.make_view(
-                *rows, filter=constants.bandpass, noise=constants.noise, config=augment
-            )
+            with use_platform(trainer.platform):
+                return view_lib.make_view(
+                    *rows, filter=constants.bandpass, noise=constants.noise, config=augment
+                )
 
         num_rows = adc.shape[0] * adc.shape[1]
         adc_rows = adc.reshape(num_rows, -1)

@@ -9,6 +9,7 @@ import pytest
 
 from clef_jax.models import conv_choice
 from clef_jax.models.grouped_conv import FORMS, grouped_conv, use_form, use_platform
+from clef_jax.models.swish import swish
 
 TAPS = 16
 
@@ -93,8 +94,16 @@ def test_without_a_bias_none_is_added():
     assert_equal(grouped_conv(x, kernel, stride=1, groups=2), with_bias - bias[None, None])
 
 
-def operations(form=None, platform=None):
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_can_take_what_a_swish_is_still_to_be_done_to(form):
     x, kernel, bias = make_layer(20, 4, 2)
+    settings = {"stride": 1, "groups": 2, "form": form}
+    got = grouped_conv(x, kernel, bias, activate=True, **settings)
+    np.testing.assert_array_equal(got, grouped_conv(swish(x), kernel, bias, **settings))
+
+
+def operations(form=None, platform=None, depth=4):
+    x, kernel, bias = make_layer(20, depth, 2)
     traced = jax.make_jaxpr(
         lambda x: grouped_conv(x, kernel, bias, stride=1, groups=2, form=form, platform=platform)
     )(x)
@@ -104,6 +113,7 @@ def operations(form=None, platform=None):
 def test_the_platform_chooses_the_form():
     assert operations(platform="cuda") == operations("lax")
     assert operations(platform="tpu") == operations("dense")
+    assert operations(platform="tpu", depth=16) == operations("spatial", depth=16)
     assert operations(platform="cpu") == operations("toeplitz") == operations()
     assert "conv_general_dilated" not in operations(platform="cpu")
 

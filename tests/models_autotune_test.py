@@ -52,7 +52,7 @@ def time_layer(machine, budget_seconds=1000.0):
 def test_layers_are_those_that_the_network_convolves(size, monkeypatch):
     seen = collections.Counter()
 
-    def spy(x, kernel, bias, *, stride, groups):
+    def spy(x, kernel, bias, *, stride, groups, activate):
         taps, depth, channels = kernel.shape
         seen[Layer(x.shape[1], taps, depth, channels, groups, stride)] += 1
         return jnp.zeros((x.shape[0], -(-x.shape[1] // stride), kernel.shape[2]))
@@ -80,7 +80,7 @@ def test_layers_do_the_work_that_the_cost_model_counts():
 def test_candidates_begin_with_the_table_and_hold_no_form_twice(platform):
     for layer in (LAYER, LAYER._replace(groups=64), LAYER._replace(group_channels=48)):
         found = autotune.candidates(platform, layer)
-        assert found[0] == of_table(platform, layer.group_channels)
+        assert found[0] == of_table(platform, layer.group_channels, layer.groups)
         assert len(set(found)) == len(found) > 5
         assert [c.form for c in found].count("lax") == 1
         if platform != "tpu":

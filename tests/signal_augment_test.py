@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from clef_jax import leads
+from clef_jax.platforms import use_platform
 from clef_jax.signal import augment, noise
 from clef_jax.signal.augment import AugmentConfig
 
@@ -154,3 +155,19 @@ def test_off_changes_nothing():
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         AugmentConfig(**settings)
+
+
+@pytest.mark.parametrize("number", [3, 16, 20])
+def test_a_tpu_cuts_the_same_windows(number):
+    rng = np.random.default_rng(0)
+    bank = bank_of(300).noise_mv
+    kind, row = rng.integers(0, 4, number), rng.integers(0, 15, number)
+    start = np.concatenate([[0, 200], rng.integers(0, 201, number - 2)])
+    found = {}
+    for platform in ("cpu", "tpu"):
+        with use_platform(platform):
+            places = (jnp.asarray(values) for values in (kind, row, start))
+            found[platform] = augment.windows(bank, *places, num_samples=100)
+    want = [bank[k, r, s : s + 100] for k, r, s in zip(kind, row, start, strict=True)]
+    np.testing.assert_array_equal(found["cpu"], want)
+    np.testing.assert_array_equal(found["tpu"], want)

@@ -103,3 +103,17 @@ def test_zscore_equals_the_reference():
     x = ecg_like(1000, 500.0).astype(np.float32)
     x[0] = 3.0
     np.testing.assert_allclose(device.zscore(jnp.asarray(x)), signal.zscore(x), atol=3e-6)
+
+
+@pytest.mark.parametrize("num_samples", [(1 << 15) - 1, 1 << 15])
+def test_gaps_of_very_long_windows_are_filled(num_samples):
+    """The longest that fits beside a sample's place in one number, and the next."""
+    rng = np.random.default_rng(0)
+    stored = rng.integers(-32767, 32768, (2, num_samples)).astype(np.int16)
+    stored[:, -1], stored[:, 0] = 32767, -32767
+    stored[rng.random(stored.shape) < 0.4] = device.MISSING_ADC
+    gain, baseline = np.array([200.0, 1000.0]), np.array([0, -512])
+    millivolts = (stored.astype(float) - baseline[:, None]) / gain[:, None]
+    want = signal.fill_gaps(np.where(stored == device.MISSING_ADC, np.nan, millivolts))
+    got = jax.jit(device.from_adc)(*map(jnp.asarray, (stored, gain, baseline)))
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-4)

@@ -7,6 +7,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 from clef_jax import signal
+from clef_jax.platforms import use_platform
 from clef_jax.signal import device, noise, view
 from clef_jax.signal.augment import AugmentConfig
 
@@ -88,3 +89,12 @@ def test_noise_at_another_rate_is_refused():
     bank = noise.load_noise(sample_rate_hz=250.0, num_seconds=20)
     with pytest.raises(ValueError, match=r"have 500.0 Hz and the noise 250.0 Hz"):
         view.make_view(*batch(), filter=FILTER, noise=bank, config=AugmentConfig())
+
+
+def test_a_view_for_a_tpu_is_the_same_but_for_rounding():
+    want = run(*batch())
+    with use_platform("tpu"):
+        got = run(*batch())
+        program = str(jax.make_jaxpr(lambda *x: run(*x))(*batch()))
+    np.testing.assert_allclose(got, want, atol=2e-5)
+    assert " fft[" not in program, "what was traced for the CPU must not serve the TPU"

@@ -1,6 +1,7 @@
 """The update is the same computation however the devices are arranged."""
 
 import dataclasses
+import functools
 import re
 
 import jax
@@ -233,3 +234,15 @@ def test_cohort_of_the_data_set_completes_the_objective():
     quantiles = np.linspace(0, 0.5, 101)
     trainer = update.make_trainer(CONFIG, optax.constant_schedule(1e-3), mesh, cohort=quantiles)
     np.testing.assert_allclose(trainer.loss_config.cohort, quantiles)
+
+
+def test_views_go_by_the_platform_that_the_step_is_for():
+    trainer, constants = make_trainer()
+    make = functools.partial(update.make_views, augment=CONFIG.augment)
+
+    def program(platform):
+        chosen = dataclasses.replace(trainer, platform=platform)
+        return str(jax.make_jaxpr(functools.partial(make, chosen))(make_batch(), constants, 0))
+
+    assert " fft[" in program("cpu")
+    assert " fft[" not in program("tpu")

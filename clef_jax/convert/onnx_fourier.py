@@ -10,27 +10,20 @@ Shapes: B batch, T time (samples); N = a b samples of a transform, j = a/2 + 1 o
 """
 
 import numpy as np
-import numpy.typing as npt
 
 from clef_jax.convert.onnx_graph import Builder
 from clef_jax.errors import UserError
-
-_Complex = npt.NDArray[np.complex128]
-
-LARGEST_FACTOR = 1024
-"""Beyond it the matrices would fill megabytes and the sums lose digits."""
+from clef_jax.signal import fourier
 
 
 def factors(num_samples: int) -> tuple[int, int]:
     """a and b with a b = num_samples and small matrices.
 
     Raises:
-        UserError: one of them would be above `LARGEST_FACTOR`.
+        UserError: one of them would be above `fourier.LARGEST_FACTOR`.
     """
-    pairs = [(num_samples // b, b) for b in range(1, num_samples + 1) if num_samples % b == 0]
-    # The matrix of b is complex on both sides, that of a on one.
-    a, b = min(pairs, key=lambda pair: pair[0] ** 2 + 4 * pair[1] ** 2)
-    if max(a, b) > LARGEST_FACTOR:
+    a, b = fourier.factors(num_samples)
+    if max(a, b) > fourier.LARGEST_FACTOR:
         raise UserError(
             f"A window of {num_samples} samples cannot be transformed by small matrices, because "
             f"{max(a, b)} of its factors is too large. Choose a window length or sampling rate "
@@ -45,80 +38,57 @@ def add_filter(builder: Builder, x: str, num_samples: int, response: np.ndarray,
     `response` is real, [n // 2 + 1].
     """
     a, b = factors(n)
-    rows, half = -(-num_samples // b), a // 2 + 1
+    parts = fourier.filter_parts(num_samples, n)
+    half, rows = a // 2 + 1, parts.to_rows.shape[1]
     x = _padded(builder, x, num_samples, rows * b)
     x = builder.op("Reshape", x, builder.integers(-1, rows, b))
-    # Rows 0 to a/2 hold the whole spectrum of a real signal.
-    first, turn = _circle(half, rows, a), _circle(half, b, n).conj()
-    to_rows = np.concatenate([first.real, -first.imag])
-    x = builder.op("MatMul", builder.constant(_float(to_rows)), x)
-    x = _turned(builder, x, half, turn, axis=2)
-    x = builder.op("MatMul", x, builder.constant(_float(_complex_matrix(_circle(b, b, b).conj()))))
+    x = builder.op("MatMul", builder.constant(_float(parts.to_rows)), x)
+    x = _turned(builder, x, half, parts.turn, axis=2)
+    x = builder.op("MatMul", x, builder.constant(_float(parts.to_columns)))
     place = np.arange(half)[:, None] + a * np.arange(b)
-    weight = np.where(2 * np.arange(half) % a == 0, 1, 2) / n
-    gain = response[np.minimum(place, n - place)] * weight[:, None]
+    gain = response[np.minimum(place, n - place)] * parts.weight[:, None]
     x = builder.op("Mul", x, builder.constant(_float(np.concatenate([gain, gain], axis=1))))
-    x = builder.op("MatMul", x, builder.constant(_float(_complex_matrix(_circle(b, b, b)))))
+    x = builder.op("MatMul", x, builder.constant(_float(parts.from_columns)))
     real, imag = builder.split("Split", x, names=(None, None), axis=2)
-    x = _times(builder, real, imag, turn.conj(), axis=1)
-    from_rows = np.concatenate([first.real, -first.imag]).T
-    x = builder.op("MatMul", builder.constant(_float(from_rows)), x)
+    x = _times(builder, real, imag, parts.turn.conj(), axis=1)
+    x = builder.op("MatMul", builder.constant(_float(parts.from_rows)), x)
     x = builder.op("Reshape", x, builder.integers(-1, rows * b))
     return cut(builder, x, rows * b, num_samples)
 
 
 def add_resampling(builder: Builder, x: str, before: int, after: int) -> str:
     """Resamples by the Fourier method: `x` [B, before] to [B, after], as `device.resample`."""
-    highest = min(before, after) // 2
-    bins, columns = _add_spectrum(builder, x, before, highest)
-    a, b = factors(after)
-    rows = -(-(highest + 1) // b)
-    weight = np.zeros(max(columns, rows * b))
-    weight[: highest + 1] = 2 / before
-    weight[0] = 1 / before
-    if min(before, after) % 2 == 0 and after > before:
-        # The bin at half the lower rate stands for a positive and a negative frequency.
-        weight[highest] = 1 / before
-    if columns < rows * b:
-        bins = builder.op("Pad", bins, builder.integers(0, 0, 0, 0, 0, rows * b - columns))
-    bins = builder.op("Mul", bins, builder.constant(_float(weight)))
-    if columns > rows * b:
-        bins = _slice(builder, bins, rows * b, axis=2)
-    x = builder.op("Reshape", bins, builder.integers(-1, 2 * rows, b))
-    first = builder.constant(_float(_complex_matrix(_circle(rows, a, a)).T))
-    x = builder.op("MatMul", first, x)
-    x = _turned(builder, x, a, _circle(a, b, after), axis=2)
-    last = _circle(b, b, b)
-    last = builder.constant(_float(np.concatenate([last.real, -last.imag])))
-    x = builder.op("MatMul", x, last)
+    (a, b), (c, d) = factors(before), factors(after)
+    parts = fourier.resampling_parts(before, after)
+    found, used = parts.to_columns.shape[1] // 2 * a, len(parts.weight)
+    x = builder.op("Reshape", x, builder.integers(-1, a, b))
+    x = builder.op("MatMul", builder.constant(_float(parts.to_rows)), x)
+    x = _turned(builder, x, a, parts.turn, axis=2)
+    x = builder.op("MatMul", x, builder.constant(_float(parts.to_columns)))
+    x = builder.op("Reshape", x, builder.integers(-1, a, 2, found // a))
+    x = builder.op("Transpose", x, perm=[0, 2, 3, 1])
+    bins = builder.op("Reshape", x, builder.integers(-1, 2, found))
+    if found < used:
+        bins = builder.op("Pad", bins, builder.integers(0, 0, 0, 0, 0, used - found))
+    if found > used:
+        bins = _slice(builder, bins, used, axis=2)
+    bins = builder.op("Mul", bins, builder.constant(_float(parts.weight)))
+    x = builder.op("Reshape", bins, builder.integers(-1, 2 * used // d, d))
+    x = builder.op("MatMul", builder.constant(_float(parts.from_rows)), x)
+    x = _turned(builder, x, c, parts.back_turn, axis=2)
+    x = builder.op("MatMul", x, builder.constant(_float(parts.from_columns)))
     x = builder.op("Transpose", x, perm=[0, 2, 1])
     return builder.op("Reshape", x, builder.integers(-1, after))
 
 
-def _add_spectrum(builder: Builder, x: str, n: int, highest: int) -> tuple[str, int]:
-    """Real and imaginary parts [B, 2, M] of bins 0 to M - 1, `highest` among them; and M."""
-    a, b = factors(n)
-    used = highest // a + 1
-    x = builder.op("Reshape", x, builder.integers(-1, a, b))
-    first = _circle(a, a, a).conj()
-    first = builder.constant(_float(np.concatenate([first.real, first.imag])))
-    x = builder.op("MatMul", first, x)
-    x = _turned(builder, x, a, _circle(a, b, n).conj(), axis=2)
-    last = _complex_matrix(_circle(b, used, b).conj())
-    x = builder.op("MatMul", x, builder.constant(_float(last)))
-    x = builder.op("Reshape", x, builder.integers(-1, a, 2, used))
-    x = builder.op("Transpose", x, perm=[0, 2, 3, 1])
-    return builder.op("Reshape", x, builder.integers(-1, 2, used * a)), used * a
-
-
-def _turned(builder: Builder, x: str, rows: int, turn: _Complex, *, axis: int) -> str:
+def _turned(builder: Builder, x: str, rows: int, turn: fourier.Complex, *, axis: int) -> str:
     """Multiplies [B, 2 rows, b], real parts over imaginary ones, by complex [rows, b]."""
     widths = builder.integers(rows, rows)
     real, imag = builder.split("Split", x, widths, names=(None, None), axis=1)
     return _times(builder, real, imag, turn, axis=axis)
 
 
-def _times(builder: Builder, real: str, imag: str, turn: _Complex, *, axis: int) -> str:
+def _times(builder: Builder, real: str, imag: str, turn: fourier.Complex, *, axis: int) -> str:
     """(real + i imag) turn, with its parts joined along an axis."""
     cosine, sine = builder.constant(_float(turn.real)), builder.constant(_float(turn.imag))
     new_real = builder.op("Sub", builder.op("Mul", real, cosine), builder.op("Mul", imag, sine))
@@ -140,17 +110,6 @@ def cut(builder: Builder, x: str, length: int, wanted: int) -> str:
 def _slice(builder: Builder, x: str, stop: int, *, axis: int) -> str:
     zero, end, along = builder.integers(0), builder.integers(stop), builder.integers(axis)
     return builder.op("Slice", x, zero, end, along)
-
-
-def _circle(rows: int, columns: int, n: int) -> _Complex:
-    """exp(2 pi i r c / n), complex128 [rows, columns]."""
-    turns = np.outer(np.arange(rows), np.arange(columns)) % n
-    return np.exp(2j * np.pi * turns / n)
-
-
-def _complex_matrix(matrix: _Complex) -> np.ndarray:
-    """What multiplies [.., real, imaginary] from the right as `matrix` does complex rows."""
-    return np.block([[matrix.real, matrix.imag], [-matrix.imag, matrix.real]])
 
 
 def _float(values: np.ndarray) -> np.ndarray:

@@ -94,7 +94,7 @@ def layers(size: EncoderSize, num_samples: int, in_channels: int = 1) -> dict[La
 
 def candidates(platform: str, layer: Layer) -> list[Choice]:
     """The forms to try, the table's first."""
-    first = of_table(platform, layer.group_channels)
+    first = of_table(platform, layer.group_channels, layer.groups)
     others = [one for one in _CANDIDATES if one != first]
     if layer.groups > _MOST_DENSE_GROUPS:
         others = [one for one in others if one.form != "dense"]

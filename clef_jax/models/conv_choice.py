@@ -43,6 +43,7 @@ class _Row(NamedTuple):
     """The row holds up to this many channels per group."""
     choice: Choice
     reason: str
+    most_groups: int = 1 << 30
 
 
 _ANY = 1 << 30
@@ -53,8 +54,9 @@ TABLE = (
     # Native forward is a quarter to a half faster here, as long as nobody asks for a gradient.
     _Row("cpu", 31, Choice("lax_toeplitz", 4), "157x400, 25 groups: 38 ms, lax 224, taps 94"),
     _Row("cpu", _ANY, Choice("lax_toeplitz", 2), "157x768, 16 groups: 84 ms, blocks of 4 111"),
-    _Row("tpu", 8, Choice("dense"), "625x32, 8 groups: 55 / 114, lax 89 / 135, toeplitz 463 / 964"),
-    _Row("tpu", _ANY, Choice("lax"), "157x400, 25 groups: 422 / 617, dense 737 / 1842"),
+    # Of a whole block with 512 and 128 rows, thousand cycles of forward and backward pass.
+    _Row("tpu", 8, Choice("dense"), "2500x16, 4 groups: 2805, spatial 3100", most_groups=4),
+    _Row("tpu", _ANY, Choice("spatial"), "625x160, 10 groups: 1387, lax 2069, dense 2887"),
     _Row("", _ANY, Choice("lax"), "cuDNN is the safe default where nothing was measured"),
 )
 
@@ -113,12 +115,13 @@ def choose(platform: str, layer: Layer, dtype: str) -> Choice:
     found = None
     if choices is not None and choices.platform == platform:
         found = choices.find(layer, dtype)
-    return found or of_table(platform, layer.group_channels)
+    return found or of_table(platform, layer.group_channels, layer.groups)
 
 
-def of_table(platform: str, group_channels: int) -> Choice:
+def of_table(platform: str, group_channels: int, groups: int = 1) -> Choice:
     """The first row that fits a device platform (`cpu`, `tpu`, `cuda`, ...) and a layer."""
     for row in TABLE:
-        if platform.startswith(row.platform) and group_channels <= row.most_group_channels:
+        fits = group_channels <= row.most_group_channels and groups <= row.most_groups
+        if platform.startswith(row.platform) and fits:
             return row.choice
     raise AssertionError("the last row fits everything")

@@ -7,18 +7,21 @@ import contextlib
 import contextvars
 import difflib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from clef_jax import platforms
 from clef_jax.models.conv_choice import Layer, choose
+from clef_jax.models.spatial_conv import in_groups, spatial_conv
+from clef_jax.models.swish import swish
 from clef_jax.models.toeplitz import same_padding, toeplitz_conv, toeplitz_gradients
+from clef_jax.platforms import use_platform as use_platform
 
 _forced_form: contextvars.ContextVar[str | None] = contextvars.ContextVar("form", default=None)
-_platform: contextvars.ContextVar[str | None] = contextvars.ContextVar("platform", default=None)
 
 
 class _Form(Protocol):
@@ -37,19 +40,6 @@ def use_form(form: str | None) -> Iterator[None]:
         _forced_form.reset(token)
 
 
-@contextlib.contextmanager
-def use_platform(platform: str) -> Iterator[None]:
-    """Makes every grouped convolution traced inside the block choose its form for `platform`.
-
-    A step that is compiled for another machine than this one needs it.
-    """
-    token = _platform.set(platform)
-    try:
-        yield
-    finally:
-        _platform.reset(token)
-
-
 def grouped_conv(
     x: jax.Array,
     kernel: jax.Array,
@@ -57,26 +47,37 @@ def grouped_conv(
     *,
     stride: int,
     groups: int,
+    activate: bool = False,
     form: str | None = None,
     block: int | None = None,
     platform: str | None = None,
 ) -> jax.Array:
     """Convolves [B, T, C_in] with kernel [taps, C_in / G, C_out] to [B, ceil(T / stride), C_out].
 
-    Padding is XLA's SAME. `form` is one of `FORMS` and `block` the outputs per Toeplitz block;
-    without them `conv_choice` decides for `platform`, by its table or by what was measured. Unless
-    given, the platform is the one of `use_platform`, or else JAX's default backend.
+    Padding is XLA's SAME. With `activate`, x goes through a swish first. `form` is one of `FORMS`
+    and `block` the outputs per Toeplitz block; without them `conv_choice` decides for `platform`,
+    by its table or by what was measured. Unless given, the platform is the one of `use_platform`,
+    or else JAX's default backend.
     Raises ValueError for shapes that do not fit. All forms agree to rounding.
     """
     _check(x, kernel, stride, groups)
-    platform = platform or _platform.get() or jax.default_backend()
+    platform = platform or platforms.current()
     taps, depth, channels = kernel.shape
     layer = Layer(x.shape[1], taps, depth, channels, groups, stride)
     chosen = choose(platform, layer, x.dtype.name)
     form = form or _forced_form.get() or chosen.form
     convolve = FORMS[_known(form)]
+    # In the shape in which the compiler holds it, what is done to each number is done on the way.
+    shaped = functools.partial(in_groups, groups=groups) if form == "spatial" else _plain
+    if activate:
+        x = shaped(swish, x)
     y = convolve(x, kernel, stride=stride, groups=groups, block=block or chosen.block)
-    return y if bias is None else y + bias[None, None, :]
+    return y if bias is None else shaped(jnp.add, y, bias)
+
+
+def _plain(function: Callable[..., jax.Array], x: jax.Array, *channels: jax.Array) -> jax.Array:
+    """An elementwise function of [B, T, C] and of values [C] per channel."""
+    return function(x, *(values[None, None, :] for values in channels))
 
 
 def _lax(x: jax.Array, kernel: jax.Array, *, stride: int, groups: int, block: int) -> jax.Array:
@@ -150,6 +151,7 @@ FORMS: dict[str, _Form] = {
     "toeplitz": toeplitz_conv,
     "lax_toeplitz": _lax_toeplitz,
     "taps": _taps,
+    "spatial": spatial_conv,
 }
 
 

@@ -35,11 +35,12 @@ class Conv(nnx.Module):
         self.kernel = _uniform(rngs, (taps, in_channels // groups, out_channels), fan_in)
         self.bias = _uniform(rngs, (out_channels,), fan_in)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps [B, T, C_in] to [B, ceil(T / stride), C_out]."""
+    def __call__(self, x: jax.Array, *, activate: bool = False) -> jax.Array:
+        """Maps [B, T, C_in] to [B, ceil(T / stride), C_out], of swish(x) if `activate`."""
         kernel = self.kernel[...].astype(x.dtype)
         bias = self.bias[...].astype(x.dtype)
-        return grouped_conv(x, kernel, bias, stride=self.stride, groups=self.groups)
+        settings = {"stride": self.stride, "groups": self.groups, "activate": activate}
+        return grouped_conv(x, kernel, bias, **settings)
 
 
 class Affine(nnx.Module):

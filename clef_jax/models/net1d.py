@@ -11,6 +11,7 @@ from flax import nnx
 
 from clef_jax.models import size as size_lib
 from clef_jax.models.layer import Affine, Conv, Linear
+from clef_jax.models.shortcut import shortcut
 from clef_jax.models.swish import swish
 
 
@@ -66,13 +67,13 @@ class Block(nnx.Module):
             y = x if self.affine is None else self.affine(x)
             y = self.reduce(swish(y) if self.activate_input else y)
         with jax.named_scope("mix"):
-            y = self.mix(swish(y))
+            y = self.mix(y, activate=True)
         with jax.named_scope("expand"):
             y = self.expand(swish(y))
         with jax.named_scope("gate"):
             y = self.gate(y)
         with jax.named_scope("shortcut"):
-            return y + _shortcut(x, self.stride, self.channels)
+            return y + shortcut(x, self.stride, self.channels)
 
 
 class Stage(nnx.Module):
@@ -187,21 +188,3 @@ def create_encoder(
 def _time_mean(x: jax.Array) -> jax.Array:
     """Mean over time of [B, T, C] as [B, C], in float32 or wider."""
     return x.mean(axis=1, dtype=jnp.promote_types(x.dtype, jnp.float32))
-
-
-def _shortcut(x: jax.Array, stride: int, channels: int) -> jax.Array:
-    """The path without parameters, [B, T, C_in] to [B, ceil(T / stride), C].
-
-    The reference pads its max-pool with one zero on the right, so that the last value of an odd
-    length is max(x, 0), and pads channels with the smaller half on the left.
-    """
-    if stride == 2:
-        x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0)))
-        pairs = x.reshape(x.shape[0], x.shape[1] // 2, 2, x.shape[2])
-        first, second = pairs[:, :, 0], pairs[:, :, 1]
-        # Not `maximum`: on a tie the reference sends the whole gradient to the first sample.
-        x = jnp.where((second > first) | jnp.isnan(second), second, first)
-    missing = channels - x.shape[-1]
-    if missing:
-        x = jnp.pad(x, ((0, 0), (0, 0), (missing // 2, missing - missing // 2)))
-    return x

@@ -19,9 +19,9 @@ from jax.experimental.compilation_cache import compilation_cache
 from clef_jax import mesh as mesh_lib, schedule, update
 from clef_jax.config import TrainConfig
 from clef_jax.data import pipeline
-from clef_jax.models.grouped_conv import use_platform
 from clef_jax.planning import topology as topology_lib
 from clef_jax.planning.topology import Topology
+from clef_jax.platforms import use_platform
 
 NUM_PATIENTS = 161_352
 """Patients of MIMIC-IV-ECG: the length of an epoch."""

@@ -8,6 +8,8 @@ Shapes: B batch, T time (samples), N samples of a noise recording.
 """
 
 import dataclasses
+import functools
+import math
 from typing import ClassVar
 
 import jax
@@ -15,8 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from clef_jax import leads
+from clef_jax import leads, platforms
 from clef_jax.signal import noise as noise_lib
+
+_WINDOWS_TOGETHER = 8
+"""Windows of noise that a TPU cuts in one turn of a loop."""
 
 _ROW_OF_LEAD = np.array([noise_lib.ROWS.index(name) for name in leads.STANDARD_12], np.int32)
 
@@ -78,41 +83,71 @@ def view(
         float32 [B, T], mV.
     """
     row = jnp.asarray(_ROW_OF_LEAD)[lead]
-    return jax.vmap(lambda k, x, r: _one(k, x, r, noise.noise_mv, config))(key, signal_mv, row)
-
-
-def _one(
-    key: jax.Array, signal_mv: jax.Array, row: jax.Array, noise_mv: jax.Array, config: AugmentConfig
-) -> jax.Array:
-    noise_key, mask_key = jax.random.split(key)
+    noise_key, mask_key = jnp.unstack(jax.vmap(jax.random.split)(key), axis=1)
     if config.noise_probability > 0:
-        chosen, kind_key, start_key = jax.random.split(noise_key, 3)
-        kind = jax.random.randint(kind_key, (), 0, len(noise_lib.KINDS))
-        window = _window(start_key, noise_mv, kind, row, signal_mv.shape[0])
-        noisy = signal_mv + scale_noise(window, config.noise_std_mv)
-        happens = jax.random.uniform(chosen) < config.noise_probability
-        signal_mv = jnp.where(happens, noisy, signal_mv)
+        signal_mv = _with_noise(noise_key, signal_mv, row, noise.noise_mv, config)
     if config.mask_probability > 0:
-        chosen, fraction_key, start_key = jax.random.split(mask_key, 3)
-        limits = (config.mask_fraction_min, config.mask_fraction_max)
-        fraction = jax.random.uniform(fraction_key, minval=limits[0], maxval=limits[1])
-        length = mask_length(signal_mv.shape[0], fraction)
-        start = jax.random.randint(start_key, (), 0, signal_mv.shape[0] - length + 1)
-        happens = jax.random.uniform(chosen) < config.mask_probability
-        signal_mv = jnp.where(happens, mask_run(signal_mv, start, length), signal_mv)
+        mask = functools.partial(_with_mask, config=config)
+        signal_mv = jax.vmap(mask)(mask_key, signal_mv)
     return signal_mv
 
 
-def _window(
-    key: jax.Array, noise_mv: jax.Array, kind: jax.Array, row: jax.Array, num_samples: int
+def _with_noise(
+    key: jax.Array, signal_mv: jax.Array, row: jax.Array, noise_mv: jax.Array, config: AugmentConfig
 ) -> jax.Array:
-    """A random window [T] of one recording, which is repeated where it is shorter than T."""
-    recorded = noise_mv.shape[-1]
-    if num_samples <= recorded:
-        start = jax.random.randint(key, (), 0, recorded - num_samples + 1)
-        return lax.dynamic_slice(noise_mv, (kind, row, start), (1, 1, num_samples))[0, 0]
-    start = jax.random.randint(key, (), 0, recorded)
-    return noise_mv[kind, row, (start + jnp.arange(num_samples)) % recorded]
+    """Adds noise to some of [B, T]."""
+    num_samples, recorded = signal_mv.shape[1], noise_mv.shape[-1]
+    last = recorded - num_samples if num_samples <= recorded else recorded - 1
+
+    def draw(key: jax.Array) -> tuple[jax.Array, ...]:
+        chosen, kind_key, start_key = jax.random.split(key, 3)
+        kind = jax.random.randint(kind_key, (), 0, len(noise_lib.KINDS))
+        start = jax.random.randint(start_key, (), 0, last + 1)
+        return jax.random.uniform(chosen) < config.noise_probability, kind, start
+
+    happens, kind, start = jax.vmap(draw)(key)
+    window = windows(noise_mv, kind, row, start, num_samples)
+    noisy = signal_mv + jax.vmap(lambda x: scale_noise(x, config.noise_std_mv))(window)
+    return jnp.where(happens[:, None], noisy, signal_mv)
+
+
+def _with_mask(key: jax.Array, signal_mv: jax.Array, config: AugmentConfig) -> jax.Array:
+    """Sets a run of [T] to 0 mV, sometimes."""
+    chosen, fraction_key, start_key = jax.random.split(key, 3)
+    limits = (config.mask_fraction_min, config.mask_fraction_max)
+    fraction = jax.random.uniform(fraction_key, minval=limits[0], maxval=limits[1])
+    length = mask_length(signal_mv.shape[0], fraction)
+    start = jax.random.randint(start_key, (), 0, signal_mv.shape[0] - length + 1)
+    happens = jax.random.uniform(chosen) < config.mask_probability
+    return jnp.where(happens, mask_run(signal_mv, start, length), signal_mv)
+
+
+def windows(
+    noise_mv: jax.Array, kind: jax.Array, row: jax.Array, start: jax.Array, num_samples: int
+) -> jax.Array:
+    """Windows [B, T] of recordings [K, R, N] which are repeated where they are shorter than T.
+
+    `kind`, `row` and `start` are int [B].
+    """
+    num_rows, recorded = noise_mv.shape[1:]
+    if num_samples > recorded:
+        place = (start[:, None] + jnp.arange(num_samples)[None, :]) % recorded
+        return noise_mv[kind[:, None], row[:, None], place]
+    if platforms.current() != "tpu":
+        one = (1, 1, num_samples)
+        cut = jax.vmap(lambda *at: lax.dynamic_slice(noise_mv, at, one)[0, 0])
+        return cut(kind, row, start)
+    # XLA:TPU takes windows one after another anyway. Several together, of one long row, cost it a
+    # sixth: what counts is the number of operations.
+    first = (kind * num_rows + row) * recorded + start
+    flat = noise_mv.reshape(-1)
+    together = math.gcd(len(first), _WINDOWS_TOGETHER)
+
+    def some(first: jax.Array) -> jax.Array:
+        places = [first[i] for i in range(together)]
+        return jnp.stack([lax.dynamic_slice(flat, (at,), (num_samples,)) for at in places])
+
+    return lax.map(some, first.reshape(-1, together)).reshape(-1, num_samples)
 
 
 def scale_noise(window_mv: jax.Array, std_mv: float) -> jax.Array:

@@ -11,10 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from clef_jax.signal import edge, reference
+from clef_jax import platforms
+from clef_jax.signal import edge, fourier, reference
 
 MISSING_ADC = np.iinfo(np.int16).min
 """The 16-bit value that stands for a missing sample, as in WFDB."""
+
+_MOST_PACKED_SAMPLES = (1 << 15) - 1
+"""Windows up to this length have room for a sample's place beside its 16 bits in an int32."""
 
 _PIECE_SAMPLES = 64
 """Samples that are summed before pieces of a window are added up."""
@@ -32,13 +36,36 @@ def from_adc(adc: jax.Array, gain_per_mv: jax.Array, baseline: jax.Array) -> jax
         float32 [B, T], mV; a signal without a single sample is zeros.
     """
     offset = baseline.astype(jnp.float32)[:, None]
-    signal_mv = (adc.astype(jnp.float32) - offset) / gain_per_mv.astype(jnp.float32)[:, None]
-    return _fill(signal_mv, adc != MISSING_ADC)
+
+    def millivolts(adc: jax.Array) -> jax.Array:
+        return (adc.astype(jnp.float32) - offset) / gain_per_mv.astype(jnp.float32)[:, None]
+
+    present = adc != MISSING_ADC
+    if adc.shape[-1] > _MOST_PACKED_SAMPLES:
+        return _fill(millivolts(adc), present)
+    left, start, right, stop = _neighbours(adc, present)
+    return _line(millivolts(adc), present, left, millivolts(start), right, millivolts(stop))
 
 
 def fill_gaps(x: jax.Array) -> jax.Array:
     """Fills what is not finite in float32 [B, T] as `reference.fill_gaps` fills NaN."""
     return _fill(x, jnp.isfinite(x))
+
+
+def _neighbours(adc: jax.Array, present: jax.Array) -> tuple[jax.Array, ...]:
+    """Place and value, int32 [B, T], of the last present sample and of the next one.
+
+    Each travels as one number through a running maximum: a TPU has no fast gather along time.
+    """
+    time = lax.broadcasted_iota(jnp.int32, adc.shape, 1)
+    packed = (time << 16) + (adc.astype(jnp.int32) - MISSING_ADC)
+    none_before, none_after = -1, jnp.iinfo(jnp.int32).max
+    before = lax.cummax(jnp.where(present, packed, none_before), axis=1)
+    after = lax.cummin(jnp.where(present, packed, none_after), axis=1, reverse=True)
+    # At the edges only one neighbour exists, and it is held.
+    left = jnp.where(before == none_before, after, before)
+    right = jnp.where(after == none_after, before, after)
+    return left >> 16, (left & 0xFFFF) + MISSING_ADC, right >> 16, (right & 0xFFFF) + MISSING_ADC
 
 
 def _fill(signal: jax.Array, present: jax.Array) -> jax.Array:
@@ -52,6 +79,19 @@ def _fill(signal: jax.Array, present: jax.Array) -> jax.Array:
     right = jnp.where(after == num_samples, jnp.maximum(before, 0), after)
     start = jnp.take_along_axis(signal, left, axis=1)
     stop = jnp.take_along_axis(signal, right, axis=1)
+    return _line(signal, present, left, start, right, stop)
+
+
+def _line(
+    signal: jax.Array,
+    present: jax.Array,
+    left: jax.Array,
+    start: jax.Array,
+    right: jax.Array,
+    stop: jax.Array,
+) -> jax.Array:
+    """`signal` where `present`, else a line from `start` at `left` to `stop` at `right`; [B, T]."""
+    time = lax.broadcasted_iota(jnp.int32, signal.shape, 1)
     fraction = (time - left).astype(jnp.float32) / jnp.maximum(right - left, 1)
     filled = jnp.where(present, signal, start + (stop - start) * fraction)
     return jnp.where(present.any(axis=1, keepdims=True), filled, 0)
@@ -116,13 +156,19 @@ def bandpass(x: jax.Array, bandpass_filter: Bandpass) -> jax.Array:
     # flat signal the mean's own rounding would remain, which the z-score scales up to noise.
     flat = (x == x[:, :1]).all(axis=-1, keepdims=True)
     x = jnp.where(flat, 0, x - x.mean(axis=-1, keepdims=True))
-    spectrum = jnp.fft.rfft(x, n=f.fft_length) * f.spectrum[None, :]
-    middle = jnp.fft.irfft(spectrum, n=f.fft_length)[:, : f.num_samples]
+    middle = _multiply_spectrum(x, f.spectrum, f.fft_length)
     # Summed piece by piece: one long float32 sum of slow drift is ten times less exact.
     pieces = jnp.pad(x, [(0, 0), (0, -f.num_samples % _PIECE_SAMPLES)])
     pieces = pieces.reshape(-1, *f.right.shape[:2])
     modes = jnp.einsum("bkt,ktr->bkr", pieces, f.right, precision=lax.Precision.HIGHEST).sum(1)
     return middle + jnp.matmul(modes, f.left.T, precision=lax.Precision.HIGHEST)
+
+
+def _multiply_spectrum(x: jax.Array, response: jax.Array, n: int) -> jax.Array:
+    """Multiplies the spectrum of [B, T], continued by zeros to n samples, by [n // 2 + 1]."""
+    if fourier.choose(platforms.current(), n).by_products:
+        return fourier.multiply_spectrum(x, response, n)
+    return jnp.fft.irfft(jnp.fft.rfft(x, n=n) * response[None, :], n=n)[:, : x.shape[-1]]
 
 
 def resample(x: jax.Array, from_hz: float, to_hz: float) -> jax.Array:
@@ -138,6 +184,8 @@ def resample(x: jax.Array, from_hz: float, to_hz: float) -> jax.Array:
     shorter = min(before, after)
     # Apart from the transform, so that a flat signal stays flat to the last digit.
     mean = x.mean(axis=-1, keepdims=True)
+    if fourier.choose(platforms.current(), before, after).by_products:
+        return fourier.resample(x - mean, after) + mean
     spectrum = jnp.fft.rfft(x - mean)[:, : shorter // 2 + 1]
     if shorter % 2 == 0:
         # The bin at half the lower rate stands for a positive and a negative frequency.

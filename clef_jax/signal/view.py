@@ -7,11 +7,11 @@ import functools
 
 import jax
 
+from clef_jax import platforms
 from clef_jax.signal import augment, device
 from clef_jax.signal.noise import NoiseBank
 
 
-@functools.partial(jax.jit, static_argnames="config")
 def make_view(
     key: jax.Array,
     adc: jax.Array,
@@ -45,6 +45,25 @@ def make_view(
             f"The signals have {filter.sample_rate_hz} Hz and the noise {noise.sample_rate_hz} Hz; "
             "load the noise at the sampling rate of the signals."
         )
-    signal_mv = device.from_adc(adc, gain_per_mv, baseline)
-    signal_mv = device.bandpass(signal_mv, filter)
-    return device.zscore(augment.view(key, signal_mv, lead, noise, config))
+    samples = (adc, gain_per_mv, baseline)
+    # An argument, or what was traced for one platform would serve the others as well.
+    return _view(key, *samples, lead, filter, noise, config=config, platform=platforms.current())
+
+
+@functools.partial(jax.jit, static_argnames=("config", "platform"))
+def _view(
+    key: jax.Array,
+    adc: jax.Array,
+    gain_per_mv: jax.Array,
+    baseline: jax.Array,
+    lead: jax.Array,
+    filter: device.Bandpass,
+    noise: NoiseBank,
+    *,
+    config: augment.AugmentConfig,
+    platform: str,
+) -> jax.Array:
+    with platforms.use_platform(platform), jax.named_scope("make_view"):
+        signal_mv = device.from_adc(adc, gain_per_mv, baseline)
+        signal_mv = device.bandpass(signal_mv, filter)
+        return device.zscore(augment.view(key, signal_mv, lead, noise, config))
