@@ -18,7 +18,8 @@ MISSING_ADC = np.iinfo(np.int16).min
 """The 16-bit value that stands for a missing sample, as in WFDB."""
 
 _MOST_PACKED_SAMPLES = (1 << 15) - 1
-"""Windows up to this length have room for a sample's place beside its 16 bits in an int32."""
+"""Windows up to this length have room for a sample's place beside its 16 bits in an int32, and for
+a number that stands for none."""
 
 _PIECE_SAMPLES = 64
 """Samples that are summed before pieces of a window are added up."""
