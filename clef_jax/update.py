@@ -234,7 +234,7 @@ def loss_terms(
     view_a, view_b = embed(trainer, params, signals)
     objective = objectives.load_one(trainer.config.objective)
     known = batch["risk"], batch["completeness"]
-    with jax.named_scope("loss"):
+    with use_platform(trainer.platform), jax.named_scope("loss"):
         return objective.terms(view_a, view_b, *known, trainer.loss_config, mesh=trainer.mesh)
 
 

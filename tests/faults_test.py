@@ -245,7 +245,7 @@ def test_kill_9_of_a_reading_process_ends_the_run_in_time(data_dir, tmp_path, su
     process = start(data_dir, tmp_path, before=SLOW_STEPS, read_processes=2)
     await_step(process, tmp_path, 6)
     listed = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(process.pid)],
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(process.pid)],
         capture_output=True,
         text=True,
         check=True,

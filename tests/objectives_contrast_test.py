@@ -7,6 +7,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 from clef_jax.objectives import _contrast, clef, simclr
+from clef_jax.platforms import use_platform
 
 from objectives_clef_test import FEW_CONFIGS  # isort: skip
 
@@ -169,3 +170,16 @@ def test_simclr_streams_too():
     want = simclr.loss(view_a, view_b, risk, completeness)
     got = simclr.loss(view_a, view_b, risk, completeness, block_patients=5)
     np.testing.assert_allclose(got, want, rtol=3e-6)
+
+
+def test_a_tpu_meets_more_patients_at_a_time():
+    arrays = batch(1025)
+
+    def program():
+        return str(jax.make_jaxpr(lambda *x: clef.terms(x[0], x[1], x[2], x[3]))(*arrays))
+
+    assert "scan[" in program()
+    with use_platform("tpu"):
+        assert "scan[" not in program()
+        got = value_and_gradient(arrays, clef.PAPER)
+    assert_same(got, value_and_gradient(arrays, clef.PAPER), 2e-6)
