@@ -60,7 +60,6 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
             create=writes,
-            read_only=not writes,
             # What a killed save left behind. A visitor must not touch it: it may be under way.
             cleanup_tmp_directories=writes,
         )
