@@ -102,8 +102,9 @@ def test_every_form_can_take_what_a_swish_is_still_to_be_done_to(form):
     np.testing.assert_array_equal(got, grouped_conv(swish(x), kernel, bias, **settings))
 
 
-def operations(form=None, platform=None, depth=4, groups=2):
+def operations(form=None, platform=None, depth=4, groups=2, signals=2):
     x, kernel, bias = make_layer(20, depth, groups)
+    x = jnp.broadcast_to(x[:1], (signals, *x.shape[1:]))
     settings = {"stride": 1, "groups": groups, "form": form, "platform": platform}
     traced = jax.make_jaxpr(lambda x: grouped_conv(x, kernel, bias, **settings))(x)
     return str(traced)
@@ -112,8 +113,12 @@ def operations(form=None, platform=None, depth=4, groups=2):
 def test_the_platform_chooses_the_form():
     assert operations(platform="cuda") == operations("lax")
     assert operations(platform="tpu") == operations("dense")
-    assert operations(platform="tpu", depth=16) == operations("spatial", depth=16)
-    assert operations(platform="tpu", groups=16) == operations("spatial", groups=16)
+    full = {"signals": 256}
+    assert operations(platform="tpu", depth=16, **full) == operations("spatial", depth=16, **full)
+    assert operations(platform="tpu", groups=9, **full) == operations("spatial", groups=9, **full)
+    assert operations(platform="tpu", depth=16, signals=64) == operations(
+        "lax", depth=16, signals=64
+    )
     assert operations(platform="cpu") == operations("toeplitz") == operations()
     assert "conv_general_dilated" not in operations(platform="cpu")
 

@@ -1,5 +1,6 @@
 """The encoder agrees with the public PyTorch reference, at every size and awkward length."""
 
+import dataclasses
 import pathlib
 import runpy
 
@@ -11,7 +12,8 @@ import pytest
 from flax import nnx
 
 from clef_jax.convert import from_torch, to_torch
-from clef_jax.models import SIZES, create_encoder
+from clef_jax.models import SIZES, Net1D, create_encoder
+from clef_jax.platforms import use_platform
 
 FEATURE_TOLERANCE = {"float32": 5e-6, "float64": 1e-9}
 
@@ -134,6 +136,20 @@ def test_an_odd_length_is_pooled_with_a_zero():
     block.expand.bias[...] = jnp.zeros_like(block.expand.bias[...])
     pooled = block(jnp.full((1, 5, 8), -2.0))
     np.testing.assert_array_equal(pooled[0, :, 0], [-2, -2, 0])
+
+
+def test_the_forms_for_a_tpu_compute_the_same():
+    """Two groups and twelve, one stage for either form of the convolution; odd lengths and even."""
+    size = dataclasses.replace(SIZES["tiny"], stage_channels=(16, 96))
+    found = {}
+    for platform in ("cpu", "tpu"):
+        encoder = Net1D(size, rngs=nnx.Rngs(0))
+        signal = jax.random.normal(jax.random.key(0), (128, 150, 1))
+        with use_platform(platform):
+            features = embed(encoder, signal)
+            found[platform] = [features, *jax.tree.leaves(gradients(encoder, signal, features))]
+    for ours, theirs in zip(found["tpu"], found["cpu"], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max())
 
 
 def test_bfloat16_activations_stay_close_and_keep_float32_weights():

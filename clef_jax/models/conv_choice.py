@@ -45,9 +45,14 @@ class _Row(NamedTuple):
     reason: str
     most_groups: int = 1 << 30
     """And up to this many groups."""
+    signals_of: int = 1
+    """And batches on a device that are a multiple of this."""
 
 
 _ANY = 1 << 30
+
+LANES = 128
+"""Numbers that a TPU's processor takes side by side."""
 
 TABLE = (
     # Larger blocks multiply by more zeros, smaller ones copy every sample into more windows.
@@ -57,7 +62,11 @@ TABLE = (
     _Row("cpu", _ANY, Choice("lax_toeplitz", 2), "157x768, 16 groups: 84 ms, blocks of 4 111"),
     # Of the layer with those before and after it: 512 signals of small, 128 of medium.
     _Row("tpu", 8, Choice("dense"), "2500x16, 4 groups: 2826, spatial 2997", most_groups=8),
-    _Row("tpu", _ANY, Choice("spatial"), "625x160, 10 groups: 1387, lax 2069, dense 2887"),
+    # The signals of a batch lie in the lanes. Where they do not fill them, "spatial" is copied to
+    # and fro: a step of large with 64 signals takes 127 million cycles, and 110 with "lax".
+    _Row("tpu", _ANY, Choice("spatial"), "625x160, 10 groups: 1387, lax 2069", signals_of=LANES),
+    _Row("tpu", 8, Choice("dense"), "625x32, 8 groups: 169, lax 224, toeplitz 1427"),
+    _Row("tpu", _ANY, Choice("lax"), "157x400, 25 groups: 1039, dense 2579, toeplitz 3783"),
     _Row("", _ANY, Choice("lax"), "cuDNN is the safe default where nothing was measured"),
 )
 
@@ -110,19 +119,23 @@ def use_choices(choices: Choices | None) -> Iterator[None]:
         _choices.reset(token)
 
 
-def choose(platform: str, layer: Layer, dtype: str) -> Choice:
-    """The choice of `use_choices`, else of the table, for a platform (`cpu`, `tpu`, `gpu`)."""
+def choose(platform: str, layer: Layer, dtype: str, num_signals: int = LANES) -> Choice:
+    """The choice of `use_choices`, else of the table, for a platform (`cpu`, `tpu`, `gpu`) and a
+    batch of so many signals on each device."""
     choices = _choices.get()
     found = None
     if choices is not None and choices.platform == platform:
         found = choices.find(layer, dtype)
-    return found or of_table(platform, layer.group_channels, layer.groups)
+    return found or of_table(platform, layer.group_channels, layer.groups, num_signals)
 
 
-def of_table(platform: str, group_channels: int, groups: int = 1) -> Choice:
-    """The first row that fits a device platform (`cpu`, `tpu`, `cuda`, ...) and a layer."""
+def of_table(
+    platform: str, group_channels: int, groups: int = 1, num_signals: int = LANES
+) -> Choice:
+    """The first row that fits a platform (`cpu`, `tpu`, `cuda`, ...), a layer and a batch."""
     for row in TABLE:
         fits = group_channels <= row.most_group_channels and groups <= row.most_groups
+        fits = fits and num_signals % row.signals_of == 0
         if platform.startswith(row.platform) and fits:
             return row.choice
     raise AssertionError("the last row fits everything")

@@ -64,7 +64,7 @@ def grouped_conv(
     platform = platform or platforms.current()
     taps, depth, channels = kernel.shape
     layer = Layer(x.shape[1], taps, depth, channels, groups, stride)
-    chosen = choose(platform, layer, x.dtype.name)
+    chosen = choose(platform, layer, x.dtype.name, x.shape[0])
     form = form or _forced_form.get() or chosen.form
     convolve = FORMS[_known(form)]
     # In the shape in which the compiler holds it, what is done to each number is done on the way.
