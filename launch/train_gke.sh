@@ -5,12 +5,12 @@
 #
 # The flags are those of `python -m clef_jax.train`. Needs kubectl that is connected to the cluster,
 # JobSet 0.6 or newer in it, and in the environment:
-#   NAME      of the run; its folder is /work/NAME, so that the same name resumes
+#   NAME      of the run; its folder is /runs/NAME, so that the same name resumes
 #   IMAGE     a container image made from launch/train.Dockerfile
 #   TOPOLOGY  of a slice, as in `python -m clef_jax.plan`: v4:2x2x4, v5e:16x16, v5p:4x4x4, v6e:16x16,
 #             tpu7x:4x4x4
 #   DATA      what is mounted as /data, prepared data: gs://BUCKET, or a persistent volume claim
-#   WORK      what is mounted as /work, likewise. Checkpoints are renamed folders, so a bucket must
+#   WORK      what is mounted as /runs, likewise. Checkpoints are renamed folders, so a bucket must
 #             have a hierarchical namespace; the claim must be ReadWriteMany, for example Filestore
 # and, if wished: SLICES (1), SPOT=1, RESTARTS (20), SERVICE_ACCOUNT (default; it reads the buckets),
 # CHIPS_PER_HOST (4; 8 where a node pool has machines for 2x4 chips).
@@ -125,7 +125,7 @@ $(spot '  cloud.google.com/gke-spot: "true"' tolerations: \
                 limits: {google.com/tpu: $chips_per_host}
               volumeMounts:
               - {name: data, mountPath: /data, readOnly: true}
-              - {name: work, mountPath: /work}
+              - {name: work, mountPath: /runs}
               command:
 $(for argument in "${train[@]}" "$@"; do echo "              - $(literal "$argument")"; done)
             volumes:
@@ -143,7 +143,7 @@ if [ -n "${XPK:-}" ]; then
   exit
 fi
 need DATA WORK
-flags=(--data-dir=/data "--workdir=/work/$NAME" --compilation-cache-dir=/work/xla_cache)
+flags=(--data-dir=/data "--workdir=/runs/$NAME" --compilation-cache-dir=/runs/xla_cache)
 manifest=$(jobset "${flags[@]}" "${arguments[@]}" | grep -v '^$')
 clear=(kubectl delete jobset "$NAME" --ignore-not-found --cascade=foreground)
 if $dry_run; then

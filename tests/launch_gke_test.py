@@ -36,7 +36,7 @@ def test_there_is_a_job_for_each_slice_and_a_pod_for_each_host(slices):
     (container,) = pod(made)["containers"]
     assert container["image"] == "registry/image:1"
     assert container["command"][-len(FLAGS) :] == list(FLAGS)
-    assert "--workdir=/work/run" in container["command"]
+    assert "--workdir=/runs/run" in container["command"]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_data_and_work_are_buckets_or_claims():
     assert data["csi"]["volumeAttributes"]["bucketName"] == "bucket"
     assert work == {"name": "work", "persistentVolumeClaim": {"claimName": "claim"}}
     mounts = {m["name"]: m["mountPath"] for m in pod(made)["containers"][0]["volumeMounts"]}
-    assert mounts == {"data": "/data", "work": "/work"}
+    assert mounts == {"data": "/data", "work": "/runs"}
 
 
 def test_buckets_need_an_annotation():
