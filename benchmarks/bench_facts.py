@@ -1,13 +1,14 @@
 """What a benchmark's figures belong to: the machine, the versions, the day."""
 
 import datetime
-import importlib.metadata
 import os
 import pathlib
 import platform
 import re
 import subprocess
 from typing import Any
+
+from clef_jax import files, versions as versions_lib
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")
 
@@ -35,18 +36,12 @@ def processor(cpuinfo: pathlib.Path = pathlib.Path("/proc/cpuinfo")) -> str:
 
 def file_name(name: str) -> str:
     """A machine's name as that of its file: `NVIDIA H200` is `nvidia_h200.json`."""
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") + ".json"
+    return f"{files.name_of(name)}.json"
 
 
 def versions() -> dict[str, str]:
     """Of Python and of the packages that the figures depend on, those that are installed."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version()} | versions_lib.installed(_PACKAGES)
 
 
 def commit(folder: pathlib.Path) -> str | None:

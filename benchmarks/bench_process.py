@@ -44,6 +44,14 @@ def step(*, environment: Mapping[str, str] | None = None, **settings: Any) -> di
     return json.loads(ended.stdout.splitlines()[-1])
 
 
+def plan(out: pathlib.Path, **settings: Any) -> dict[str, Any]:
+    """What `clef_jax.plan` writes to the file `out`; one that is there already is kept."""
+    if not out.exists():
+        command = [sys.executable, "-m", "clef_jax.plan", *flags(settings), f"--json={out}"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return json.loads(out.read_text())
+
+
 def pipeline(out: pathlib.Path, **settings: Any) -> dict[str, Any]:
     """What `pipeline.py` writes; `out` is a file that it may make."""
     command = [sys.executable, str(_FOLDER / "pipeline.py"), "--no-device", f"--json={out}"]

@@ -53,12 +53,10 @@ def figures(
 ) -> StepFigures:
     """The figures of a step that fits, from what its process told (`bench_step.Outcome`)."""
     num_devices, precision = outcome["machine"]["num_devices"], outcome["precision"]
-    rows = global_batch_size // num_devices
-    flops = model_flops(size, num_samples, rows, global_batch_size)
+    rows, spec = global_batch_size // num_devices, size_lib.by_name(size)
+    flops = roofline_lib.model_flops(spec, num_samples, rows, global_batch_size)
     seconds = statistics.median(outcome["step_seconds"])
-    least_bytes = roofline_lib.least_bytes(
-        size_lib.by_name(size), num_samples, rows, _VALUE_BYTES[precision]
-    )
+    least_bytes = roofline_lib.least_bytes(spec, num_samples, rows, _VALUE_BYTES[precision])
     # One device by itself: its exchanges are not known without the compiled program.
     alone = Topology("", chip or CHIPS["cpu"], 1)
     roofline = roofline_lib.make(alone, flops, least_bytes, collectives=())
@@ -83,13 +81,6 @@ def figures(
         planned_bytes=outcome["planned_bytes"],
         available_bytes=outcome["available_bytes"],
     )
-
-
-def model_flops(size: str, num_samples: int, rows: int, global_batch_size: int) -> int:
-    """Operations of the network and the loss in one step of one device."""
-    spec = size_lib.by_name(size)
-    encoder = roofline_lib.encoder_flops(spec, num_samples, rows)
-    return encoder + roofline_lib.loss_flops(rows, global_batch_size, spec.embedding_width)
 
 
 def appetite(size: str, num_samples: int) -> float:

@@ -7,11 +7,9 @@ the extra `tpu`, and no TPU.
 """
 
 import dataclasses
-import json
 import pathlib
-import subprocess
-import sys
 
+import bench_process
 import tyro
 from rich.console import Console
 
@@ -56,11 +54,7 @@ def make(size: str, topology: str, out: pathlib.Path) -> dict:
     """One plan, from the folder or from a new process."""
     batch = BATCHES[topology][size]
     path = out / f"{size}_{topology.replace(':', '_')}_{batch}.json"
-    if not path.exists():
-        command = [sys.executable, "-m", "clef_jax.plan", f"--size={size}", f"--json={path}"]
-        command += [f"--topology={topology}", f"--global-batch-size={batch}"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return json.loads(path.read_text())
+    return bench_process.plan(path, size=size, topology=topology, global_batch_size=batch)
 
 
 def row(plan: dict) -> dict[str, str]:

@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import bench_process
 import rich.console
 import rich.table
 import step_worker
@@ -92,12 +93,7 @@ class Worker:
 
     def __init__(self, config: step_worker.Config):
         command = [sys.executable, step_worker.__file__]
-        for field in dataclasses.fields(step_worker.Config):
-            name, value = field.name.replace("_", "-"), getattr(config, field.name)
-            if isinstance(value, bool):
-                command.append(f"--{name}" if value else f"--no-{name}")
-            else:
-                command.append(f"--{name}={value}")
+        command += bench_process.flags(dataclasses.asdict(config))
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

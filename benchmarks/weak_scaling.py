@@ -8,11 +8,9 @@ plan is a process of its own; what is in the folder already is kept.
 """
 
 import dataclasses
-import json
 import pathlib
-import subprocess
-import sys
 
+import bench_process
 import tyro
 from rich.console import Console
 
@@ -34,13 +32,12 @@ class Settings:
 
 def make(settings: Settings, num_devices: int) -> dict:
     """One plan, from the folder or from a new process."""
-    path = settings.out / f"{settings.size}_{settings.rows}_{num_devices}.json"
-    if not path.exists():
-        command = [sys.executable, "-m", "clef_jax.plan", f"--topology=cpu:{num_devices}"]
-        batch = f"--global-batch-size={settings.rows * num_devices}"
-        command += [f"--size={settings.size}", batch, f"--json={path}"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return json.loads(path.read_text())
+    return bench_process.plan(
+        settings.out / f"{settings.size}_{settings.rows}_{num_devices}.json",
+        size=settings.size,
+        topology=f"cpu:{num_devices}",
+        global_batch_size=settings.rows * num_devices,
+    )
 
 
 def row(plan: dict) -> str:

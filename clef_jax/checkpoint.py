@@ -165,10 +165,13 @@ class Checkpoints:
         Raises:
             ValueError: it is not what was saved.
         """
+        return self._restore(step, state, self.run(step))
+
+    def _restore(self, step: int, state: TrainState, run: dict[str, Any]) -> TrainState:
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
         args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
         restored = self._manager.restore(step, args=args)["state"]
-        saved = self.run(step).get(DIGEST)  # runs of earlier versions have none
+        saved = run.get(DIGEST)  # runs of earlier versions have none
         if saved is not None and saved != digest(restored):
             raise ValueError("The arrays are not those that were saved.")
         return restored
@@ -189,7 +192,7 @@ class Checkpoints:
             try:
                 run = self.run(step)
                 check(run)
-                return Restored(step, self.restore(step, state), run, damaged)
+                return Restored(step, self._restore(step, state, run), run, damaged)
             except _NO_DAMAGE:
                 raise
             except Exception as error:

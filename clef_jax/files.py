@@ -1,9 +1,13 @@
-"""Files that appear whole or not at all, whenever the program or the machine stops."""
+"""Files that outlive a stop of the program or the machine: those that appear whole or not at all,
+and what is left of those that grow line by line."""
 
 import contextlib
+import json
 import os
 import pathlib
+import re
 from collections.abc import Iterator
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -23,6 +27,22 @@ def write_text(path: pathlib.Path, text: str) -> None:
     """Writes a text file as a whole."""
     with appearing(path) as half:
         half.write_text(text)
+
+
+def read_json_lines(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The lines of a file that is appended to; none if it is not there."""
+    lines = []
+    for text in path.read_text().splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            continue  # only a kill in the middle of a write leaves such a line
+    return lines
+
+
+def name_of(text: str) -> str:
+    """A file's name, without an ending, for any text: `NVIDIA H200` gives `nvidia_h200`."""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
 
 
 def share(path: pathlib.Path) -> None:

@@ -17,7 +17,7 @@ import rich.console
 import rich.progress
 from tensorboardX import SummaryWriter
 
-from clef_jax import timeline
+from clef_jax import files, timeline
 from clef_jax.errors import UserError
 
 METRICS_FILE = "metrics.jsonl"
@@ -167,11 +167,4 @@ def data_share(values: dict[str, float]) -> float:
 
 def read(workdir: pathlib.Path) -> list[dict]:
     """The lines of a run's metrics; a last line cut short by a kill is left out."""
-    path = workdir / METRICS_FILE
-    lines = []
-    for text in path.read_text().splitlines() if path.exists() else []:
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            continue  # only a kill in the middle of a write leaves such a line
-    return lines
+    return files.read_json_lines(workdir / METRICS_FILE)

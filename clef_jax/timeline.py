@@ -9,7 +9,8 @@ import itertools
 import json
 import pathlib
 import time
-from typing import Any
+
+from clef_jax import files
 
 TIMELINE_FILE = "timeline.jsonl"
 
@@ -19,7 +20,11 @@ class Timeline:
 
     def __init__(self, workdir: pathlib.Path, step: int):
         """`step`: updates behind the state that it starts from."""
-        self._file = (workdir / TIMELINE_FILE).open("a")
+        path = workdir / TIMELINE_FILE
+        before = path.read_text() if path.exists() else ""
+        self._file = path.open("a")
+        if before and not before.endswith("\n"):
+            self._file.write("\n")  # what a kill left of a last line ends with it
         self._write("start", step)
 
     def reached(self, step: int, busy_seconds: float) -> None:
@@ -31,15 +36,8 @@ class Timeline:
 
     def _write(self, event: str, step: int, **values: float) -> None:
         line = {"event": event, "step": step, "unix_seconds": time.time(), **values}
-        # What a kill left of a last line ends with it.
-        self._file.write("\n" * (self._file.tell() > 0 and not self._ends_a_line()))
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
-
-    def _ends_a_line(self) -> bool:
-        with open(self._file.name, "rb") as file:
-            file.seek(-1, 2)
-            return file.read(1) == b"\n"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +73,7 @@ class Summary:
 
 def summary(workdir: pathlib.Path) -> Summary | None:
     """What the timeline of a run comes to; None where there is none."""
-    events = _read(workdir / TIMELINE_FILE)
+    events = files.read_json_lines(workdir / TIMELINE_FILE)
     starts = [i for i, event in enumerate(events) if event["event"] == "start"]
     if not starts:
         return None
@@ -95,13 +93,3 @@ def summary(workdir: pathlib.Path) -> Summary | None:
         useful_seconds=useful_seconds,
         total_seconds=events[-1]["unix_seconds"] - events[starts[0]]["unix_seconds"],
     )
-
-
-def _read(path: pathlib.Path) -> list[dict[str, Any]]:
-    events = []
-    for text in path.read_text().splitlines() if path.exists() else []:
-        try:
-            events.append(json.loads(text))
-        except json.JSONDecodeError:
-            continue  # only a kill in the middle of a write leaves such a line
-    return events

@@ -41,3 +41,14 @@ def test_a_private_file_gets_the_rights_of_any_new_one(tmp_path):
     usual.touch()
     files.share(private)
     assert private.stat().st_mode == usual.stat().st_mode
+
+
+def test_lines_that_a_kill_cut_short_are_left_out(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    assert files.read_json_lines(path) == []
+    path.write_text('{"step": 1}\n{"ste\n{"step": 2}\n{"st')
+    assert files.read_json_lines(path) == [{"step": 1}, {"step": 2}]
+
+
+def test_any_text_gives_a_name():
+    assert files.name_of("NVIDIA H100 80GB HBM3, 8 of them.") == "nvidia_h100_80gb_hbm3_8_of_them"

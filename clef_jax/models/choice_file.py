@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import pathlib
-import re
 from typing import Any
 
 import jax
@@ -25,8 +24,7 @@ VERSION = 1
 
 def path_of(device_kind: str, folder: str = FOLDER) -> pathlib.Path:
     """The file of one kind of device: `NVIDIA H200` is in `nvidia_h200.json`."""
-    name = re.sub(r"[^a-z0-9]+", "_", device_kind.lower()).strip("_")
-    return pathlib.Path(folder).expanduser() / f"{name}.json"
+    return pathlib.Path(folder).expanduser() / f"{files.name_of(device_kind)}.json"
 
 
 def load(setting: str, device: Any, folder: str = FOLDER) -> Choices | None:

@@ -1,7 +1,5 @@
 """Do all processes of a run have the same software, settings and data, and one workdir?"""
 
-import contextlib
-import importlib.metadata
 import json
 import pathlib
 import platform
@@ -12,6 +10,7 @@ from typing import Any
 import jax
 from jax._src import distributed
 
+from clef_jax import versions
 from clef_jax.config import TrainConfig, flag
 from clef_jax.errors import UserError
 from clef_jax.processes import watch
@@ -72,11 +71,7 @@ def agree(facts: dict[str, Any], config: TrainConfig) -> None:
 
 def software() -> dict[str, str]:
     """Versions that decide what a step computes."""
-    versions = {"Python": platform.python_version()}
-    for name in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return versions
+    return {"Python": platform.python_version()} | versions.installed(_PACKAGES)
 
 
 def refuse_differences(process: int, mine: dict, theirs: dict) -> None:
