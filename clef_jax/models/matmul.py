@@ -30,9 +30,14 @@ def _backward(saved, gradient: jax.Array):
     to_x = lax.dot_general(
         gradient, kernel, (((gradient.ndim - 1,), (kernel.ndim - 1,)), (batch, batch))
     )
-    rows = tuple(range(len(batch), x.ndim - 1))
-    to_kernel = lax.dot_general(x, gradient, ((rows, rows), (batch, batch)))
-    return to_x, to_kernel
+    return to_x, _kernel_gradient(x, gradient, len(batch))
+
+
+def _kernel_gradient(x: jax.Array, gradient: jax.Array, num_batch: int) -> jax.Array:
+    # As one axis of rows: XLA:CPU would turn a product over two into a transposed copy of x.
+    x, gradient = (a.reshape(*a.shape[:num_batch], -1, a.shape[-1]) for a in (x, gradient))
+    batch = tuple(range(num_batch))
+    return lax.dot_general(x, gradient, (((num_batch,), (num_batch,)), (batch, batch)))
 
 
 matmul.defvjp(_forward, _backward)

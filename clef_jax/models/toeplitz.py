@@ -87,7 +87,7 @@ def _cut(x: jax.Array, plan: _Plan, groups: int) -> jax.Array:
     after = plan.first + steps * plan.step - length
     x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (-plan.first, after, 0), (0, 0, 0)))
     x = x.reshape(batch, steps, plan.step, groups, channels // groups)
-    x = x.transpose(3, 0, 1, 2, 4).reshape(groups, batch, steps, -1)
+    x = x.transpose(3, 0, 1, 2, 4)
     x = jnp.concatenate([x[:, :, i : i + plan.windows] for i in range(plan.reach)], axis=3)
     return x.reshape(groups, batch * plan.windows, -1)
 
