@@ -27,12 +27,13 @@ class _Plan:
     step: int
     """Samples from one window to the next."""
     windows: int
-    reach: int
-    """Steps in a window."""
+    width: int
+    """Samples in a window."""
 
     @property
-    def width(self) -> int:
-        return self.reach * self.step
+    def reach(self) -> int:
+        """Steps that a window touches."""
+        return -(-self.width // self.step)
 
 
 def same_padding(length: int, taps: int, stride: int) -> tuple[int, int]:
@@ -48,9 +49,9 @@ def toeplitz_conv(
     """Convolves [B, T, C_in] with [taps, C_in / G, C_out] to [B, ceil(T / stride), C_out]."""
     (batch, length, _), taps = x.shape, kernel.shape[0]
     left, _ = same_padding(length, taps, stride)
-    outputs, step = -(-length // stride), stride * block
-    reach = -(-((block - 1) * stride + taps) // step)
-    plan = _Plan(-left, step, -(-outputs // block), reach)
+    outputs = -(-length // stride)
+    width = (block - 1) * stride + taps
+    plan = _Plan(-left, stride * block, -(-outputs // block), width)
     y = matmul(_cut(x, plan, groups), _matrix(kernel, plan, stride, groups, block))
     return _join(y, batch, outputs, block)
 
@@ -69,13 +70,13 @@ def toeplitz_gradients(
     step = stride * block
     first = -((taps - 1 - left) // stride)
     last = (step - 1 + left) // stride
-    plan = _Plan(first, block, -(-length // step), -(-(last + 1 - first) // block))
+    plan = _Plan(first, block, -(-length // step), last + 1 - first)
     windows = _cut(gradient, plan, groups)
     matrix, pull_back = jax.vjp(
         lambda kernel: _transposed_matrix(kernel, plan, left, stride, groups, block), kernel
     )
     to_x = matmul(windows, matrix)
-    blocks = _cut(x, _Plan(0, step, plan.windows, 1), groups)
+    blocks = _cut(x, _Plan(0, step, plan.windows, step), groups)
     (to_kernel,) = pull_back(lax.dot_general(windows, blocks, (((1,), (1,)), ((0,), (0,)))))
     return _join(to_x, batch, length, step), to_kernel
 
@@ -88,8 +89,10 @@ def _cut(x: jax.Array, plan: _Plan, groups: int) -> jax.Array:
     x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (-plan.first, after, 0), (0, 0, 0)))
     x = x.reshape(batch, steps, plan.step, groups, channels // groups)
     x = x.transpose(3, 0, 1, 2, 4)
-    x = jnp.concatenate([x[:, :, i : i + plan.windows] for i in range(plan.reach)], axis=3)
-    return x.reshape(groups, batch * plan.windows, -1)
+    parts = [
+        x[:, :, i : i + plan.windows, : plan.width - i * plan.step] for i in range(plan.reach)
+    ]
+    return jnp.concatenate(parts, axis=3).reshape(groups, batch * plan.windows, -1)
 
 
 def _join(y: jax.Array, batch: int, length: int, results: int) -> jax.Array:
@@ -105,11 +108,10 @@ def _matrix(kernel: jax.Array, plan: _Plan, stride: int, groups: int, block: int
 
     Output n sees tap k at sample `k + stride * n` of its window.
     """
-    _, depth, channels = kernel.shape
-    starts = [stride * n for n in range(block)]
-    shifted = jnp.stack([_place(kernel, i, plan.width) for i in starts])
-    shifted = shifted.reshape(block, plan.width, depth, groups, channels // groups)
-    return shifted.transpose(3, 1, 2, 0, 4).reshape(groups, plan.width * depth, -1)
+    taps, depth, channels = kernel.shape
+    per_group = kernel.reshape(taps, depth, groups, channels // groups).transpose(2, 0, 1, 3)
+    shifted = [_place(per_group, stride * n, plan.width) for n in range(block)]
+    return jnp.concatenate(shifted, axis=3).reshape(groups, plan.width * depth, -1)
 
 
 def _transposed_matrix(
@@ -122,12 +124,13 @@ def _transposed_matrix(
     taps, depth, channels = kernel.shape
     results, width = stride * block, (plan.width - 1) * stride + 1
     starts = [n + left - stride * plan.first - taps + 1 for n in range(results)]
-    shifted = jnp.stack([_place(kernel[::-1], i, width)[::stride] for i in starts])
-    shifted = shifted.reshape(results, plan.width, depth, groups, channels // groups)
-    return shifted.transpose(3, 1, 4, 0, 2).reshape(groups, -1, results * depth)
+    per_group = kernel[::-1].reshape(taps, depth, groups, channels // groups)
+    per_group = per_group.transpose(2, 0, 3, 1)
+    shifted = [_place(per_group, i, width)[:, ::stride] for i in starts]
+    return jnp.concatenate(shifted, axis=3).reshape(groups, -1, results * depth)
 
 
 def _place(kernel: jax.Array, start: int, length: int) -> jax.Array:
-    """The taps from `start` on, zeros elsewhere, cut to [length, C_in / G, C_out]."""
-    padding = ((start, length - start - kernel.shape[0], 0), (0, 0, 0), (0, 0, 0))
+    """Taps [G, taps, ...] from `start` on, zeros elsewhere, cut to [G, length, ...]."""
+    padding = ((0, 0, 0), (start, length - start - kernel.shape[1], 0), (0, 0, 0), (0, 0, 0))
     return lax.pad(kernel, jnp.zeros((), kernel.dtype), padding)
