@@ -110,7 +110,7 @@ def test_a_short_budget_times_the_table_and_tells_what_was_skipped():
     machine = Machine({}, compile_seconds=10.0)
     found = time_layer(machine, budget_seconds=25.0)
     assert [one.choice for one in found.timed] == [Choice("toeplitz", 8), Choice("lax")]
-    assert len(found.skipped) == 9
+    assert len(found.skipped) == 5
     assert found.best.choice == Choice("toeplitz", 8)
 
 

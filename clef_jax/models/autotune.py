@@ -14,11 +14,10 @@ from clef_jax.models.size import EncoderSize
 
 _CANDIDATES = (
     # Those that won somewhere come first: a short budget may not reach the last ones.
-    *(Choice("lax"), Choice("toeplitz", 8), Choice("lax_toeplitz", 4), Choice("lax_toeplitz", 2)),
-    *(Choice("dense"), Choice("lax_toeplitz", 8), Choice("toeplitz", 4), Choice("taps")),
-    *(Choice("toeplitz", 2), Choice("toeplitz", 16), Choice("lax_toeplitz", 16)),
+    *(Choice("lax"), Choice("toeplitz", 8), Choice("toeplitz", 4), Choice("toeplitz", 2)),
+    *(Choice("dense"), Choice("taps"), Choice("toeplitz", 16)),
 )
-_WITH_BLOCKS = ("toeplitz", "lax_toeplitz")
+_WITH_BLOCKS = "toeplitz"
 
 _MOST_DENSE_GROUPS = 32
 """With more groups a dense kernel has many times the work, and one run could eat up the budget."""
@@ -98,7 +97,7 @@ def candidates(platform: str, layer: Layer) -> list[Choice]:
     others = [one for one in _CANDIDATES if one != first]
     if layer.groups > _MOST_DENSE_GROUPS:
         others = [one for one in others if one.form != "dense"]
-    if first.form not in _WITH_BLOCKS:
+    if first.form != _WITH_BLOCKS:
         others = [one for one in others if one.form != first.form]
     return [first, *others]
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 
 class Choice(NamedTuple):
-    """A form and, for the Toeplitz forms, the outputs per block."""
+    """A form and, for the Toeplitz form, the outputs per block."""
 
     form: str
     block: int = 8
@@ -57,9 +57,8 @@ LANES = 128
 TABLE = (
     # Larger blocks multiply by more zeros, smaller ones copy every sample into more windows.
     _Row("cpu", 8, Choice("toeplitz", 8), "2500x16, 4 groups: 23 ms, lax 256, dense 123"),
-    # Native forward is a quarter to a half faster here, as long as nobody asks for a gradient.
-    _Row("cpu", 31, Choice("lax_toeplitz", 4), "157x400, 25 groups: 38 ms, lax 224, taps 94"),
-    _Row("cpu", _ANY, Choice("lax_toeplitz", 2), "157x768, 16 groups: 84 ms, blocks of 4 111"),
+    _Row("cpu", 31, Choice("toeplitz", 4), "157x400, 25 groups: 38 ms, lax 224, taps 94"),
+    _Row("cpu", _ANY, Choice("toeplitz", 2), "157x768, 16 groups: 84 ms, blocks of 4 111"),
     # Of the layer with those before and after it: 512 signals of small, 128 of medium.
     _Row("tpu", 8, Choice("dense"), "2500x16, 4 groups: 2826, spatial 2997", most_groups=8),
     # The signals of a batch lie in the lanes. Where they do not fill them, "spatial" is copied to

@@ -18,7 +18,7 @@ from clef_jax import platforms
 from clef_jax.models.conv_choice import Layer, choose
 from clef_jax.models.spatial_conv import in_groups, spatial_conv
 from clef_jax.models.swish import swish
-from clef_jax.models.toeplitz import same_padding, toeplitz_conv, toeplitz_gradients
+from clef_jax.models.toeplitz import same_padding, toeplitz_conv
 from clef_jax.platforms import use_platform as use_platform
 
 _forced_form: contextvars.ContextVar[str | None] = contextvars.ContextVar("form", default=None)
@@ -117,39 +117,10 @@ def _taps(x: jax.Array, kernel: jax.Array, *, stride: int, groups: int, block: i
     return y.reshape(batch, outputs, groups * width)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _native_forward(x: jax.Array, kernel: jax.Array, stride: int, groups: int, block: int):
-    return _lax(x, kernel, stride=stride, groups=groups, block=block)
-
-
-def _save(x: jax.Array, kernel: jax.Array, stride: int, groups: int, block: int):
-    y = toeplitz_conv(x, kernel, stride=stride, groups=groups, block=block)
-    return y, (x, kernel)
-
-
-def _toeplitz_backward(stride: int, groups: int, block: int, saved, gradient: jax.Array):
-    x, kernel = saved
-    return toeplitz_gradients(x, kernel, gradient, stride=stride, groups=groups, block=block)
-
-
-_native_forward.defvjp(_save, _toeplitz_backward)
-
-
-def _lax_toeplitz(
-    x: jax.Array, kernel: jax.Array, *, stride: int, groups: int, block: int
-) -> jax.Array:
-    """Native where only values are asked for, Toeplitz where gradients are.
-
-    Reverse-mode differentiation only.
-    """
-    return _native_forward(x, kernel, stride, groups, block)
-
-
 FORMS: dict[str, _Form] = {
     "lax": _lax,
     "dense": _dense,
     "toeplitz": toeplitz_conv,
-    "lax_toeplitz": _lax_toeplitz,
     "taps": _taps,
     "spatial": spatial_conv,
 }

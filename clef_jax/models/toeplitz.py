@@ -1,39 +1,19 @@
 """Grouped convolution, and its gradients, as matrix products with Toeplitz kernels.
 
-Time is cut into blocks of `block` outputs; each sees a window of consecutive blocks of
-`stride * block` inputs, and one product per group maps windows to outputs. The kernel is repeated
-with shifts, so some multiplications are by zero, but both gradients are such products again, where
-XLA:CPU's native gradient of a grouped convolution is several times slower.
+Time is cut into windows of the samples that `block` outputs depend on, and one product per group
+maps windows to outputs. The kernel is repeated with shifts, so some multiplications are by zero,
+but both gradients are such products again, where XLA:CPU's native gradient of a grouped convolution
+is several times slower.
 
-Shapes: B batch, T time (samples), C channels, G groups, R windows of a signal, W samples of a
-window, N results of a window.
+Shapes: B batch, T time (samples), C channels, G groups, R windows of a signal, S samples from one
+window to the next, W samples of a window.
 """
-
-import dataclasses
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from clef_jax.models.matmul import matmul
-
-
-@dataclasses.dataclass(frozen=True)
-class _Plan:
-    """How windows are laid over a signal."""
-
-    first: int
-    """Sample where the first window starts; zeros are read outside the signal."""
-    step: int
-    """Samples from one window to the next."""
-    windows: int
-    width: int
-    """Samples in a window."""
-
-    @property
-    def reach(self) -> int:
-        """Steps that a window touches."""
-        return -(-self.width // self.step)
 
 
 def same_padding(length: int, taps: int, stride: int) -> tuple[int, int]:
@@ -46,91 +26,51 @@ def same_padding(length: int, taps: int, stride: int) -> tuple[int, int]:
 def toeplitz_conv(
     x: jax.Array, kernel: jax.Array, *, stride: int, groups: int, block: int
 ) -> jax.Array:
-    """Convolves [B, T, C_in] with [taps, C_in / G, C_out] to [B, ceil(T / stride), C_out]."""
-    (batch, length, _), taps = x.shape, kernel.shape[0]
-    left, _ = same_padding(length, taps, stride)
-    outputs = -(-length // stride)
-    width = (block - 1) * stride + taps
-    plan = _Plan(-left, stride * block, -(-outputs // block), width)
-    y = matmul(_cut(x, plan, groups), _matrix(kernel, plan, stride, groups, block))
-    return _join(y, batch, outputs, block)
+    """Convolves [B, T, C_in] with [taps, C_in / G, C_out] to [B, ceil(T / stride), C_out].
 
-
-def toeplitz_gradients(
-    x: jax.Array, kernel: jax.Array, gradient: jax.Array, *, stride: int, groups: int, block: int
-) -> tuple[jax.Array, jax.Array]:
-    """The gradients of x and kernel from that of the convolution's output, [B, T', C_out].
-
-    Differentiating `toeplitz_conv` adds up overlapping windows, and XLA:CPU does so number by
-    number. Here windows are cut once, from the incoming gradient, and serve both products, and
-    none are kept from the forward pass.
+    Reverse-mode differentiation only.
     """
     (batch, length, _), taps = x.shape, kernel.shape[0]
     left, _ = same_padding(length, taps, stride)
-    step = stride * block
-    first = -((taps - 1 - left) // stride)
-    last = (step - 1 + left) // stride
-    plan = _Plan(first, block, -(-length // step), last + 1 - first)
-    windows = _cut(gradient, plan, groups)
-    matrix, pull_back = jax.vjp(
-        lambda kernel: _transposed_matrix(kernel, plan, left, stride, groups, block), kernel
-    )
-    to_x = matmul(windows, matrix)
-    blocks = _cut(x, _Plan(0, step, plan.windows, step), groups)
-    (to_kernel,) = pull_back(lax.dot_general(windows, blocks, (((1,), (1,)), ((0,), (0,)))))
-    return _join(to_x, batch, length, step), to_kernel
+    outputs, step = -(-length // stride), stride * block
+    num_windows, width = -(-outputs // block), (block - 1) * stride + taps
+    rows = _windows(_steps(x, left, step, num_windows, width, groups), num_windows, width)
+    y = matmul(rows, _matrix(kernel, width, stride, groups, block))
+    y = y.reshape(groups, batch, num_windows, block, -1).transpose(1, 2, 3, 0, 4)
+    return y.reshape(batch, num_windows * block, -1)[:, :outputs]
 
 
-def _cut(x: jax.Array, plan: _Plan, groups: int) -> jax.Array:
-    """Windows [G, B * R, W * C / G] of [B, T, C]."""
+def _steps(
+    x: jax.Array, left: int, step: int, num_windows: int, width: int, groups: int
+) -> jax.Array:
+    """[B, T, C], with `left` zeros before it, as [G, B, steps, S, C / G]."""
     batch, length, channels = x.shape
-    steps = plan.windows + plan.reach - 1
-    after = plan.first + steps * plan.step - length
-    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (-plan.first, after, 0), (0, 0, 0)))
-    x = x.reshape(batch, steps, plan.step, groups, channels // groups)
-    x = x.transpose(3, 0, 1, 2, 4)
+    steps = num_windows - 1 + -(-width // step)
+    padding = ((0, 0, 0), (left, steps * step - left - length, 0), (0, 0, 0))
+    x = lax.pad(x, jnp.zeros((), x.dtype), padding)
+    return x.reshape(batch, steps, step, groups, channels // groups).transpose(3, 0, 1, 2, 4)
+
+
+def _windows(x: jax.Array, num_windows: int, width: int) -> jax.Array:
+    """Windows [G, B R, W C / G] of [G, B, steps, S, C / G]; each starts with a step of its own."""
+    groups, batch, _, step, _ = x.shape
+    # From the axes as they are: of flattened ones XLA:CPU would copy number by number.
     parts = [
-        x[:, :, i : i + plan.windows, : plan.width - i * plan.step] for i in range(plan.reach)
+        x[:, :, i // step : i // step + num_windows, : width - i] for i in range(0, width, step)
     ]
-    return jnp.concatenate(parts, axis=3).reshape(groups, batch * plan.windows, -1)
+    return jnp.concatenate(parts, axis=3).reshape(groups, batch * num_windows, -1)
 
 
-def _join(y: jax.Array, batch: int, length: int, results: int) -> jax.Array:
-    """The signal [B, T, C] of [G, B * R, N * C / G]."""
-    groups, rows, columns = y.shape
-    y = y.reshape(groups, batch, rows // batch, results, columns // results)
-    y = y.transpose(1, 2, 3, 0, 4).reshape(batch, -1, groups * columns // results)
-    return y[:, :length]
-
-
-def _matrix(kernel: jax.Array, plan: _Plan, stride: int, groups: int, block: int) -> jax.Array:
-    """Toeplitz matrices [G, W * C_in / G, N * C_out / G]: windows of x to N = block outputs.
+def _matrix(kernel: jax.Array, width: int, stride: int, groups: int, block: int) -> jax.Array:
+    """Toeplitz matrices [G, W C_in / G, block C_out / G], from windows of x to outputs.
 
     Output n sees tap k at sample `k + stride * n` of its window.
     """
     taps, depth, channels = kernel.shape
     per_group = kernel.reshape(taps, depth, groups, channels // groups).transpose(2, 0, 1, 3)
-    shifted = [_place(per_group, stride * n, plan.width) for n in range(block)]
-    return jnp.concatenate(shifted, axis=3).reshape(groups, plan.width * depth, -1)
-
-
-def _transposed_matrix(
-    kernel: jax.Array, plan: _Plan, left: int, stride: int, groups: int, block: int
-) -> jax.Array:
-    """Those [G, W * C_out / G, N * C_in / G] that map windows of the outputs' gradient to x's.
-
-    Sample n of N = stride * block sees tap k in the gradient of output `(n + left - k) / stride`.
-    """
-    taps, depth, channels = kernel.shape
-    results, width = stride * block, (plan.width - 1) * stride + 1
-    starts = [n + left - stride * plan.first - taps + 1 for n in range(results)]
-    per_group = kernel[::-1].reshape(taps, depth, groups, channels // groups)
-    per_group = per_group.transpose(2, 0, 3, 1)
-    shifted = [_place(per_group, i, width)[:, ::stride] for i in starts]
-    return jnp.concatenate(shifted, axis=3).reshape(groups, -1, results * depth)
-
-
-def _place(kernel: jax.Array, start: int, length: int) -> jax.Array:
-    """Taps [G, taps, ...] from `start` on, zeros elsewhere, cut to [G, length, ...]."""
-    padding = ((0, 0, 0), (start, length - start - kernel.shape[1], 0), (0, 0, 0), (0, 0, 0))
-    return lax.pad(kernel, jnp.zeros((), kernel.dtype), padding)
+    zero = jnp.zeros((), kernel.dtype)
+    shifted = [
+        lax.pad(per_group, zero, ((0, 0, 0), (i, width - taps - i, 0), (0, 0, 0), (0, 0, 0)))
+        for i in range(0, block * stride, stride)
+    ]
+    return jnp.concatenate(shifted, axis=3).reshape(groups, width * depth, -1)
