@@ -46,8 +46,10 @@ def _steps(
     """[B, T, C], with `left` zeros before it, as [G, B, steps, S, C / G]."""
     batch, length, channels = x.shape
     steps = num_windows - 1 + -(-width // step)
-    padding = ((0, 0, 0), (left, steps * step - left - length, 0), (0, 0, 0))
-    x = lax.pad(x, jnp.zeros((), x.dtype), padding)
+    right = max(0, steps * step - left - length)
+    # By joining arrays: XLA:CPU computes what it fuses with a pad number by number.
+    before, after = (jnp.zeros((batch, n, channels), x.dtype) for n in (left, right))
+    x = jnp.concatenate([before, x, after], axis=1)[:, : steps * step]
     return x.reshape(batch, steps, step, groups, channels // groups).transpose(3, 0, 1, 2, 4)
 
 
