@@ -93,6 +93,14 @@ def test_too_large_exchanges_are_named(plan):
     assert "f32[64,2,500]" in sentence
 
 
+def test_parameters_that_a_sharded_optimiser_puts_together_are_as_they_should_be(plan):
+    memory = dataclasses.replace(plan.memory, parameters_bytes=2**30)
+    kernel = Collective("all-gather", "", 1, 2**24, 8, "f32[2048,2048]")
+    plain = dataclasses.replace(plan, memory=memory, collectives=(kernel,))
+    assert plain.too_large_collectives == [kernel]
+    assert not dataclasses.replace(plain, shard_optimizer=True).too_large_collectives
+
+
 @pytest.mark.parametrize(
     ("origin", "want"),
     [

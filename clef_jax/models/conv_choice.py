@@ -14,6 +14,8 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from clef_jax.models.lanes import LANES
+
 
 class Choice(NamedTuple):
     """A form and, for the Toeplitz form, the outputs per block."""
@@ -50,9 +52,6 @@ class _Row(NamedTuple):
 
 
 _ANY = 1 << 30
-
-LANES = 128
-"""Numbers that a TPU's processor takes side by side."""
 
 TABLE = (
     # Larger blocks multiply by more zeros, smaller ones copy every sample into more windows.

@@ -1,7 +1,9 @@
-"""Matrix product with a backward pass in the layouts that XLA:CPU multiplies fastest."""
+"""Matrix product with a backward pass, in the layouts that XLA multiplies fastest."""
 
 import jax
 from jax import lax
+
+from clef_jax.models.lanes import in_lanes
 
 
 @jax.custom_vjp
@@ -12,7 +14,12 @@ def matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
     into a transposed copy of the whole incoming gradient, the most expensive pass of a step.
     Reverse-mode differentiation only.
     """
-    return lax.dot_general(x, kernel, _dimensions(x, kernel))
+    y = lax.dot_general(_placed(x, kernel), kernel, _dimensions(x, kernel))
+    return _placed(y, kernel)
+
+
+def _placed(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return in_lanes(x) if kernel.ndim == 2 else x
 
 
 def _dimensions(x: jax.Array, kernel: jax.Array):
@@ -26,11 +33,12 @@ def _forward(x: jax.Array, kernel: jax.Array):
 
 def _backward(saved, gradient: jax.Array):
     x, kernel = saved
+    x, gradient = _placed(x, kernel), _placed(gradient, kernel)
     batch = tuple(range(kernel.ndim - 2))
     to_x = lax.dot_general(
         gradient, kernel, (((gradient.ndim - 1,), (kernel.ndim - 1,)), (batch, batch))
     )
-    return to_x, _kernel_gradient(x, gradient, len(batch))
+    return _placed(to_x, kernel), _kernel_gradient(x, gradient, len(batch))
 
 
 def _kernel_gradient(x: jax.Array, gradient: jax.Array, num_batch: int) -> jax.Array:

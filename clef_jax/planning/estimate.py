@@ -125,14 +125,15 @@ class Plan:
     @property
     def too_large_collectives(self) -> list[Collective]:
         """Sums that are larger than the gradients, and other exchanges larger than the embeddings
-        of the batch; a batch of signals would be one."""
+        of the batch; a batch of signals would be one. A sharded optimiser's parts are put together
+        to parameters again, which are as large as the gradients."""
         gradients = max(self.memory.parameters_bytes, self.embeddings_bytes)
-        return [
-            x
-            for x in self.collectives
-            if x.num_bytes
-            > (gradients if x.kind == "all-reduce" else self.embeddings_bytes) + _SCALARS_BYTES
-        ]
+
+        def allowed_bytes(kind: str) -> int:
+            is_of_parameters = kind == "all-reduce" or self.shard_optimizer
+            return (gradients if is_of_parameters else self.embeddings_bytes) + _SCALARS_BYTES
+
+        return [x for x in self.collectives if x.num_bytes > allowed_bytes(x.kind)]
 
     def to_json(self) -> dict[str, Any]:
         """Everything, derived figures too, as JSON takes it."""
