@@ -3,6 +3,7 @@
 import jax
 from jax import lax
 
+from clef_jax import platforms
 from clef_jax.models.lanes import in_lanes
 
 
@@ -42,10 +43,12 @@ def _backward(saved, gradient: jax.Array):
 
 
 def _kernel_gradient(x: jax.Array, gradient: jax.Array, num_batch: int) -> jax.Array:
-    # As one axis of rows: XLA:CPU would turn a product over two into a transposed copy of x.
-    x, gradient = (a.reshape(*a.shape[:num_batch], -1, a.shape[-1]) for a in (x, gradient))
-    batch = tuple(range(num_batch))
-    return lax.dot_general(x, gradient, (((num_batch,), (num_batch,)), (batch, batch)))
+    if platforms.current() == "cpu":
+        # XLA:CPU turns a product over two axes of rows into a transposed copy of x. On a TPU it is
+        # the other way round: signals that lie innermost would be copied to make one axis of two.
+        x, gradient = (a.reshape(*a.shape[:num_batch], -1, a.shape[-1]) for a in (x, gradient))
+    batch, rows = tuple(range(num_batch)), tuple(range(num_batch, x.ndim - 1))
+    return lax.dot_general(x, gradient, ((rows, rows), (batch, batch)))
 
 
 matmul.defvjp(_forward, _backward)
