@@ -14,12 +14,13 @@ import tyro
 from rich.console import Console
 
 BATCHES = {
-    "v5e:4x4": {"small": 4096, "medium": 1024, "large": 512},
-    "v5e:16x16": {"small": 32768, "medium": 16384, "large": 8192},
+    "v5e:4x4": {"small": 4096, "medium": 1024, "large": 1024},
+    "v5e:16x16": {"small": 32768, "medium": 16384, "large": 16384},
     "v5p:4x4x4": {"small": 16384, "medium": 8192, "large": 4096},
-    "v6e:16x16": {"small": 32768, "medium": 16384, "large": 8192},
+    "v6e:16x16": {"small": 32768, "medium": 16384, "large": 16384},
 }
-"""Global batch by topology and size: 16 to 256 patients on each chip, less for larger networks."""
+"""Global batch by topology and size: 64 to 256 patients on each chip, so that the signals fill its
+lanes."""
 
 _COLUMNS = {
     "size": "size",
