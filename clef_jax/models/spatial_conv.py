@@ -73,11 +73,11 @@ def _data_gradient(
     left, _ = same_padding(length, taps, stride)
     spread = (gradient.shape[1] - 1) * stride + 1
     padding = (taps - 1 - left, length + left - spread)
-    per_group = _grouped(kernel[::-1], groups)
+    per_group = _grouped(kernel, groups)
     # A product with the identity, exact in any type: a transposed view would share the layout.
     identity = jnp.eye(per_group.shape[-1], dtype=kernel.dtype)
     swapped = jnp.einsum("kgio,op->kgpi", per_group, identity, precision=lax.Precision.HIGHEST)
-    return _over_space(gradient, swapped, padding, dilation=stride)
+    return _over_space(gradient, swapped, padding, dilation=stride, is_reversed=True)
 
 
 def _grouped(kernel: jax.Array, groups: int) -> jax.Array:
@@ -93,17 +93,22 @@ def _over_space(
     *,
     stride: int = 1,
     dilation: int = 1,
+    is_reversed: bool = False,
 ) -> jax.Array:
-    """Convolves [B, T, G I] with [taps, G, I, O] to [B, T', G O]; `dilation` spreads the input.
+    """Convolves [B, T, G I] with [taps, G, I, O] to [B, T', G O]; `dilation` spreads the input,
+    and with `is_reversed` the last tap meets the earliest sample.
 
     Along the second axis group g stands at g G, and window w covers w (G - 1) to w (G - 1) + G - 1:
     the one group in it is number w, at its place w.
     """
     batch, length = x.shape[:2]
     groups = kernel.shape[1]
+    kernel = with_layout_constraint(kernel, Layout((0, 1, 2, 3)))
+    if is_reversed:
+        kernel = kernel[::-1]  # last of all, so that the convolution takes it in
     y = lax.conv_general_dilated(
         x.reshape(batch, length, groups, -1),
-        with_layout_constraint(kernel, Layout((0, 1, 2, 3))),
+        kernel,
         (stride, max(groups - 1, 1)),
         (padding, (0, 0)),
         lhs_dilation=(dilation, groups),
