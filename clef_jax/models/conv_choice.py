@@ -54,10 +54,13 @@ class _Row(NamedTuple):
 _ANY = 1 << 30
 
 TABLE = (
-    # Larger blocks multiply by more zeros, smaller ones copy every sample into more windows.
-    _Row("cpu", 8, Choice("toeplitz", 8), "2500x16, 4 groups: 23 ms, lax 256, dense 123"),
-    _Row("cpu", 31, Choice("toeplitz", 4), "157x400, 25 groups: 38 ms, lax 224, taps 94"),
-    _Row("cpu", _ANY, Choice("toeplitz", 2), "157x768, 16 groups: 84 ms, blocks of 4 111"),
+    # Larger blocks multiply by more zeros, smaller ones copy every sample into more windows. Signals:
+    # 32 of small, 8 of medium, 4 of large.
+    _Row("cpu", 1, Choice("toeplitz", 2), "5000x1, the stem: 3.2 ms, blocks of 8 5.1"),
+    _Row("cpu", 8, Choice("toeplitz", 8), "2500x16, 4 groups: 6 ms, lax 256, dense 123"),
+    _Row("cpu", 31, Choice("toeplitz", 4), "157x400, 25 groups: 12 ms, lax 224, taps 94"),
+    _Row("cpu", _ANY, Choice("toeplitz", 4), "625x384, 8 groups: 38 ms, of 2 62", most_groups=8),
+    _Row("cpu", _ANY, Choice("toeplitz", 2), "40x1536, 32 groups: 19 ms, lax 595, taps 78"),
     # Of the layer with those before and after it: 512 signals of small, 128 of medium.
     _Row("tpu", 8, Choice("dense"), "2500x16, 4 groups: 2826, spatial 2997", most_groups=8),
     # The signals of a batch lie in the lanes. Where they do not fill them, "spatial" is copied to
