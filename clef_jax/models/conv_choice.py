@@ -54,8 +54,8 @@ class _Row(NamedTuple):
 _ANY = 1 << 30
 
 TABLE = (
-    # Larger blocks multiply by more zeros, smaller ones copy every sample into more windows. Signals:
-    # 32 of small, 8 of medium, 4 of large.
+    # Larger blocks multiply by more zeros, smaller ones copy every sample into more windows. With
+    # 32 signals of small, 8 of medium or 4 of large.
     _Row("cpu", 1, Choice("toeplitz", 2), "5000x1, the stem: 3.2 ms, blocks of 8 5.1"),
     _Row("cpu", 8, Choice("toeplitz", 8), "2500x16, 4 groups: 6 ms, lax 256, dense 123"),
     _Row("cpu", 31, Choice("toeplitz", 4), "157x400, 25 groups: 12 ms, lax 224, taps 94"),
