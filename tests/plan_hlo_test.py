@@ -95,6 +95,15 @@ def test_collectives_have_the_size_of_their_results(program):
     assert (scatter.kind, scatter.num_bytes) == ("reduce-scatter", 2 * 128 * 4)
 
 
+def test_an_exchange_that_goes_on_within_several_fusions_is_one():
+    part = "%fused.{0} (x: f32[8]) -> f32[64] {{\n  %gather.{0} = f32[64]{{0}} all-gather(%x), channel_id=7\n}}\n"
+    calls = "  %fusion.{0} = f32[64]{{0}} fusion(%x), kind=kCustom, calls=%fused.{0}\n"
+    text = part.format(1) + part.format(2)
+    text += "ENTRY %main (x: f32[8]) -> f32[64] {\n" + calls.format(1) + calls.format(2) + "}\n"
+    (gather,) = hlo.read(text).collectives
+    assert (gather.kind, gather.num_bytes) == ("all-gather", 256)
+
+
 @pytest.mark.parametrize(
     ("kind", "want"),
     [

@@ -58,6 +58,12 @@ class Instruction:
             return math.prod(int(sizes[axis]) for axis in re.findall(r"'(\w+)'", match[2]))
         return None
 
+    @property
+    def channel(self) -> int | None:
+        """What an exchange goes by on all devices; None for other instructions."""
+        found = re.search(r"\bchannel_id=(\d+)", self.rest)
+        return int(found[1]) if found else None
+
     def called(self, attribute: str) -> list[str]:
         """The computations that an attribute such as `body` names."""
         match = re.search(rf"\b{attribute}=(\{{[^}}]*\}}|%?[\w.\-]+)", self.rest)
