@@ -96,7 +96,8 @@ def test_collectives_have_the_size_of_their_results(program):
 
 
 def test_an_exchange_that_goes_on_within_several_fusions_is_one():
-    part = "%fused.{0} (x: f32[8]) -> f32[64] {{\n  %gather.{0} = f32[64]{{0}} all-gather(%x), channel_id=7\n}}\n"
+    part = "%fused.{0} (x: f32[8]) -> f32[64] {{\n"
+    part += "  %gather.{0} = f32[64]{{0}} all-gather(%x), channel_id=7\n}}\n"
     calls = "  %fusion.{0} = f32[64]{{0}} fusion(%x), kind=kCustom, calls=%fused.{0}\n"
     text = part.format(1) + part.format(2)
     text += "ENTRY %main (x: f32[8]) -> f32[64] {\n" + calls.format(1) + calls.format(2) + "}\n"
