@@ -95,14 +95,27 @@ def test_collectives_have_the_size_of_their_results(program):
     assert (scatter.kind, scatter.num_bytes) == ("reduce-scatter", 2 * 128 * 4)
 
 
+def fused_gathers(*flags):
+    """A module of fusions around a gather each, all on one channel, with these start flags."""
+    part = """%fused.{0} (x: f32[8]) -> f32[64] {{
+  %gather.{0} = f32[64]{{0}} all-gather(%x), channel_id=1, {1}
+}}
+
+"""
+    config = 'backend_config={{"async_collective_fusion_config":{{"flag_start":"{}"}}}}'
+    text = "".join(part.format(i, config.format(flag)) for i, flag in enumerate(flags))
+    text += "ENTRY %main (x: f32[8]) -> f32[64] {\n"
+    call = "  %fusion.{0} = f32[64]{{0}} fusion(%x), kind=kCustom, calls=%fused.{0}\n"
+    return text + "".join(call.format(i) for i in range(len(flags))) + "}\n"
+
+
 def test_an_exchange_that_goes_on_within_several_fusions_is_one():
-    part = "%fused.{0} (x: f32[8]) -> f32[64] {{\n"
-    part += "  %gather.{0} = f32[64]{{0}} all-gather(%x), channel_id=7\n}}\n"
-    calls = "  %fusion.{0} = f32[64]{{0}} fusion(%x), kind=kCustom, calls=%fused.{0}\n"
-    text = part.format(1) + part.format(2)
-    text += "ENTRY %main (x: f32[8]) -> f32[64] {\n" + calls.format(1) + calls.format(2) + "}\n"
-    (gather,) = hlo.read(text).collectives
+    (gather,) = hlo.read(fused_gathers(-1, 2, 2)).collectives
     assert (gather.kind, gather.num_bytes) == ("all-gather", 256)
+
+
+def test_two_exchanges_may_share_a_channel():
+    assert len(hlo.read(fused_gathers(-1, 2, -1, 2)).collectives) == 2
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,9 @@ def test_parameters_that_a_sharded_optimiser_puts_together_are_as_they_should_be
     plain = dataclasses.replace(plan, memory=memory, collectives=(kernel,))
     assert plain.too_large_collectives == [kernel]
     assert not dataclasses.replace(plain, shard_optimizer=True).too_large_collectives
+    shuffled = dataclasses.replace(kernel, kind="all-to-all")
+    other = dataclasses.replace(plain, collectives=(shuffled,), shard_optimizer=True)
+    assert other.too_large_collectives == [shuffled]
 
 
 @pytest.mark.parametrize(

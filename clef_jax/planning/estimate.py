@@ -125,15 +125,16 @@ class Plan:
     @property
     def too_large_collectives(self) -> list[Collective]:
         """Sums that are larger than the gradients, and other exchanges larger than the embeddings
-        of the batch; a batch of signals would be one. A sharded optimiser's parts are put together
-        to parameters again, which are as large as the gradients."""
+        of the batch; a batch of signals would be one. What a sharded optimiser gathers are
+        parameters, which are as large as the gradients."""
         gradients = max(self.memory.parameters_bytes, self.embeddings_bytes)
-
-        def allowed_bytes(kind: str) -> int:
-            is_of_parameters = kind == "all-reduce" or self.shard_optimizer
-            return (gradients if is_of_parameters else self.embeddings_bytes) + _SCALARS_BYTES
-
-        return [x for x in self.collectives if x.num_bytes > allowed_bytes(x.kind)]
+        of_parameters = ("all-reduce", "all-gather") if self.shard_optimizer else ("all-reduce",)
+        return [
+            x
+            for x in self.collectives
+            if x.num_bytes
+            > (gradients if x.kind in of_parameters else self.embeddings_bytes) + _SCALARS_BYTES
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Everything, derived figures too, as JSON takes it."""

@@ -97,7 +97,6 @@ class _Reader:
         self.operations: list[Operation] = []
         self.collectives: list[Collective] = []
         self.num_unknown_loops = 0
-        self._channels: set[int] = set()
 
     def execute(self, name: str, times: int, around: str) -> None:
         """Counts a computation; `around` is where the instruction comes from that runs it."""
@@ -117,8 +116,7 @@ class _Reader:
             elif instruction.kind == "fusion":
                 # A reduce-scatter, for one, may be a fusion around an all-reduce.
                 for inner in self._inner(instruction):
-                    if self._is_new(inner):
-                        self._count_collective(inner, times, inner.origin or origin)
+                    self._count_collective(inner, times, inner.origin or origin)
 
     def _count(self, instruction: Instruction, times: int, origin: str) -> None:
         if instruction.cycles is not None:
@@ -129,7 +127,7 @@ class _Reader:
 
     def _count_collective(self, instruction: Instruction, times: int, origin: str) -> None:
         kind = instruction.kind.removesuffix("-start")
-        if kind not in _COLLECTIVES:
+        if kind not in _COLLECTIVES or instruction.is_continued:
             return
         result = instruction.result
         if instruction.kind.endswith("-start") and kind != "all-reduce":
@@ -138,14 +136,6 @@ class _Reader:
         largest = max(arrays, key=lambda x: x[1])[0]
         size, group = sum(x[1] for x in arrays), instruction.group_size
         self.collectives.append(Collective(kind, origin, times, size, group, largest))
-
-    def _is_new(self, inner: Instruction) -> bool:
-        """Not so for later parts of one exchange that goes on within several fusions."""
-        if inner.channel is None:
-            return True
-        is_new = inner.channel not in self._channels
-        self._channels.add(inner.channel)
-        return is_new
 
     def _inner(self, fusion: Instruction) -> list[Instruction]:
         return [x for name in fusion.called("calls") for x in self._computations.get(name, [])]

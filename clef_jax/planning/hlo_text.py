@@ -59,10 +59,12 @@ class Instruction:
         return None
 
     @property
-    def channel(self) -> int | None:
-        """What an exchange goes by on all devices; None for other instructions."""
-        found = re.search(r"\bchannel_id=(\d+)", self.rest)
-        return int(found[1]) if found else None
+    def is_continued(self) -> bool:
+        """Whether it stands for an exchange that an earlier fusion began: XLA:TPU writes the same
+        exchange into each fusion that moves it on, and marks the first with -1. Channels do not
+        tell them apart, as different exchanges may share one."""
+        flag = re.search(r'"async_collective_fusion_config":\{"flag_start":"(-?\d+)"', self.rest)
+        return flag is not None and int(flag[1]) >= 0
 
     def called(self, attribute: str) -> list[str]:
         """The computations that an attribute such as `body` names."""
