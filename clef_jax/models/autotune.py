@@ -17,7 +17,8 @@ _CANDIDATES = (
     *(Choice("lax"), Choice("toeplitz", 8), Choice("toeplitz", 4), Choice("toeplitz", 2)),
     *(Choice("dense"), Choice("taps"), Choice("toeplitz", 16)),
 )
-_WITH_BLOCKS = "toeplitz"
+_BLOCK_FORM = "toeplitz"
+"""The form whose time depends on the outputs per block."""
 
 _MOST_DENSE_GROUPS = 32
 """With more groups a dense kernel has many times the work, and one run could eat up the budget."""
@@ -97,7 +98,7 @@ def candidates(platform: str, layer: Layer) -> list[Choice]:
     others = [one for one in _CANDIDATES if one != first]
     if layer.groups > _MOST_DENSE_GROUPS:
         others = [one for one in others if one.form != "dense"]
-    if first.form != _WITH_BLOCKS:
+    if first.form != _BLOCK_FORM:
         others = [one for one in others if one.form != first.form]
     return [first, *others]
 

@@ -5,8 +5,8 @@ maps windows to outputs. The kernel is repeated with shifts, so some multiplicat
 but both gradients are such products again, where XLA:CPU's native gradient of a grouped convolution
 is several times slower.
 
-Shapes: B batch, T time (samples), C channels, G groups, R windows of a signal, S samples from one
-window to the next, W samples of a window.
+Shapes: B batch, T time (samples), C channels, G groups, R windows of a signal, W samples of a
+window.
 """
 
 import jax
@@ -32,31 +32,26 @@ def toeplitz_conv(
     """
     (batch, length, _), taps = x.shape, kernel.shape[0]
     left, _ = same_padding(length, taps, stride)
-    outputs, step = -(-length // stride), stride * block
+    outputs = -(-length // stride)
     num_windows, width = -(-outputs // block), (block - 1) * stride + taps
-    rows = _windows(_steps(x, left, step, num_windows, width, groups), num_windows, width)
+    rows = _windows(x, left, stride * block, num_windows, width, groups)
     y = matmul(rows, _matrix(kernel, width, stride, groups, block))
     y = y.reshape(groups, batch, num_windows, block, -1).transpose(1, 2, 3, 0, 4)
     return y.reshape(batch, num_windows * block, -1)[:, :outputs]
 
 
-def _steps(
+def _windows(
     x: jax.Array, left: int, step: int, num_windows: int, width: int, groups: int
 ) -> jax.Array:
-    """[B, T, C], with `left` zeros before it, as [G, B, steps, S, C / G]."""
+    """Windows [G, B R, W C / G] of [B, T, C], the first `left` samples before the signal."""
     batch, length, channels = x.shape
     steps = num_windows - 1 + -(-width // step)
     right = max(0, steps * step - left - length)
     # By joining arrays: XLA:CPU computes what it fuses with a pad number by number.
     before, after = (jnp.zeros((batch, n, channels), x.dtype) for n in (left, right))
     x = jnp.concatenate([before, x, after], axis=1)[:, : steps * step]
-    return x.reshape(batch, steps, step, groups, channels // groups).transpose(3, 0, 1, 2, 4)
-
-
-def _windows(x: jax.Array, num_windows: int, width: int) -> jax.Array:
-    """Windows [G, B R, W C / G] of [G, B, steps, S, C / G]; each starts with a step of its own."""
-    groups, batch, _, step, _ = x.shape
-    # From the axes as they are: of flattened ones XLA:CPU would copy number by number.
+    x = x.reshape(batch, steps, step, groups, channels // groups).transpose(3, 0, 1, 2, 4)
+    # From the axes as they are: of flattened ones it would copy number by number, too.
     parts = [
         x[:, :, i // step : i // step + num_windows, : width - i] for i in range(0, width, step)
     ]
