@@ -24,9 +24,9 @@ import train_step
 import tyro
 
 from clef_jax import files
-from clef_jax.errors import UserError, told_to_user
+from clef_jax.chip import by_device_kind
+from clef_jax.errors import UserError, exit_on_user_error
 from clef_jax.models import SIZES
-from clef_jax.planning.chip import by_device_kind
 
 _FOLDER = pathlib.Path(__file__).resolve().parent
 
@@ -241,5 +241,5 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    with told_to_user():
+    with exit_on_user_error():
         main(tyro.cli(Settings, description=__doc__))

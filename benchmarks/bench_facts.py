@@ -8,7 +8,7 @@ import re
 import subprocess
 from typing import Any
 
-from clef_jax import files, versions as versions_lib
+from clef_jax import files, machine as machine_lib
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")
 
@@ -41,7 +41,7 @@ def file_name(name: str) -> str:
 
 def versions() -> dict[str, str]:
     """Of Python and of the packages that the figures depend on, those that are installed."""
-    return {"python": platform.python_version()} | versions_lib.installed(_PACKAGES)
+    return {"python": platform.python_version()} | machine_lib.installed_versions(_PACKAGES)
 
 
 def commit(folder: pathlib.Path) -> str | None:

@@ -15,7 +15,7 @@ Step = Callable[[int], dict[str, Any]]
 class Largest:
     """What a search found."""
 
-    found: search.Found
+    found: search.SearchResult
     outcome: dict[str, Any] | None
     """Of the largest step that fits; None if not even one patient does."""
 
@@ -61,5 +61,5 @@ def largest(
         found = search.largest(attempt, first_rows=first_rows)
     except _OutOfTime:
         rows = max((one.rows for one in trials if one.fits), default=0)
-        found = search.Found(rows, tuple(trials))
+        found = search.SearchResult(rows, tuple(trials))
     return Largest(found, outcomes.get(found.rows))

@@ -16,11 +16,12 @@ import jax
 import numpy as np
 import tyro
 
-from clef_jax import mesh as mesh_lib, update
+from clef_jax import mesh as mesh_lib
 from clef_jax.config import Precision, TrainConfig
-from clef_jax.host_memory import keep_freed_memory
-from clef_jax.models import choice_file
-from clef_jax.planning import step as step_lib
+from clef_jax.convolution import tuning_file
+from clef_jax.machine import compute_dtype, keep_freed_memory
+from clef_jax.planning import step as planned_step
+from clef_jax.training import state as state_lib, step as step_lib
 
 _LEAST_RUNS, _MOST_RUNS = 3, 50
 _NO_MEMORY = "RESOURCE_EXHAUSTED"
@@ -96,7 +97,7 @@ def num_cores() -> int:
     return os.cpu_count() or 1
 
 
-def random_batch(trainer: update.Trainer, shapes: dict[str, Any]) -> dict[str, jax.Array]:
+def random_batch(trainer: state_lib.Trainer, shapes: dict[str, Any]) -> dict[str, jax.Array]:
     """A batch that lies on the devices as that of a run does; the same every time."""
     rng = np.random.default_rng(0)
     makers = {
@@ -128,7 +129,9 @@ def run(settings: Settings) -> Outcome:
         window_seconds=settings.window_seconds,
     )
     outcome = Outcome(
-        machine=here, fits=False, precision=update.compute_dtype(config, here.platform).name
+        machine=here,
+        fits=False,
+        precision=compute_dtype(config.precision, here.platform).name,
     )
     try:
         return _timed(settings, config, outcome)
@@ -141,16 +144,16 @@ def run(settings: Settings) -> Outcome:
 def _timed(settings: Settings, config: TrainConfig, outcome: Outcome) -> Outcome:
     mesh = mesh_lib.make_mesh()
     mesh_lib.check_batch_size(config.global_batch_size, mesh, config.num_microbatches)
-    choices = choice_file.load(settings.conv_choices, jax.devices()[0])
-    trainer = update.make_trainer(
+    choices = tuning_file.load(settings.conv_choices, jax.devices()[0])
+    trainer = state_lib.make_trainer(
         config, lambda _: _RATE, mesh, cohort=_COHORT, conv_choices=choices
     )
-    shapes = step_lib.abstract_arguments(trainer, settings.sample_rate_hz)
+    shapes = planned_step.abstract_arguments(trainer, settings.sample_rate_hz)
     start = time.perf_counter()
-    compiled = update.make_train_step(trainer).lower(*shapes).compile()
+    compiled = step_lib.make_train_step(trainer).lower(*shapes).compile()
     compile_seconds = time.perf_counter() - start
     state, batch = trainer.init(), random_batch(trainer, shapes[1])
-    constants = update.make_constants(config, settings.sample_rate_hz, mesh)
+    constants = step_lib.make_constants(config, settings.sample_rate_hz, mesh)
     seconds: list[float] = []
     begin = time.perf_counter()
     while len(seconds) <= _LEAST_RUNS or (

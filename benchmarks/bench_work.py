@@ -4,9 +4,9 @@ import dataclasses
 import statistics
 from typing import Any
 
+from clef_jax.chip import CHIPS, Chip
 from clef_jax.models import size as size_lib
 from clef_jax.planning import roofline as roofline_lib
-from clef_jax.planning.chip import CHIPS, Chip
 from clef_jax.planning.topology import Topology
 
 APPETITE_CHIP, APPETITE_SHARE = "h100", 0.3

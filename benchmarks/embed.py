@@ -16,7 +16,8 @@ import jax
 import numpy as np
 import rich.console
 
-from clef_jax import embedder, mesh as mesh_lib, model_folder
+from clef_jax import mesh as mesh_lib
+from clef_jax.embedding import encoder as encoder_lib, folder as model_folder
 from clef_jax.leads import STANDARD_12
 from clef_jax.simulation import fixture, strip
 
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("--size", default="small")
     parser.add_argument("--num-windows", type=int, nargs="*", default=[10_000, 100_000])
     arguments = parser.parse_args()
-    encoder = embedder.random(arguments.size, mesh_lib.make_mesh(jax.local_devices()), seed=0)
+    encoder = encoder_lib.random(arguments.size, mesh_lib.make_mesh(jax.local_devices()), seed=0)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         model = model_folder.save(encoder, folder / "model")
@@ -86,7 +87,7 @@ finally:
 """
 
 
-def forward_windows_per_second(encoder: embedder.Embedder) -> float:
+def forward_windows_per_second(encoder: encoder_lib.Embedder) -> float:
     """Preprocessing and network of a batch that is at hand."""
     batch = 64 * encoder.mesh.size
     signal_mv = np.random.default_rng(0).standard_normal((batch, 10 * RATE_HZ), np.float32)

@@ -18,10 +18,12 @@ import rich.console
 import tensorflow_datasets as tfds
 from flax import nnx
 
-from clef_jax import catalog, embedder, mesh as mesh_lib, tasks
-from clef_jax.data import builder, index as index_lib
-from clef_jax.evaluation import embedding, question, score
-from clef_jax.evaluation.embedding import Embedded
+from clef_jax import mesh as mesh_lib, tasks
+from clef_jax.building import builder, catalog
+from clef_jax.data import index as index_lib
+from clef_jax.embedding import encoder as encoder_lib, prepared
+from clef_jax.embedding.prepared import Embedded
+from clef_jax.evaluation import prediction, score
 
 CONSOLE = rich.console.Console(highlight=False)
 TURNS = 5
@@ -61,12 +63,12 @@ def main() -> None:
 def throughput(size: str, folder: pathlib.Path) -> None:
     """Prints windows per second of `embedding.embed`, reading and all, and of the bare encoder."""
     index = index_lib.load(prepare("ptb_xl", folder, EMBEDDED_RECORDINGS), "train")
-    encoder = embedder.random(size, mesh_lib.make_mesh(jax.local_devices()), seed=0)
+    encoder = encoder_lib.random(size, mesh_lib.make_mesh(jax.local_devices()), seed=0)
     batch = 64 * encoder.mesh.size
     signal = jax.random.normal(jax.random.key(0), (batch, 5000, 1))
     forward = jax.jit(lambda params, x: nnx.merge(encoder.graph, params)(x))
     forward(encoder.params, signal).block_until_ready()
-    embedding.embed(encoder, index, "I", folder / "warm_up")
+    prepared.embed(encoder, index, "I", folder / "warm_up")
     plain, whole = [], []
     for turn in range(TURNS):  # one after the other, so that both meet the same machine
         start = time.perf_counter()
@@ -74,7 +76,7 @@ def throughput(size: str, folder: pathlib.Path) -> None:
             forward(encoder.params, signal).block_until_ready()
         # Both compute as many windows of padding, and count none of them.
         plain.append(index.num_records / (time.perf_counter() - start))
-        found = embedding.embed(encoder, index, "I", folder / f"turn_{size}_{turn}")
+        found = prepared.embed(encoder, index, "I", folder / f"turn_{size}_{turn}")
         whole.append(found.windows_per_second)
     ratios = [one / other for one, other in zip(whole, plain, strict=True)]
     CONSOLE.print(
@@ -98,9 +100,9 @@ def all_tasks(folder: pathlib.Path, num_recordings: int, num_resamples: int) -> 
         asked, splits = made_up(task, index, num_recordings)
         start = time.perf_counter()
         layers = {"last": lambda one: one.features}
-        answers = question.ask(asked, splits, layers, question.Protocol())
+        answers = prediction.predict(asked, splits, layers, prediction.Protocol())
         fitted = time.perf_counter()
-        scores = list(score.of(asked, answers, num_resamples=num_resamples, seed=0))
+        scores = list(score.compute(asked, answers, num_resamples=num_resamples, seed=0))
         done = time.perf_counter()
         total += done - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -55,9 +55,10 @@ def make_model(size: str):
     """An untrained encoder with its preprocessing, on one CPU device."""
     import jax
 
-    from clef_jax import embedder, mesh
+    from clef_jax import mesh
+    from clef_jax.embedding import encoder as encoder_lib
 
-    return embedder.random(size, mesh.make_mesh(jax.devices()[:1]), seed=0)
+    return encoder_lib.random(size, mesh.make_mesh(jax.devices()[:1]), seed=0)
 
 
 def make_signal():

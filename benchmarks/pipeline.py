@@ -27,11 +27,12 @@ import scipy.signal
 import tyro
 import wfdb
 
-from clef_jax import files, mesh as mesh_lib, prepare, simulate, update
+from clef_jax import files, mesh as mesh_lib, prepare, simulate
 from clef_jax.config import TrainConfig
 from clef_jax.data import index as index_lib, pipeline, raw
 from clef_jax.errors import UserError
 from clef_jax.signal import reference
+from clef_jax.training import state as state_lib, step as step_lib
 
 DATASET = "mimic_iv_ecg/all_records"
 PLAIN_PAIRS = 48
@@ -71,7 +72,7 @@ def main() -> None:
             dataset=DATASET,
             global_batch_size=arguments.batch_size,
         )
-        plan = pipeline.make_plan(index, config)
+        plan = pipeline.make_sampler(index, config)
         ours, plain, shares = _in_turns(arguments, plan, source)
         console.print(_table(arguments, ours, plain, shares))
         if arguments.json is not None:
@@ -93,7 +94,7 @@ def _folders(arguments: Arguments, scratch: pathlib.Path) -> tuple[pathlib.Path,
     return source, data_dir
 
 
-def _in_turns(arguments: Arguments, plan: pipeline.Plan, source: pathlib.Path):
+def _in_turns(arguments: Arguments, plan: pipeline.BatchSampler, source: pathlib.Path):
     """Processor seconds per pair of both, per turn, and the stages of ours."""
     reader = raw.Reader(plan.index)
     ids = reader.texts(np.arange(plan.index.num_records))
@@ -112,9 +113,9 @@ def _in_turns(arguments: Arguments, plan: pipeline.Plan, source: pathlib.Path):
     return ours, plain, shares
 
 
-def _our_turn(plan: pipeline.Plan, reader: raw.Reader, steps: range) -> dict[str, float]:
+def _our_turn(plan: pipeline.BatchSampler, reader: raw.Reader, steps: range) -> dict[str, float]:
     """What `pipeline` does for these steps, by stage."""
-    draws: list[pipeline.Draw] = []
+    draws: list[pipeline.BatchIndices] = []
     stage = {
         "draw patients, records, leads": _cpu_seconds(lambda: draws.extend(map(plan.draw, steps)))
     }
@@ -151,13 +152,13 @@ def _cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def _views(plan: pipeline.Plan, config: TrainConfig) -> str:
+def _views(plan: pipeline.BatchSampler, config: TrainConfig) -> str:
     """Signals per second of filter, augmentation and z-score, all devices together."""
     mesh = mesh_lib.make_mesh()
-    trainer = update.make_trainer(config, lambda _: 0.0, mesh)
-    constants = update.make_constants(config, plan.index.common_rate_hz, mesh)
+    trainer = state_lib.make_trainer(config, lambda _: 0.0, mesh)
+    constants = step_lib.make_constants(config, plan.index.common_rate_hz, mesh)
     batch = mesh_lib.to_devices(next(pipeline.make_batches(plan, config, first_step=0)), mesh)
-    make = jax.jit(update.make_views, static_argnums=(0, 4))
+    make = jax.jit(step_lib.make_views, static_argnums=(0, 4))
     seconds = []
     for step in range(8):
         start = time.perf_counter()

@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from clef_jax import logs
+from clef_jax.training import logs
 
 RUNS = {
     "float32": [],

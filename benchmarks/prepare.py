@@ -21,8 +21,7 @@ import rich.table
 import tensorflow_datasets as tfds
 import tyro
 
-from clef_jax import catalog
-from clef_jax.data import builder, shard, unfinished
+from clef_jax.building import builder, catalog, resume, shard
 from clef_jax.simulation import fixture
 
 CORES = 16
@@ -82,7 +81,7 @@ def _measure(name: str, scratch: pathlib.Path, patients: int) -> Measured:
         seconds.append(time.process_time() - start)
         return summary
 
-    unfinished_write, unfinished.write = unfinished.write, timed
+    unfinished_write, resume.write = resume.write, timed
     try:
         one = catalog.builder(
             dataset, data_dir=scratch / "data", options=builder.Options(**made.options)
@@ -92,7 +91,7 @@ def _measure(name: str, scratch: pathlib.Path, patients: int) -> Measured:
         one.download_and_prepare(download_config=download)
         whole = time.process_time() - start
     finally:
-        unfinished.write = unfinished_write
+        resume.write = unfinished_write
     report = one.report
     assert report is not None
     # The first shard pays for imports.

@@ -17,7 +17,7 @@ from typing import Literal
 
 import tyro
 
-from clef_jax.host_memory import keep_freed_memory
+from clef_jax.machine import keep_freed_memory
 
 _TEMPERATURE = 0.1
 _LEARNING_RATE, _WEIGHT_DECAY = 1e-4, 5e-4

@@ -4,7 +4,7 @@ import pathlib
 import typing
 
 if typing.TYPE_CHECKING:
-    from clef_jax.pretrained import Pretrained
+    from clef_jax.embedding.pretrained import Pretrained
 
 __all__ = ["load"]
 
@@ -18,6 +18,6 @@ def load(path: "str | pathlib.Path") -> "Pretrained":
     Raises:
         UserError: nothing is there, or it is no model; says what was found.
     """
-    from clef_jax import pretrained  # importing the package alone is quick and touches nothing
+    from clef_jax.embedding import pretrained
 
     return pretrained.load(path)

@@ -26,8 +26,8 @@ import rich.console
 import rich.table
 import tyro
 
-from clef_jax import html_page
-from clef_jax.errors import UserError, told_to_user
+from clef_jax.errors import UserError, exit_on_user_error
+from clef_jax.page import template
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class Trial:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    with told_to_user():
+    with exit_on_user_error():
         run(tyro.cli(Config, args=argv, prog="python -m clef_jax.ablate"))
 
 
@@ -258,10 +258,10 @@ def _write(config: Config, rows: Sequence[Row]) -> None:
         field.name: str(getattr(config, field.name)) for field in dataclasses.fields(config)
     }
     caption = "Main score of each task; mean and standard deviation over seeds."
-    page = html_page.document(
+    page = template.document(
         "Which options matter?",
-        html_page.section("Results", caption, html_page.table(list(rows[0]), cells)),
-        html_page.folded("Settings", html_page.facts(settings)),
+        template.section("Results", caption, template.table(list(rows[0]), cells)),
+        template.folded("Settings", template.facts(settings)),
     )
     (config.folder / "ablation.html").write_text(page)
 

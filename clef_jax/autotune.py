@@ -15,13 +15,14 @@ import rich.console
 import rich.table
 import tyro
 
-from clef_jax import update
+from clef_jax import machine
 from clef_jax.config import Precision, TrainConfig
-from clef_jax.errors import UserError, told_to_user
-from clef_jax.host_memory import keep_freed_memory
-from clef_jax.models import autotune, choice_file, size as size_lib
-from clef_jax.models.autotune import LayerTimes, Timed
-from clef_jax.models.conv_choice import Choice, Choices
+from clef_jax.convolution import tuning, tuning_file
+from clef_jax.convolution.rules import Choice, Choices
+from clef_jax.convolution.tuning import LayerTimes, Timed
+from clef_jax.errors import UserError, exit_on_user_error
+from clef_jax.machine import keep_freed_memory
+from clef_jax.models import size as size_lib
 
 _BATCH_SIZES = {"cpu": 16}
 _BATCH_SIZE = 256
@@ -66,7 +67,7 @@ class Arguments:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    with told_to_user():
+    with exit_on_user_error():
         arguments = tyro.cli(Arguments, args=argv, prog="python -m clef_jax.autotune")
         run(arguments, rich.console.Console(highlight=False))
 
@@ -77,7 +78,7 @@ def run(arguments: Arguments, console: rich.console.Console) -> Choices:
     if device.platform == "cpu":
         keep_freed_memory()  # as training does
     config = TrainConfig(data_dir="", workdir="", precision=arguments.precision)
-    dtype = update.compute_dtype(config, device.platform)
+    dtype = machine.compute_dtype(config.precision, device.platform)
     batch_size = arguments.batch_size or _BATCH_SIZES.get(device.platform, _BATCH_SIZE)
     console.print(
         f"{device.device_kind}, {batch_size} signals of {arguments.num_samples} samples, "
@@ -86,11 +87,11 @@ def run(arguments: Arguments, console: rich.console.Console) -> Choices:
     )
     counts = {}
     for size in arguments.sizes:
-        for layer, count in autotune.layers(size, arguments.num_samples).items():
+        for layer, count in tuning.layers(size, arguments.num_samples).items():
             counts[layer] = counts.get(layer, 0) + count
     with console.status("Timing"):
         times = list(
-            autotune.measure(
+            tuning.measure(
                 counts,
                 platform=device.platform,
                 dtype=dtype,
@@ -101,7 +102,7 @@ def run(arguments: Arguments, console: rich.console.Console) -> Choices:
     console.print(table(times))
     for line in verdicts(times):
         console.print(line, soft_wrap=True)
-    found = autotune.choices(
+    found = tuning.choices(
         times, platform=device.platform, device_kind=device.device_kind, dtype=dtype.name
     )
     return keep(found, arguments.out, console)
@@ -109,16 +110,16 @@ def run(arguments: Arguments, console: rich.console.Console) -> Choices:
 
 def keep(found: Choices, out: pathlib.Path | None, console: rich.console.Console) -> Choices:
     """Writes the choices beside those for other layers that the file holds already."""
-    path = choice_file.path_of(found.device_kind) if out is None else out.expanduser()
+    path = tuning_file.path_of(found.device_kind) if out is None else out.expanduser()
     if path.exists():
-        old = choice_file.read(path)
+        old = tuning_file.read(path)
         if (old.platform, old.device_kind) != (found.platform, found.device_kind):
             raise UserError(
                 f"{path} holds the choices for {old.device_kind} ({old.platform}), not for "
                 f"{found.device_kind} ({found.platform}); give another --out."
             )
-        found = choice_file.merged(old, found)
-    choice_file.write(path, found)
+        found = tuning_file.merged(old, found)
+    tuning_file.write(path, found)
     console.print(f"{len(found.measured)} layers are in {path}.", soft_wrap=True)
     return found
 

@@ -13,14 +13,13 @@ import rich.console
 import rich.progress
 import tyro
 
-from clef_jax import pretrained
-from clef_jax.data.quality import Finding
-from clef_jax.embedding import piece, source, table
+from clef_jax.embedding import inputs, piece, pretrained, writer
+from clef_jax.embedding.pretrained import Pretrained
 from clef_jax.embedding.row import Row
 from clef_jax.embedding.stream import Stream
-from clef_jax.errors import UserError, told_to_user
+from clef_jax.errors import UserError, exit_on_user_error
+from clef_jax.finding import Finding
 from clef_jax.formats import Hints, Survey
-from clef_jax.pretrained import Pretrained
 
 MEAN, EACH = "mean", "each"
 SKIPPED = 3
@@ -57,7 +56,7 @@ class Config:
     def __post_init__(self):
         if self.windows not in (MEAN, EACH):
             raise UserError(f"--windows={self.windows}: there are {MEAN} and {EACH}.")
-        table.check(self.path)
+        writer.check(self.path)
 
     @property
     def path(self) -> pathlib.Path:
@@ -79,7 +78,7 @@ class Config:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    with told_to_user():
+    with exit_on_user_error():
         code = run(tyro.cli(Config, args=argv, prog="python -m clef_jax.embed"))
     sys.exit(code)
 
@@ -106,19 +105,19 @@ def run(config: Config) -> int:
             stride_seconds=config.stride_seconds,
             each_window=config.windows == EACH,
         )
-        num_files = sum(1 for _ in source.files(config.input, survey))
+        num_files = sum(1 for _ in inputs.files(config.input, survey))
         for refused in survey.refused:
             tell(refused)
         files = rich.progress.track(
-            source.files(config.input),
+            inputs.files(config.input),
             "Embedding",
             total=num_files,
             console=console,
             transient=True,
         )
-        recordings = counts.passing(source.recordings(files, config.hints, tell))
+        recordings = counts.passing(inputs.recordings(files, config.hints, tell))
         facts = _facts(model, config)
-        with table.create(config.path, stream.num_features, facts) as add:
+        with writer.create(config.path, stream.num_features, facts) as add:
             for row in stream(recordings):
                 counts.written(row)
                 add(row)
@@ -142,7 +141,7 @@ class _Counts:
         counter[finding.problem] += 1
         self.first.setdefault(finding.problem, finding)
 
-    def passing(self, recordings: Iterable[source.Opened]) -> Iterator[source.Opened]:
+    def passing(self, recordings: Iterable[inputs.Opened]) -> Iterator[inputs.Opened]:
         for one in recordings:
             self.recordings += 1
             yield one

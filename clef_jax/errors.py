@@ -15,16 +15,16 @@ class UserError(ValueError):
 
 
 @contextlib.contextmanager
-def told_to_user() -> Iterator[None]:
+def exit_on_user_error() -> Iterator[None]:
     """Ends the command with exit code 1 and the error's sentence on standard error."""
     try:
         yield
     except UserError as error:
-        tell(error)
+        print_error(error)
         sys.exit(1)
 
 
-def tell(error: UserError) -> None:
+def print_error(error: UserError) -> None:
     """Prints an error's sentence on standard error."""
     console = rich.console.Console(stderr=True, highlight=False)
     console.print("[bold red]Error:[/]", rich.markup.escape(str(error)), soft_wrap=True)

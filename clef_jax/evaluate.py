@@ -19,24 +19,24 @@ import rich.console
 import rich.table
 import tyro
 
-from clef_jax import embedder as embedder_lib, mesh as mesh_lib, tasks
+from clef_jax import mesh as mesh_lib, tasks
 from clef_jax.data import index as index_lib
-from clef_jax.embedder import Embedder, Encoder
-from clef_jax.errors import UserError, told_to_user
+from clef_jax.embedding import encoder as encoder_lib, prepared
+from clef_jax.embedding.encoder import Embedder, Encoder
+from clef_jax.embedding.prepared import Embedded
+from clef_jax.errors import UserError, exit_on_user_error
 from clef_jax.evaluation import (
-    embedding,
+    clinical_baseline,
     finetune,
-    floor,
     geometry,
     models as models_lib,
     page,
+    prediction,
     probe,
-    question,
     result as result_lib,
     score,
 )
-from clef_jax.evaluation.embedding import Embedded
-from clef_jax.evaluation.question import HoldOut, Layers, Protocol
+from clef_jax.evaluation.prediction import HoldOut, Layers, Protocol
 from clef_jax.evaluation.result import Compared, Result
 from clef_jax.tasks import Task
 
@@ -122,7 +122,7 @@ class Config:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    with told_to_user():
+    with exit_on_user_error():
         run(tyro.cli(Config, args=argv, prog="python -m clef_jax.evaluate"), argv)
 
 
@@ -131,7 +131,7 @@ def run(config: Config, argv: Sequence[str] | None = None) -> list[Result]:
     console = rich.console.Console(highlight=False)
     mesh = mesh_lib.make_mesh(jax.local_devices())
     chosen = list(_chosen(config, console))
-    models = models_lib.of(
+    models = models_lib.collect(
         (*config.checkpoint, *config.compare),
         config.baselines,
         mesh,
@@ -208,9 +208,9 @@ class Bench:
                     yield from self._result(task, model.name, method, splits, *asked)
         known = splits["train"] if "train" in splits else next(iter(splits.values()))
         metadata = index_lib.read_metadata(known.index.version_dir)
-        away = floor.giving_away(known, tasks.targets(task, metadata, known.facts))
-        if set(away) != set(floor.FACTS):
-            layers = {"facts": lambda one: floor.features_of(one, away)}
+        away = clinical_baseline.giving_away(known, tasks.targets(task, metadata, known.facts))
+        if set(away) != set(clinical_baseline.FACTS):
+            layers = {"facts": lambda one: clinical_baseline.features_of(one, away)}
             yield from self._result(task, FORM, "linear", splits, layers, protocol)
 
     def _way(
@@ -238,7 +238,7 @@ class Bench:
         folder = index_lib.find(self.config.data_dir, task.dataset)
         cache = self.config.folder / "embeddings"
         found = {
-            split: embedding.embed(
+            split: prepared.embed(
                 model, index_lib.load(folder, split), task.lead, cache, self.console
             )
             for split in index_lib.splits(folder)
@@ -257,14 +257,14 @@ class Bench:
     ) -> Iterator[Result]:
         start = time.monotonic()
         try:
-            answers = question.ask(task, splits, layers, protocol)
+            answers = prediction.predict(task, splits, layers, protocol)
         except UserError as error:
             if protocol.label_share == 1:
                 raise
             words = f"{task.name} with {protocol.label_share:.0%} of the labels: {error}"
             self.console.print(words, soft_wrap=True)
             return
-        scores = score.of(
+        scores = score.compute(
             task, answers, num_resamples=self.config.num_resamples, seed=self.config.seed
         )
         seconds = time.monotonic() - start
@@ -279,11 +279,11 @@ class Bench:
             folder = index_lib.find(config.data_dir, config.geometry_dataset)
             splits = {split: index_lib.load(folder, split) for split in index_lib.splits(folder)}
             for model in self.models:
-                one = geometry.look(
+                one = geometry.measure(
                     model,
                     splits,
                     config.lead or "I",
-                    embedder_lib.layer_slice(model, _one_layer(model, config.layer)),
+                    encoder_lib.layer_slice(model, _one_layer(model, config.layer)),
                     num_permutations=config.num_resamples - 1,
                     seed=config.seed,
                 )
@@ -311,7 +311,7 @@ def layers_of(model: Encoder, layer: str) -> Layers:
     def part(at: slice):
         return lambda one: one.features[:, at]
 
-    return {name: part(embedder_lib.layer_slice(model, name)) for name in names}
+    return {name: part(encoder_lib.layer_slice(model, name)) for name in names}
 
 
 def _one_layer(model: Encoder, layer: str) -> str:

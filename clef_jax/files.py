@@ -6,8 +6,10 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+from clef_jax.finding import Defect
 
 
 @contextlib.contextmanager
@@ -50,3 +52,22 @@ def share(path: pathlib.Path) -> None:
     mask = os.umask(0)
     os.umask(mask)
     path.chmod(0o666 & ~mask)
+
+
+def locate(
+    source: str | os.PathLike[str], relative: str, extensions: Iterable[str] = (".hea", ".dat")
+) -> pathlib.Path:
+    """Returns the path of a record that a source's own table names, extensions still to be added.
+
+    Raises:
+        Defect: the path leads out of the source folder, by `..`, as an absolute path or through a
+            link.
+    """
+    path = pathlib.Path(source, relative)
+    root = os.path.realpath(source)
+    for extension in extensions:
+        real = os.path.realpath(f"{path}{extension}") if "\0" not in relative else ""
+        if pathlib.Path(relative).is_absolute() or not real.startswith(root + os.sep):
+            detail = f"The path {relative!r} leads out of the source folder; it was not opened."
+            raise Defect("path_outside_source", detail)
+    return path

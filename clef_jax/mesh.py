@@ -49,6 +49,12 @@ def divided(mesh: Mesh, shape: Sequence[int]) -> NamedSharding:
     return NamedSharding(mesh, P(*[None] * longest, DATA))
 
 
+def abstract(tree: Any, mesh: Mesh) -> Any:
+    """Returns the shapes and types of arrays that are the same on every device of a mesh."""
+    sharding = everywhere(mesh)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
+
+
 def check_batch_size(global_batch_size: int, mesh: Mesh, num_microbatches: int = 1) -> None:
     """Raises UserError, naming sizes that would do, if the batch does not split evenly."""
     n = mesh.size * num_microbatches

@@ -14,12 +14,13 @@ from collections.abc import Sequence
 import jax
 import rich.console
 
-from clef_jax import arguments, files
+from clef_jax import files
 from clef_jax.config import TrainConfig
-from clef_jax.errors import UserError, told_to_user
+from clef_jax.errors import UserError, exit_on_user_error
 from clef_jax.planning import estimate, report, search, topology as topology_lib
 from clef_jax.planning.estimate import Plan
 from clef_jax.planning.topology import Topology
+from clef_jax.training import arguments
 
 _NOWHERE = TrainConfig(data_dir="", workdir="")
 """A plan reads and writes no run."""
@@ -46,7 +47,7 @@ class Arguments:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    with told_to_user():
+    with exit_on_user_error():
         config, own = arguments.parse_beside(
             argv, Arguments, default=_NOWHERE, prog="python -m clef_jax.plan"
         )
@@ -89,7 +90,7 @@ def search_batch(
     sample_rate_hz: float,
     first: Plan,
     console: rich.console.Console,
-) -> search.Found:
+) -> search.SearchResult:
     """The largest batch for `config`, beginning with what `first` tells of its own.
 
     Raises:

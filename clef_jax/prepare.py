@@ -18,13 +18,13 @@ import rich.console
 import rich.progress
 import tyro
 
-from clef_jax.data.clinical import Settings
-from clef_jax.data.shard import Compression
-from clef_jax.errors import UserError, told_to_user
+from clef_jax.building.clinical import Settings
+from clef_jax.building.shard import Compression
+from clef_jax.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
-    from clef_jax.data.builder import RecordingBuilder
-    from clef_jax.data.report import Report, Watch
+    from clef_jax.building.builder import RecordingBuilder
+    from clef_jax.building.summary import BuildSummary, Watch
 
 _PREVIOUS = "previous_"
 
@@ -83,13 +83,13 @@ class Config:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    with told_to_user():
+    with exit_on_user_error():
         run(tyro.cli(Config, args=argv, prog="python -m clef_jax.prepare"))
 
 
 def run(config: Config) -> pathlib.Path:
     """Prepares or checks the data set, and returns its folder."""
-    from clef_jax.data import report  # after the command line, so that --help is quick
+    from clef_jax.building import summary as summary_lib
 
     console = rich.console.Console()
     if config.check:
@@ -106,16 +106,17 @@ def run(config: Config) -> pathlib.Path:
     _tell_of_earlier_builds(config, console, version_dir)
     with _set_aside(version_dir), _progress(console) as watch:
         built = _build(config, watch)
-    for part in report.tables(built, version_dir):
+    for part in summary_lib.tables(built, version_dir):
         console.print(part, soft_wrap=isinstance(part, str), highlight=False)
     return version_dir
 
 
 def _check(config: Config, console: rich.console.Console) -> pathlib.Path:
-    from clef_jax.data import check, check_report, index
+    from clef_jax.building import check, check_report
+    from clef_jax.data import index
 
     version_dir = index.find(config.data_dir, config.dataset)
-    found = check.look(version_dir, console, config.workers)
+    found = check.scan(version_dir, console, config.workers)
     if found.intact:
         check_report.save_picture(found)
     for part in check_report.tables(found):
@@ -129,8 +130,7 @@ def _check(config: Config, console: rich.console.Console) -> pathlib.Path:
 
 
 def _builder(config: Config, watch: "Watch | None" = None) -> "RecordingBuilder":
-    from clef_jax import catalog
-    from clef_jax.data import builder
+    from clef_jax.building import builder, catalog
 
     options = builder.Options(
         clinical_source=config.clinical_source,
@@ -150,10 +150,10 @@ def _builder(config: Config, watch: "Watch | None" = None) -> "RecordingBuilder"
     return catalog.builder(config.dataset, data_dir=str(config.data_dir), options=options)
 
 
-def _build(config: Config, watch: "Watch") -> "Report":
+def _build(config: Config, watch: "Watch") -> "BuildSummary":
     import tensorflow_datasets as tfds
 
-    from clef_jax.data import unfinished
+    from clef_jax.building import resume
 
     assert config.source is not None
     builder = _builder(config, watch)
@@ -161,7 +161,7 @@ def _build(config: Config, watch: "Watch") -> "Report":
     try:
         builder.download_and_prepare(download_config=download)
     except KeyboardInterrupt:
-        kept = unfinished.num_shards(pathlib.Path(builder.data_path))
+        kept = resume.num_shards(pathlib.Path(builder.data_path))
         raise UserError(
             f"Interrupted; no data set was made. {kept} shards are kept: the same command goes on "
             "from them."
@@ -193,9 +193,9 @@ def _set_aside(version_dir: pathlib.Path) -> Iterator[None]:
 def _tell_of_earlier_builds(
     config: Config, console: rich.console.Console, version_dir: pathlib.Path
 ) -> None:
-    from clef_jax.data import unfinished
+    from clef_jax.building import resume
 
-    kept = unfinished.num_shards(version_dir)
+    kept = resume.num_shards(version_dir)
     if kept:
         console.print(
             f"{kept} shards of a build that was stopped are removed."
@@ -226,14 +226,14 @@ def _progress(console: rich.console.Console) -> Iterator:
     with rich.progress.Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("reading the tables", total=None, facts="")
 
-        def watch(report: "Report") -> None:
-            rate = report.num_read / max(report.seconds, 1e-9)
+        def watch(summary: "BuildSummary") -> None:
+            rate = summary.num_read / max(summary.seconds, 1e-9)
             bar.update(
                 task,
                 description="recordings",
-                total=report.num_listed,
-                completed=report.num_done,
-                facts=f"{rate:.0f} read/s, {report.num_quarantined} quarantined",
+                total=summary.num_listed,
+                completed=summary.num_done,
+                facts=f"{rate:.0f} read/s, {summary.num_quarantined} quarantined",
             )
 
         try:

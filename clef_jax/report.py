@@ -16,22 +16,21 @@ import rich.console
 import tyro
 from matplotlib.figure import Figure
 
-from clef_jax import (
-    checkpoint,
-    figure,
-    html_page,
-    leads,
-    logs,
-    mesh as mesh_lib,
-    schedule,
-    timeline,
-    update,
-)
+from clef_jax import leads, mesh as mesh_lib
 from clef_jax.config import TrainConfig, from_saved
 from clef_jax.data import index as index_lib, pipeline
-from clef_jax.data.record import MISSING_ADC
-from clef_jax.errors import told_to_user
+from clef_jax.errors import exit_on_user_error
+from clef_jax.page import figure, template
+from clef_jax.signal.adc import MISSING_ADC
 from clef_jax.signal.augment import AugmentConfig
+from clef_jax.training import (
+    checkpoint,
+    logs,
+    schedule,
+    state as state_lib,
+    step as step_lib,
+    timeline,
+)
 
 EXAMPLES = 4
 MAP_PATIENTS = 512
@@ -51,7 +50,7 @@ class Arguments:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = tyro.cli(Arguments, args=argv, prog="python -m clef_jax.report")
-    with told_to_user():
+    with exit_on_user_error():
         path = write(arguments)
     rich.console.Console(highlight=False).print(f"The report is in {path}.", soft_wrap=True)
 
@@ -121,9 +120,9 @@ def health_names(lines: list[dict]) -> list[str]:
 class View:
     """A run's encoder and data, opened for looking at."""
 
-    trainer: update.Trainer
+    trainer: state_lib.Trainer
     params: Any
-    constants: update.Constants
+    constants: step_lib.Constants
     index: index_lib.Index
 
     @classmethod
@@ -132,13 +131,13 @@ class View:
         index = index_lib.load(index_lib.find(config.data_dir, config.dataset), "train")
         rate = schedule.make(config, steps_per_epoch=1, total_steps=config.warmup_steps + 1)
         config = dataclasses.replace(config, num_microbatches=1)
-        trainer = update.make_trainer(config, rate, mesh, cohort=index.cohort_quantiles)
-        params = checkpoint.restore_params(workdir, trainer)
-        constants = update.make_constants(config, index.common_rate_hz, mesh)
+        trainer = state_lib.make_trainer(config, rate, mesh, cohort=index.cohort_quantiles)
+        params = checkpoint.restore_params(workdir, state_lib.abstract_state(trainer).params)
+        constants = step_lib.make_constants(config, index.common_rate_hz, mesh)
         return cls(trainer, params, constants, index)
 
-    def _first_batch(self, size: int) -> tuple[pipeline.Plan, dict]:
-        plan = pipeline.make_plan(self.index, self.trainer.config, batch_size=size)
+    def _first_batch(self, size: int) -> tuple[pipeline.BatchSampler, dict]:
+        plan = pipeline.make_sampler(self.index, self.trainer.config, batch_size=size)
         batches = pipeline.make_batches(plan, self.trainer.config, first_step=0)
         return plan, mesh_lib.to_devices(next(batches), self.trainer.mesh)
 
@@ -146,7 +145,7 @@ class View:
         """Some recordings as stored, filtered, and in two augmented views."""
         config = self.trainer.config
         _, batch = self._first_batch(min(EXAMPLES, self.index.num_patients))
-        make = jax.jit(update.make_views, static_argnums=(0, 4))
+        make = jax.jit(step_lib.make_views, static_argnums=(0, 4))
         step = np.zeros((), np.int32)
         plain = make(self.trainer, batch, self.constants, step, AugmentConfig.OFF)
         augmented = make(self.trainer, batch, self.constants, step, config.augment)
@@ -164,7 +163,7 @@ class View:
     def embedding_map(self) -> Figure:
         """Up to `MAP_PATIENTS` training patients, one view each."""
         plan, batch = self._first_batch(min(MAP_PATIENTS, self.index.num_patients))
-        view_a, _ = update.make_embed_step(self.trainer, AugmentConfig.OFF)(
+        view_a, _ = step_lib.make_embed_step(self.trainer, AugmentConfig.OFF)(
             self.params, batch, self.constants
         )
         risk = self.index.risk[self.index.position(plan.draw(0).row)]
@@ -197,14 +196,14 @@ def page(
     if history is not None:
         facts["Time"] = str(history)
     settings = [(html.escape(k), html.escape(str(v))) for k, v in run["config"].items()]
-    return html_page.document(
+    return template.document(
         "A pre-training run",
-        html_page.facts(facts),
+        template.facts(facts),
         *(
-            html_page.section(one.title, one.caption, html_page.picture(one.figure, one.title))
+            template.section(one.title, one.caption, template.picture(one.figure, one.title))
             for one in sections
         ),
-        html_page.folded("All settings", html_page.table(("setting", "value"), settings)),
+        template.folded("All settings", template.table(("setting", "value"), settings)),
     )
 
 

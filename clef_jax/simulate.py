@@ -18,7 +18,7 @@ import rich.console
 import rich.progress
 import tyro
 
-from clef_jax.errors import UserError, told_to_user
+from clef_jax.errors import UserError, exit_on_user_error
 from clef_jax.simulation import (
     defect,
     heart,
@@ -87,7 +87,7 @@ class Counts:
 def main(argv: Sequence[str] | None = None) -> None:
     console = rich.console.Console(highlight=False)
     begin_seconds = time.monotonic()
-    with told_to_user():
+    with exit_on_user_error():
         config = tyro.cli(SimulateConfig, args=argv, prog="python -m clef_jax.simulate")
         if config.dataset != _MIMIC:
             _write_small_tree(config, console)
@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _write_small_tree(config: SimulateConfig, console: rich.console.Console) -> None:
-    from clef_jax import catalog
+    from clef_jax.building import catalog
 
     write = catalog.simulated(config.dataset).write
     out = config.out.resolve()

@@ -10,38 +10,40 @@ from typing import Any
 
 import jax
 
-from clef_jax import (
+from clef_jax import machine, mesh as mesh_lib
+from clef_jax.config import TrainConfig, saved
+from clef_jax.convolution import tuning_file
+from clef_jax.data import index as index_lib, pipeline
+from clef_jax.errors import exit_on_user_error
+from clef_jax.machine import keep_freed_memory
+from clef_jax.signal import noise
+from clef_jax.training import (
+    agreement,
     arguments,
     checkpoint,
+    joining,
     logs,
-    mesh as mesh_lib,
-    processes,
     schedule,
+    state as state_lib,
+    step as step_lib,
     timeline,
-    update,
 )
-from clef_jax.config import TrainConfig, saved
-from clef_jax.data import index as index_lib, pipeline
-from clef_jax.errors import told_to_user
-from clef_jax.host_memory import keep_freed_memory
-from clef_jax.loop import Loop
-from clef_jax.models import choice_file
-from clef_jax.signal import noise
+from clef_jax.training.loop import Loop
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    with told_to_user():
+    with exit_on_user_error():
         run(arguments.parse(argv))
 
 
-def run(config: TrainConfig) -> update.TrainState:
+def run(config: TrainConfig) -> state_lib.TrainState:
     """One run from its first step, or from its newest checkpoint, to its last step."""
     set_up_jax(config)
-    with processes.joined(config):
+    with joining.joined(config):
         return train(config)
 
 
-def train(config: TrainConfig) -> update.TrainState:
+def train(config: TrainConfig) -> state_lib.TrainState:
     """This process's part of a run."""
     index = index_lib.load(index_lib.find(config.data_dir, config.dataset), "train")
     facts = {
@@ -50,19 +52,19 @@ def train(config: TrainConfig) -> update.TrainState:
         "data": {"data set": index.fingerprint, "noise": noise.fingerprint(config.noise_path)},
     }
     # Before the first use of a device, which is an exchange with the other processes already.
-    processes.agree(facts | {"saved_step": checkpoint.newest_step(config.folder)}, config)
+    agreement.agree(facts | {"saved_step": checkpoint.newest_step(config.folder)}, config)
     if jax.default_backend() == "cpu":
         keep_freed_memory()
     mesh = mesh_lib.make_mesh()
     mesh_lib.check_batch_size(config.global_batch_size, mesh, config.num_microbatches)
-    plan = pipeline.make_plan(index, config)
+    plan = pipeline.make_sampler(index, config)
     total_steps = config.total_steps(plan.steps_per_epoch)
     rate = schedule.make(config, steps_per_epoch=plan.steps_per_epoch, total_steps=total_steps)
-    choices = choice_file.of_run(config.conv_choices, mesh.devices.flat[0], config.folder)
-    trainer = update.make_trainer(
+    choices = tuning_file.of_run(config.conv_choices, mesh.devices.flat[0], config.folder)
+    trainer = state_lib.make_trainer(
         config, rate, mesh, cohort=index.cohort_quantiles, conv_choices=choices
     )
-    constants = update.make_constants(config, index.common_rate_hz, mesh)
+    constants = step_lib.make_constants(config, index.common_rate_hz, mesh)
     with checkpoint.Checkpoints(config.folder, keep=config.keep_checkpoints) as checkpoints:
         restored = saved_state(trainer, checkpoints, facts)
         state = trainer.init() if restored is None else restored.state
@@ -84,14 +86,14 @@ def set_up_jax(config: TrainConfig) -> None:
 
 
 def saved_state(
-    trainer: update.Trainer, checkpoints: checkpoint.Checkpoints, facts: dict[str, Any]
+    trainer: state_lib.Trainer, checkpoints: checkpoint.Checkpoints, facts: dict[str, Any]
 ) -> checkpoint.Restored | None:
     """The newest checkpoint of a run that was started before with the same settings and data."""
 
     def check(run: dict[str, Any]) -> None:
         checkpoint.refuse_changes(run, facts, trainer.config.folder)
 
-    return checkpoints.restore_newest(update.abstract_state(trainer), check)
+    return checkpoints.restore_newest(state_lib.abstract_state(trainer), check)
 
 
 def tell_damaged(
@@ -109,7 +111,11 @@ def tell_damaged(
 
 
 def announce(
-    log: logs.Log, trainer: update.Trainer, plan: pipeline.Plan, step: int, total_steps: int
+    log: logs.Log,
+    trainer: state_lib.Trainer,
+    plan: pipeline.BatchSampler,
+    step: int,
+    total_steps: int,
 ) -> None:
     """Prints the settings, and what they come to on this machine and data."""
     config, mesh = trainer.config, trainer.mesh
@@ -118,7 +124,7 @@ def announce(
     log.console.print(
         f"{plan.num_patients} patients{left_out}, {plan.steps_per_epoch} steps an epoch, "
         f"{total_steps} steps in all, on {mesh.size} x {mesh.devices.flat[0].device_kind} with "
-        f"{update.compute_dtype(config).name} activations.",
+        f"{machine.compute_dtype(config.precision).name} activations.",
         soft_wrap=True,
     )
     if step:

@@ -7,7 +7,8 @@ import jax
 import pytest
 from prepared import build
 
-from clef_jax import ablate, catalog
+from clef_jax import ablate
+from clef_jax.building import catalog
 from clef_jax.errors import UserError
 
 

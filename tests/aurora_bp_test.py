@@ -7,9 +7,9 @@ import prepared
 import pytest
 from prepared import examples, findings, problems
 
-from clef_jax.data.listing import Entry
-from clef_jax.data.quality import Defect
+from clef_jax.building.listing import Entry
 from clef_jax.errors import UserError
+from clef_jax.finding import Defect
 from clef_jax.simulation.fixture import Fixture
 
 simulated = importlib.import_module("clef_datasets.aurora_bp.simulated")

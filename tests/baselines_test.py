@@ -3,10 +3,10 @@
 import jax
 import numpy as np
 import pytest
+from clef_jax.embedding.recipe import Recipe
 
 from clef_jax import baselines, mesh as mesh_lib
 from clef_jax.baselines import classical
-from clef_jax.embedder import Recipe
 from clef_jax.errors import UserError
 from clef_jax.simulation import strip
 

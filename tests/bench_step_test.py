@@ -3,8 +3,8 @@
 import benchmark_modules
 import pytest
 
-from clef_jax.models.conv_choice import Choice, Choices, Layer, MeasuredChoice
-from clef_jax.models.grouped_conv import FORMS
+from clef_jax.convolution.grouped import FORMS
+from clef_jax.convolution.rules import Choice, Choices, ConvShape, MeasuredChoice
 
 bench_step = benchmark_modules.load("bench_step")
 process = benchmark_modules.load("bench_process")
@@ -52,7 +52,7 @@ def test_measured_forms_are_used_where_they_are_asked_for(monkeypatch):
 
     def load(setting, device):
         assert (setting, device.platform) == ("auto", "cpu")
-        layer = Layer(length=500, taps=16, group_channels=1, channels=8, groups=1, stride=2)
+        layer = ConvShape(length=500, taps=16, group_channels=1, channels=8, groups=1, stride=2)
         return Choices("cpu", "cpu", (MeasuredChoice(layer, "float32", Choice("taps")),))
 
     monkeypatch.setitem(FORMS, "taps", spy)

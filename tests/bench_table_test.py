@@ -8,8 +8,8 @@ import bench_results
 import benchmark_modules
 import pytest
 
+from clef_jax.chip import CHIPS
 from clef_jax.errors import UserError
-from clef_jax.planning.chip import CHIPS
 
 table = benchmark_modules.load("bench_table")
 work = benchmark_modules.load("bench_work")

@@ -3,8 +3,8 @@
 import benchmark_modules
 import pytest
 
+from clef_jax.chip import CHIPS
 from clef_jax.models import SIZES, cost
-from clef_jax.planning.chip import CHIPS
 
 work = benchmark_modules.load("bench_work")
 

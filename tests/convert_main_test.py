@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 
 import clef_jax
-from clef_jax import convert, embedder, mesh as mesh_lib, model_folder
+from clef_jax import convert, mesh as mesh_lib
 from clef_jax.convert import __main__ as command, stablehlo, torch_file
+from clef_jax.embedding import encoder as encoder_lib, folder as model_folder
 
 SIGNAL_MV = np.random.default_rng(0).standard_normal(2500)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    model = embedder.random("tiny", mesh_lib.make_mesh(jax.local_devices()), seed=0)
+    model = encoder_lib.random("tiny", mesh_lib.make_mesh(jax.local_devices()), seed=0)
     return model_folder.save(model, tmp_path_factory.mktemp("model") / "tiny")
 
 

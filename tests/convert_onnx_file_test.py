@@ -8,30 +8,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from clef_jax.embedding.recipe import Recipe
 from flax import nnx
 
-from clef_jax import embedder, mesh as mesh_lib
-from clef_jax.convert import onnx_file, onnx_session, trial
-from clef_jax.data.record import MISSING_ADC
+from clef_jax import mesh as mesh_lib
+from clef_jax.convert import onnx_file, onnx_session, verify
+from clef_jax.embedding import encoder as encoder_lib
 from clef_jax.errors import UserError
 from clef_jax.models import create_encoder
-from clef_jax.source import wfdb_record
+from clef_jax.signal.adc import MISSING_ADC
+from clef_jax.wfdb import record as wfdb_record
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 MESH = mesh_lib.make_mesh(jax.devices()[:1])
-SHORT = embedder.Recipe(window_seconds=2.0)
+SHORT = Recipe(window_seconds=2.0)
 ORIGINAL = pathlib.Path(__file__).parents[2] / "shared" / "data" / "original_files"
 
 
 @pytest.fixture(scope="module")
 def model():
-    return embedder.random("tiny", MESH, seed=0, recipe=SHORT)
+    return encoder_lib.random("tiny", MESH, seed=0, recipe=SHORT)
 
 
 def of_leads(in_channels):
     encoder = create_encoder("tiny", in_channels=in_channels, rngs=nnx.Rngs(0))
-    return embedder.of_encoder(encoder, MESH, name="", recipe=SHORT)
+    return encoder_lib.of_encoder(encoder, MESH, name="", recipe=SHORT)
 
 
 def embed(path, signal):
@@ -47,7 +49,7 @@ def test_a_file_embeds_raw_millivolts_of_any_number_of_windows(model, tmp_path):
     assert 0 < written.largest_difference < 1e-6
     assert written.latency_seconds > 0
     assert list(tmp_path.iterdir()) == [written.path]
-    signal_mv = 3 * trial.windows(1, 500, 250.0)[:, 0]
+    signal_mv = 3 * verify.windows(1, 500, 250.0)[:, 0]
     want = np.asarray(model.of_mv(signal_mv, 250.0))[:, model.layers["stage_2"]]
     for rows in (slice(None), slice(2, 3)):
         (found,) = embed(written.path, signal_mv[rows])
@@ -57,7 +59,7 @@ def test_a_file_embeds_raw_millivolts_of_any_number_of_windows(model, tmp_path):
 def test_layers_are_outputs_of_their_own(model, tmp_path):
     written = onnx_file.write(model, tmp_path / "model.onnx", layers=True)
     assert written.outputs == ("embedding", *model.layers)
-    signal_mv = trial.windows(1, 1000, 500.0)[:, 0]
+    signal_mv = verify.windows(1, 1000, 500.0)[:, 0]
     embedding, *stages = embed(written.path, signal_mv)
     want = model.of_mv(signal_mv, 500.0)
     np.testing.assert_allclose(np.concatenate(stages, axis=1), want, atol=1e-6)
@@ -79,7 +81,7 @@ def test_several_leads_have_an_axis_of_their_own(preprocessing, tmp_path):
     model = of_leads(3)
     written = onnx_file.write(model, tmp_path / "model.onnx", preprocessing=preprocessing)
     assert written.input_shape == ("batch", 3, 1000)
-    signal = trial.windows(3, 1000, 500.0)
+    signal = verify.windows(3, 1000, 500.0)
     if preprocessing:
         want = np.asarray(model.of_mv(signal, 500.0))[:, -16:]
     else:
@@ -92,7 +94,7 @@ def test_the_file_says_what_it_is(model, tmp_path):
     written = onnx_file.write(model, tmp_path / "model.onnx", sample_rate_hz=128, window_seconds=4)
     made = onnx.load(written.path)
     facts = {fact.key: fact.value for fact in made.metadata_props}
-    longer = dataclasses.replace(model, recipe=embedder.Recipe(window_seconds=4.0))
+    longer = dataclasses.replace(model, recipe=Recipe(window_seconds=4.0))
     assert facts["fingerprint"] == longer.fingerprint != model.fingerprint
     assert (facts["size"], facts["embedding_width"]) == ("tiny", "16")
     assert (facts["sample_rate_hz"], facts["window_seconds"]) == ("128", "4")
@@ -158,7 +160,7 @@ def test_a_missing_runtime_is_told_with_its_extra(model, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("size", ["small", "medium"])
 def test_larger_sizes(size, tmp_path):
-    model = embedder.random(size, MESH, seed=0)
+    model = encoder_lib.random(size, MESH, seed=0)
     written = onnx_file.write(model, tmp_path / "model.onnx", layers=True)
     assert written.largest_difference < 1e-5
     assert size != "small" or written.num_bytes < 3e6

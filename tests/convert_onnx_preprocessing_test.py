@@ -3,9 +3,9 @@
 import numpy as np
 import onnx_run
 import pytest
+from clef_jax.embedding.recipe import Recipe
 
-from clef_jax.convert import onnx_preprocessing, trial
-from clef_jax.embedder import Recipe
+from clef_jax.convert import onnx_preprocessing, verify
 from clef_jax.signal import reference
 
 pytest.importorskip("onnxruntime")
@@ -31,7 +31,7 @@ def wanted(signal_mv, sample_rate_hz, recipe):
 
 @pytest.mark.parametrize("rate", [100, 125, 128, 250, 257, 300, 360, 500, 512, 1000])
 def test_windows_of_any_rate(rate):
-    signal_mv = trial.windows(1, 10 * rate, rate)[:, 0]
+    signal_mv = verify.windows(1, 10 * rate, rate)[:, 0]
     recipe = Recipe()
     found = run(signal_mv, float(rate), recipe)
     np.testing.assert_allclose(found, wanted(signal_mv, rate, recipe), atol=2e-5)
@@ -48,7 +48,7 @@ def test_windows_of_any_rate(rate):
     ],
 )
 def test_other_recipes(recipe):
-    signal_mv = trial.windows(1, recipe.num_samples(200), 200)[:, 0]
+    signal_mv = verify.windows(1, recipe.num_samples(200), 200)[:, 0]
     found = run(signal_mv, 200.0, recipe)
     np.testing.assert_allclose(found, wanted(signal_mv, 200, recipe), atol=2e-5)
 

@@ -3,9 +3,11 @@
 import jax
 import numpy as np
 import pytest
+from clef_jax.embedding.recipe import Recipe
 
-from clef_jax import embedder, mesh as mesh_lib
-from clef_jax.convert import onnx_file, onnx_quantised, onnx_session, trial
+from clef_jax import mesh as mesh_lib
+from clef_jax.convert import onnx_file, onnx_quantised, onnx_session, verify
+from clef_jax.embedding import encoder as encoder_lib
 from clef_jax.errors import UserError
 
 onnx = pytest.importorskip("onnx")
@@ -15,7 +17,7 @@ MESH = mesh_lib.make_mesh(jax.devices()[:1])
 
 @pytest.fixture(scope="module")
 def exact(tmp_path_factory):
-    model = embedder.random("small", MESH, seed=0, recipe=embedder.Recipe(window_seconds=2.0))
+    model = encoder_lib.random("small", MESH, seed=0, recipe=Recipe(window_seconds=2.0))
     path = tmp_path_factory.mktemp("exact") / "model.onnx"
     return onnx_file.write(model, path).path
 
@@ -33,7 +35,7 @@ def test_int8_is_smaller_and_its_error_is_the_one_that_is_told(dynamic, exact, t
     assert found.num_bytes == found.path.stat().st_size
     assert found.size_ratio == found.num_bytes / exact.stat().st_size < 0.5
     assert found.latency_seconds > 0 < found.float_latency_seconds
-    given = {"signal_mv": trial.windows(1, 1000, 500.0)[:, 0]}
+    given = {"signal_mv": verify.windows(1, 1000, 500.0)[:, 0]}
     one, other = (onnx_session.session(path).run(None, given)[0] for path in (exact, found.path))
     assert found.largest_difference == pytest.approx(np.abs(one - other).max(), rel=1e-3)
     cosine = (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
@@ -74,7 +76,7 @@ def test_a_channel_of_zeros_stays_zero(exact, tmp_path):
 
 
 def test_a_file_without_preprocessing(tmp_path):
-    model = embedder.random("tiny", MESH, seed=0, recipe=embedder.Recipe(window_seconds=2.0))
+    model = encoder_lib.random("tiny", MESH, seed=0, recipe=Recipe(window_seconds=2.0))
     exact = onnx_file.write(model, tmp_path / "model.onnx", preprocessing=False).path
     assert onnx_quantised.quantise(exact, tmp_path / "int8.onnx").smallest_cosine > 0.999
 

@@ -13,15 +13,16 @@ import crc_weight
 import jax
 import numpy as np
 import pytest
+from clef_jax.embedding.recipe import Recipe
 from flax import nnx
 
-from clef_jax import convert, embedder, mesh as mesh_lib
+from clef_jax import convert, mesh as mesh_lib
 from clef_jax.convert import torch_file
-from clef_jax.data.record import MISSING_ADC
-from clef_jax.embedder import Recipe
+from clef_jax.embedding import encoder as encoder_lib
 from clef_jax.models import create_encoder
 from clef_jax.signal import reference
-from clef_jax.source import wfdb_record
+from clef_jax.signal.adc import MISSING_ADC
+from clef_jax.wfdb import record as wfdb_record
 
 torch = pytest.importorskip("torch")
 pytorch_encoder = pytest.importorskip("clef_jax.convert.pytorch_encoder")
@@ -121,12 +122,12 @@ def test_signals_that_are_not_zscored_stay_in_millivolts():
 @pytest.mark.parametrize("in_channels", [1, 12])
 def test_raw_signals_get_our_embeddings(tmp_path, rate_hz, in_channels):
     mesh = mesh_lib.make_mesh(jax.devices()[:1])
-    ours = embedder.of_encoder(tiny(in_channels=in_channels), mesh, name="tiny", recipe=Recipe())
+    ours = encoder_lib.of_encoder(tiny(in_channels=in_channels), mesh, name="tiny", recipe=Recipe())
     model = pytorch_encoder.load(write_folder(tmp_path, ours.encoder))
     shape = (3, 10 * rate_hz) if in_channels == 1 else (3, in_channels, 10 * rate_hz)
     x = signal(*shape)
     x[0, ..., 40:60] = np.nan
-    want = np.asarray(ours.of_mv(x, rate_hz))[:, embedder.layer_slice(ours, "last")]
+    want = np.asarray(ours.of_mv(x, rate_hz))[:, encoder_lib.layer_slice(ours, "last")]
     got = pytorch_encoder.embed(model, x, rate_hz)
     assert not got.requires_grad
     np.testing.assert_allclose(got.numpy(), want, rtol=0, atol=1e-5)
@@ -151,10 +152,10 @@ def test_real_recordings_get_our_embeddings(tmp_path, name):
     stored = np.where(adc == MISSING_ADC, np.nan, adc.astype(np.float64))
     signal_mv = (stored - record.baseline[:, None]) / record.gain_per_mv[:, None]
     mesh = mesh_lib.make_mesh(jax.devices()[:1])
-    ours = embedder.random("small", mesh, seed=0)
+    ours = encoder_lib.random("small", mesh, seed=0)
     model = pytorch_encoder.load(write_folder(tmp_path, ours.encoder))
     want = ours(adc, record.gain_per_mv, record.baseline, rate_hz)
-    want = np.asarray(want)[:, embedder.layer_slice(ours, "last")]
+    want = np.asarray(want)[:, encoder_lib.layer_slice(ours, "last")]
     got = pytorch_encoder.embed(model, signal_mv, rate_hz).numpy()
     assert got.shape == (12, 256)
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-5)

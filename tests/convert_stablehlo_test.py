@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from clef_jax import embedder, mesh as mesh_lib
-from clef_jax.convert import stablehlo, trial
+from clef_jax import mesh as mesh_lib
+from clef_jax.convert import stablehlo, verify
+from clef_jax.embedding import encoder as encoder_lib
+from clef_jax.embedding.recipe import Recipe
 from clef_jax.errors import UserError
 from clef_jax.models import create_encoder
 
@@ -17,7 +19,7 @@ ONE = mesh_lib.make_mesh(jax.devices()[:1])
 
 @pytest.fixture(scope="module")
 def model():
-    return embedder.random("tiny", ONE, seed=0)
+    return encoder_lib.random("tiny", ONE, seed=0)
 
 
 @pytest.mark.parametrize("rate", [None, 250.0])
@@ -29,9 +31,9 @@ def test_the_file_goes_from_millivolts_to_embedding(model, tmp_path, rate):
     facts = json.loads(path.with_suffix(".json").read_text())
     assert facts["fingerprint"] == model.fingerprint
     rate = rate or 500.0
-    windows = trial.windows(1, round(10 * rate), rate)
+    windows = verify.windows(1, round(10 * rate), rate)
     assert list(windows.shape[2:]) == facts["window_shape"]
-    want = trial.our_features(model, windows, rate)[1][-1]
+    want = verify.our_features(model, windows, rate)[1][-1]
     windows = windows[:, 0]
     call = stablehlo.load(path)
     for count in (1, 3, len(windows)):
@@ -53,14 +55,14 @@ def test_the_network_alone_takes_what_is_prepared(model, tmp_path):
 
 def test_several_leads_are_taken_at_once(tmp_path):
     encoder = create_encoder("tiny", in_channels=12, rngs=nnx.Rngs(0))
-    many = embedder.of_encoder(encoder, ONE, name="12", recipe=embedder.Recipe())
+    many = encoder_lib.of_encoder(encoder, ONE, name="12", recipe=Recipe())
     found = stablehlo.write(many, tmp_path / "m.stablehlo", platforms=["cpu"])
     assert found.difference <= 1e-5
 
 
 def test_a_file_that_computes_something_else_is_not_kept(model, tmp_path, monkeypatch):
-    real = trial.largest_difference
-    monkeypatch.setattr(trial, "largest_difference", lambda *given: real(*given) + 2e-5)
+    real = verify.largest_difference
+    monkeypatch.setattr(verify, "largest_difference", lambda *given: real(*given) + 2e-5)
     with pytest.raises(UserError, match="differs from the model by"):
         stablehlo.write(model, tmp_path / "m.stablehlo", platforms=["cpu"])
     assert not (tmp_path / "m.stablehlo").exists()

@@ -7,10 +7,12 @@ import pytest
 from mimic_tree import LEADS, ecg
 
 from clef_jax.data import quality, record
+from clef_jax.finding import Defect
 from clef_jax.leads import STANDARD_12
+from clef_jax.signal import adc
 
 LAYOUT = record.Layout(leads=STANDARD_12, sample_rate_hz=500.0, num_samples=5000)
-MISSING = record.MISSING_ADC
+MISSING = adc.MISSING_ADC
 
 
 def recording(signal=None, **changes):
@@ -157,14 +159,14 @@ def test_leads_that_are_not_asked_for_are_left_out():
     ],
 )
 def test_another_form_is_refused(changes, problem, words):
-    with pytest.raises(quality.Defect) as caught:
+    with pytest.raises(Defect) as caught:
         quality.arrange(recording(**changes), LAYOUT)
     assert caught.value.problem == problem
     assert words in caught.value.detail
 
 
 def test_a_finding_is_one_json_line():
-    finding = quality.Defect("wrong_rate", "Sampled at 1 Hz.").finding("files/r")
+    finding = Defect("wrong_rate", "Sampled at 1 Hz.").finding("files/r")
     assert json.loads(finding.to_json()) == {
         "record_id": "files/r",
         "problem": "wrong_rate",

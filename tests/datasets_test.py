@@ -12,7 +12,8 @@ import prepared
 import pytest
 import tensorflow_datasets as tfds
 
-from clef_jax import catalog, leads
+from clef_jax import leads
+from clef_jax.building import catalog
 from clef_jax.data import index
 from clef_jax.errors import UserError
 

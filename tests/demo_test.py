@@ -5,8 +5,9 @@ import re
 import jax
 import pytest
 
-from clef_jax import demo, logs, report
+from clef_jax import demo, report
 from clef_jax.errors import UserError
+from clef_jax.training import logs
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from clef_jax import embed, embedder, mesh as mesh_lib, model_folder, pretrained
+from clef_jax import embed, mesh as mesh_lib
+from clef_jax.embedding import encoder as encoder_lib, folder as model_folder, pretrained
 from clef_jax.simulation import strip
 
 RATE = 250
@@ -15,7 +16,7 @@ RATE = 250
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    model = embedder.random("tiny", mesh_lib.make_mesh(jax.local_devices()), seed=0)
+    model = encoder_lib.random("tiny", mesh_lib.make_mesh(jax.local_devices()), seed=0)
     return model_folder.save(model, tmp_path_factory.mktemp("model") / "tiny")
 
 

@@ -6,12 +6,14 @@ import functools
 import jax
 import numpy as np
 import pytest
+from clef_jax.embedding.recipe import Recipe
 from flax import nnx
 
-from clef_jax import embedder, leads, mesh as mesh_lib, pretrained
-from clef_jax.data.quality import Defect
+from clef_jax import leads, mesh as mesh_lib
+from clef_jax.embedding import encoder as encoder_lib, pretrained
 from clef_jax.embedding.stream import Stream
 from clef_jax.errors import UserError
+from clef_jax.finding import Defect
 from clef_jax.formats import Opened
 from clef_jax.models import create_encoder
 from clef_jax.simulation import strip
@@ -21,7 +23,7 @@ ONE = mesh_lib.make_mesh(jax.devices()[:1])
 
 @pytest.fixture(scope="module")
 def model():
-    return pretrained.Pretrained(embedder.random("tiny", ONE, seed=0))
+    return pretrained.Pretrained(encoder_lib.random("tiny", ONE, seed=0))
 
 
 def opened(name, seconds=10.0, rate=500, names=("I", "II"), fail_at=None, seed=0):
@@ -135,9 +137,7 @@ def test_a_lead_without_name_can_be_meant_by_any(model):
 
 def test_encoders_of_twelve_leads_take_them_by_name():
     encoder = create_encoder("tiny", in_channels=12, rngs=nnx.Rngs(0))
-    many = pretrained.Pretrained(
-        embedder.of_encoder(encoder, ONE, name="12", recipe=embedder.Recipe())
-    )
+    many = pretrained.Pretrained(encoder_lib.of_encoder(encoder, ONE, name="12", recipe=Recipe()))
     shuffled = (*leads.STANDARD_12[6:], *leads.STANDARD_12[:6])
     one, signal = opened("a", seconds=20, names=shuffled)
     rows, told, _ = run(many, [(one, signal), opened("b")])

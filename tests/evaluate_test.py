@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from prepared import build, build_simulated
 
-from clef_jax import catalog, evaluate, tasks
-from clef_jax.evaluation import embedding, finetune
+from clef_jax import evaluate, tasks
+from clef_jax.building import catalog
+from clef_jax.embedding import prepared
+from clef_jax.evaluation import finetune
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def test_all_tasks_whose_data_is_there(data, tmp_path, capsys):
 def test_a_second_run_embeds_nothing_and_says_the_same(data, tmp_path, monkeypatch):
     main(data, tmp_path, "--tasks=cinc2017_rhythm", "--random-encoders=1")
     first = json.loads((tmp_path / "results.json").read_text())
-    monkeypatch.setattr(embedding, "_write", None)
+    monkeypatch.setattr(prepared, "_write", None)
     main(data, tmp_path, "--tasks=cinc2017_rhythm", "--random-encoders=1")
     again = json.loads((tmp_path / "results.json").read_text())
     for part in ("results", "comparisons", "models", "settings"):

@@ -5,19 +5,22 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from clef_jax.embedding.recipe import Recipe
 from prepared import build
 
-from clef_jax import catalog, embedder, mesh as mesh_lib, pretrained, tasks
+from clef_jax import mesh as mesh_lib, tasks
+from clef_jax.building import catalog
 from clef_jax.data import index as index_lib
-from clef_jax.evaluation import embedding, finetune, question
+from clef_jax.embedding import encoder as encoder_lib, prepared, pretrained
+from clef_jax.evaluation import finetune, prediction
 
 CONFIG = finetune.Config(batch_size=16, max_epochs=12, learning_rate=3e-3, patience_epochs=12)
 
 
 def make(devices):
     mesh = mesh_lib.make_mesh(jax.devices()[:devices])
-    recipe = embedder.Recipe(window_seconds=2.0)
-    return embedder.random("tiny", mesh, seed=0, recipe=recipe)
+    recipe = Recipe(window_seconds=2.0)
+    return encoder_lib.random("tiny", mesh, seed=0, recipe=recipe)
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +30,7 @@ def splits(tmp_path_factory):
     made = build("cinc2017", tree.source, folder / "data")
     encoder = make(1)
     return {
-        split: embedding.embed(
-            encoder, index_lib.load(made.data_path, split), "I", folder / "cache"
-        )
+        split: prepared.embed(encoder, index_lib.load(made.data_path, split), "I", folder / "cache")
         for split in index_lib.splits(made.data_path)
     }
 
@@ -37,7 +38,9 @@ def splits(tmp_path_factory):
 def ask(encoder, splits, task, kept=None, config=CONFIG):
     keep = (lambda found: kept.append(found)) if kept is not None else lambda _: None
     fit = finetune.make_fit(encoder, splits, config, keep)
-    return question.ask(task, splits, finetune.places_of(splits), question.Protocol(fit=fit))
+    return prediction.predict(
+        task, splits, finetune.places_of(splits), prediction.Protocol(fit=fit)
+    )
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass"])
@@ -101,7 +104,7 @@ def test_what_was_fine_tuned_is_a_checkpoint(splits, tmp_path):
     few = finetune.Config(batch_size=16, max_epochs=1)
     fit = finetune.make_fit(encoder, splits, few, keep)
     task = tasks.find("cinc2017_af")
-    question.ask(task, splits, finetune.places_of(splits), question.Protocol(fit=fit))
+    prediction.predict(task, splits, finetune.places_of(splits), prediction.Protocol(fit=fit))
     folders = sorted(tmp_path.glob("*/*"))
     assert len(folders) == len(kept)
     again = pretrained.load(folders[0], encoder.mesh).embedder

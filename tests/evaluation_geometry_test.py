@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from clef_jax import embedder, mesh as mesh_lib
+from clef_jax import mesh as mesh_lib
 from clef_jax.data import index as index_lib
+from clef_jax.embedding import encoder as encoder_lib
 from clef_jax.errors import UserError
 from clef_jax.evaluation import geometry, plot
 
@@ -60,9 +61,14 @@ def test_too_few_pairs_are_not_defined():
 def look(data_dir):
     folder = index_lib.find(data_dir, "mimic_iv_ecg/all_records")
     splits = {split: index_lib.load(folder, split) for split in index_lib.splits(folder)}
-    encoder = embedder.random("tiny", ONE, seed=0)
-    layer = embedder.layer_slice(encoder, "last")
-    return splits, encoder, layer, geometry.look(encoder, splits, "I", layer, num_permutations=49)
+    encoder = encoder_lib.random("tiny", ONE, seed=0)
+    layer = encoder_lib.layer_slice(encoder, "last")
+    return (
+        splits,
+        encoder,
+        layer,
+        geometry.measure(encoder, splits, "I", layer, num_permutations=49),
+    )
 
 
 def test_a_prepared_cohort_is_measured(look):
@@ -86,7 +92,7 @@ def test_a_prepared_cohort_is_measured(look):
 
 def test_risk_and_sample_belong_together(look):
     splits, encoder, layer, found = look
-    again = geometry.look(encoder, splits, "I", layer, num_permutations=9)
+    again = geometry.measure(encoder, splits, "I", layer, num_permutations=9)
     np.testing.assert_array_equal(again.sample.embedding, found.sample.embedding)
     whole = np.concatenate([one.risk for one in splits.values()])
     assert set(found.sample.risk[np.isfinite(found.sample.risk)]) <= set(whole.astype(float))
@@ -99,4 +105,4 @@ def test_it_can_be_drawn(look):
 def test_a_lead_that_is_not_there_is_told(look):
     splits, encoder, layer, _ = look
     with pytest.raises(UserError, match="has no lead X1"):
-        geometry.look(encoder, splits, "X1", layer)
+        geometry.measure(encoder, splits, "X1", layer)

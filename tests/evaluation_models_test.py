@@ -11,7 +11,7 @@ ONE = mesh_lib.make_mesh(jax.devices()[:1])
 
 
 def names(checkpoints=(), baselines="none", num_seeds=2):
-    found = models.of(checkpoints, baselines, ONE, size="tiny", num_seeds=num_seeds, seed=0)
+    found = models.collect(checkpoints, baselines, ONE, size="tiny", num_seeds=num_seeds, seed=0)
     return [one.name for one in found]
 
 

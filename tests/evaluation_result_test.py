@@ -8,7 +8,7 @@ import pytest
 import sklearn.metrics
 
 from clef_jax.evaluation import plot, published, result as result_lib, score
-from clef_jax.evaluation.question import Answers
+from clef_jax.evaluation.prediction import Predictions
 from clef_jax.evaluation.result import Result
 from clef_jax.tasks import Task
 
@@ -23,7 +23,7 @@ def make(model, noise, *, kind="binary", num=300, share=1.0, seed=0):
     predicted = target + noise * own.normal(size=target.shape) * (20 if kind == "regression" else 1)
     if kind != "regression":
         predicted = 1 / (1 + np.exp(-2 * predicted))
-    answers = Answers(
+    answers = Predictions(
         outputs=("a",),
         target=target,
         predicted=predicted,
@@ -39,7 +39,7 @@ def make(model, noise, *, kind="binary", num=300, share=1.0, seed=0):
     )
     unit = "mmHg" if kind == "regression" else ""
     task = Task(dataset="d", kind=kind, outputs=("a",), target=lambda e: e, unit=unit, name=kind)
-    scores = tuple(score.of(task, answers, num_resamples=100, seed=0))
+    scores = tuple(score.compute(task, answers, num_resamples=100, seed=0))
     return Result(task, model, "linear", share, seed, answers, scores, 0.0)
 
 
@@ -96,14 +96,14 @@ def test_a_curve_is_that_of_scikit_learn():
 
 
 def test_published_numbers_have_a_source_and_say_how_they_differ():
-    found = published.of("ptb_xl_superdiagnostic")
+    found = published.for_task("ptb_xl_superdiagnostic")
     assert found
     assert all(one.source and 0.5 < one.value < 1 for one in found)
     frozen = next(one for one in found if one.protocol == "frozen encoder")
     assert frozen.differs("I", "linear") == "12 leads, not lead I"
     assert frozen.differs("12", "linear") == ""
     assert "frozen encoder" in frozen.differs("I", "finetune")
-    assert published.of("no_such_task") == []
+    assert published.for_task("no_such_task") == []
 
 
 def test_many_comparisons_can_still_be_significant():

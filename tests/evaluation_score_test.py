@@ -7,7 +7,7 @@ import pytest
 import sklearn.metrics
 
 from clef_jax.evaluation import score
-from clef_jax.evaluation.question import Answers
+from clef_jax.evaluation.prediction import Predictions
 from clef_jax.tasks import Task
 
 
@@ -26,7 +26,7 @@ def make(kind, num=200, num_outputs=3):
     names = ("a", "b", "c")[: target.shape[1]]
     age = rng.uniform(40, 90, num // 2).repeat(2)
     male = rng.integers(0, 2, num // 2).repeat(2).astype(float)
-    return Answers(
+    return Predictions(
         outputs=names,
         target=target,
         predicted=predicted,
@@ -50,7 +50,7 @@ def task(kind):
 
 def scores(kind, answers=None):
     answers = answers or make(kind)
-    return {one.name: one for one in score.of(task(kind), answers, num_resamples=200, seed=0)}
+    return {one.name: one for one in score.compute(task(kind), answers, num_resamples=200, seed=0)}
 
 
 def test_a_regression():

@@ -27,8 +27,8 @@ from train_command import (
     start_together,
 )
 
-from clef_jax import checkpoint, loop, timeline
 from clef_jax.data import index
+from clef_jax.training import checkpoint, loop, timeline
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 

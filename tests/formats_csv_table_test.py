@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clef_jax import formats
-from clef_jax.data.quality import Defect
+from clef_jax.finding import Defect
 from clef_jax.formats import Hints, csv_table
 
 SIGNAL = np.random.default_rng(0).normal(size=(2, 200)).round(4)

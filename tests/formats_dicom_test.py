@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from clef_jax import formats
-from clef_jax.data.quality import Defect
 from clef_jax.errors import UserError
+from clef_jax.finding import Defect
 from clef_jax.formats import Hints
 
 pydicom = pytest.importorskip("pydicom")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from clef_jax import formats
-from clef_jax.data.quality import Defect
 from clef_jax.errors import UserError
+from clef_jax.finding import Defect
 
 edfio = pytest.importorskip("edfio")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:edfio")

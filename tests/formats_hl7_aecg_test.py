@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clef_jax import formats
-from clef_jax.data.quality import Defect
+from clef_jax.finding import Defect
 
 DIGITS = np.random.default_rng(0).integers(-500, 500, (2, 300))
 TIME = (

@@ -7,7 +7,7 @@ import pytest
 import scipy.io
 
 from clef_jax import formats
-from clef_jax.data.quality import Defect
+from clef_jax.finding import Defect
 from clef_jax.formats import Hints
 
 SIGNAL = np.random.default_rng(0).normal(size=(3, 600))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from clef_jax import formats
-from clef_jax.data.quality import Defect
+from clef_jax.finding import Defect
 from clef_jax.formats import Hints
 
 SIGNAL = np.random.default_rng(0).normal(size=(12, 1000)).astype(np.float32)

@@ -7,8 +7,8 @@ import pytest
 from mimic_tree import LEADS, ecg, write_record
 
 from clef_jax import formats
-from clef_jax.data.quality import Defect
 from clef_jax.errors import UserError
+from clef_jax.finding import Defect
 
 REAL = pathlib.Path(__file__).parents[2] / "shared" / "data" / "original_files"
 

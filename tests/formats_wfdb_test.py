@@ -7,7 +7,7 @@ import pytest
 from mimic_tree import ecg, write_record
 
 from clef_jax import formats
-from clef_jax.data.quality import Defect
+from clef_jax.finding import Defect
 from clef_jax.formats import Hints
 
 with warnings.catch_warnings():

@@ -5,11 +5,11 @@ import prepared
 import pytest
 from clef_datasets.icentia11k import icentia11k_dataset_builder, window
 
-from clef_jax.data.listing import Entry
-from clef_jax.data.quality import Defect, Finding
+from clef_jax.building.listing import Entry
 from clef_jax.errors import UserError
+from clef_jax.finding import Defect, Finding
 from clef_jax.simulation import fixture
-from clef_jax.source.wfdb_annotation import Annotations
+from clef_jax.wfdb.annotation import Annotations
 
 
 def annotations(*listed):

@@ -8,7 +8,8 @@ import pytest
 import tyro
 from launch_scripts import CASES, FLAGS, LAUNCH, SCRIPTS, commands, manifest, pod, run
 
-from clef_jax import arguments, prepare
+from clef_jax import prepare
+from clef_jax.training import arguments
 
 PREPARING = [name for name in CASES if name.startswith("prepare")]
 PROGRAM = ["-m", "clef_jax.train"]

@@ -8,8 +8,8 @@ from mimic_iv_ecg_test import build, examples
 from mimic_tree import Tree
 
 from clef_jax import risk
+from clef_jax.building.clinical import Settings
 from clef_jax.data import index
-from clef_jax.data.clinical import Settings
 from clef_jax.errors import UserError
 
 SUBJECT = 10_000_001

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from clef_jax.machine import use_platform
 from clef_jax.models.shortcut import shortcut
-from clef_jax.platforms import use_platform
 
 ALIKE = [[1, 1], [2, 2], [-3, -3], [0, -1]]
 """Two channels over four samples, with ties."""

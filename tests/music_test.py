@@ -5,9 +5,9 @@ import prepared
 import pytest
 from clef_datasets.music import column, subject, window
 
-from clef_jax.data.listing import Entry
-from clef_jax.data.quality import Defect, Finding, Findings
+from clef_jax.building.listing import Entry
 from clef_jax.errors import UserError
+from clef_jax.finding import Defect, Finding, Findings
 from clef_jax.leads import FRANK
 from clef_jax.simulation import fixture, strip
 

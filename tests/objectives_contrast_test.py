@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
+from clef_jax.machine import use_platform
 from clef_jax.objectives import _contrast, clef, simclr
-from clef_jax.platforms import use_platform
 
 from objectives_clef_test import FEW_CONFIGS  # isort: skip
 

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from clef_jax import plan
+from clef_jax import chip, plan
 from clef_jax.config import TrainConfig
-from clef_jax.planning import chip, estimate, topology as topology_lib
+from clef_jax.planning import estimate, topology as topology_lib
 
 TINY = ["--size=tiny", "--window-seconds=1"]
 

@@ -5,8 +5,7 @@ import pathlib
 
 import tensorflow_datasets as tfds
 
-from clef_jax import catalog
-from clef_jax.data import builder
+from clef_jax.building import builder, catalog
 
 
 def build(dataset, source, data_dir, **options):

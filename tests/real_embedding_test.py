@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from clef_jax import embed, embedder, formats, mesh as mesh_lib, model_folder, pretrained
+from clef_jax import embed, formats, mesh as mesh_lib
 from clef_jax.convert import onnx_file, pytorch_encoder, stablehlo
-from clef_jax.data.quality import Defect
+from clef_jax.embedding import encoder as encoder_lib, folder as model_folder, pretrained
+from clef_jax.finding import Defect
 from clef_jax.leads import STANDARD_12
 from clef_jax.signal import reference
 
@@ -31,7 +32,7 @@ NO_RATE = {"cinc2011/1002867.txt", "code15/labels/y.npy"}
 @pytest.fixture(scope="module")
 def model():
     mesh = mesh_lib.make_mesh(jax.local_devices())
-    return pretrained.Pretrained(embedder.random("small", mesh, seed=0))
+    return pretrained.Pretrained(encoder_lib.random("small", mesh, seed=0))
 
 
 def read(seconds=10.0):

@@ -10,11 +10,11 @@ import prepared
 import pytest
 from matplotlib.figure import Figure
 
-from clef_jax import ecg_paper
-from clef_jax.data.record import MISSING_ADC
 from clef_jax.leads import STANDARD_12
+from clef_jax.page import ecg_paper
+from clef_jax.signal.adc import MISSING_ADC
 from clef_jax.simulation import fixture
-from clef_jax.source import wfdb_annotation, wfdb_record
+from clef_jax.wfdb import annotation as wfdb_annotation, record as wfdb_record
 
 DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 pytestmark = [

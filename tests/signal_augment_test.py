@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clef_jax import leads
-from clef_jax.platforms import use_platform
+from clef_jax.machine import use_platform
 from clef_jax.signal import augment, noise
 from clef_jax.signal.augment import AugmentConfig
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from clef_jax.platforms import use_platform
+from clef_jax.machine import use_platform
 from clef_jax.signal import device, edge, fourier, reference
 
 

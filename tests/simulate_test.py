@@ -115,7 +115,7 @@ def test_planted_defects_are_in_the_files_and_nowhere_else(cohort, wfdb):
     for row in table(folder / "record_list.csv"):
         adc = wfdb.rdrecord(str(folder / row["path"]), physical=False).d_signal.T
         found = {
-            "nan_run": (adc == defect.MISSING_ADC).any(axis=1),
+            "nan_run": (adc == adc.MISSING_ADC).any(axis=1),
             "flat_lead": (adc == 0).all(axis=1),
             "rail_run": (np.abs(adc.astype(int)) == defect.RAIL_ADC).any(axis=1),
         }

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from prepared import build_simulated
 
-from clef_jax import catalog, tasks
-from clef_jax.data import fact, index as index_lib, raw
+from clef_jax import tasks
+from clef_jax.building import catalog
+from clef_jax.data import index as index_lib, metadata as metadata_lib, raw
 from clef_jax.errors import UserError
 from clef_jax.tasks import Task
 
@@ -45,7 +46,7 @@ def prepared_data(tmp_path_factory):
 
 def facts(index, metadata):
     records = raw.Reader(index).records(index.row)
-    return [fact.read(record, metadata["labels"]) for record in records]
+    return [metadata_lib.read(record, metadata["labels"]) for record in records]
 
 
 def test_the_paper_has_eighteen():

@@ -11,8 +11,9 @@ import time
 import jax
 import numpy as np
 
-from clef_jax import checkpoint, logs, mesh as mesh_lib, update
+from clef_jax import mesh as mesh_lib
 from clef_jax.config import from_saved
+from clef_jax.training import checkpoint, logs, state as state_lib
 
 STEPS = 24
 FINISH_SECONDS = 300
@@ -117,7 +118,7 @@ def final_params(workdir) -> list[np.ndarray]:
         assert step == STEPS
         config = from_saved(checkpoints.run(step)["config"])
     mesh = mesh_lib.make_mesh(jax.devices()[:1])
-    trainer = update.make_trainer(config, lambda _: 0.0, mesh)
+    trainer = state_lib.make_trainer(config, lambda _: 0.0, mesh)
     params = checkpoint.restore_params(pathlib.Path(workdir), trainer)
     return jax.tree.leaves(jax.device_get(params))
 

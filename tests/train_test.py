@@ -17,7 +17,8 @@ from train_command import (
     start_together,
 )
 
-from clef_jax import checkpoint, logs, loop, train
+from clef_jax import train
+from clef_jax.training import checkpoint, logs, loop
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 
 from jax.sharding import Mesh
 
-from clef_jax.embedder import Encoder, Recipe
+from clef_jax.embedding.encoder import Encoder
+from clef_jax.embedding.recipe import Recipe
 from clef_jax.errors import UserError
 
 

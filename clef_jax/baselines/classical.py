@@ -12,9 +12,10 @@ import scipy.stats
 from jax.sharding import Mesh
 
 from clef_jax.baselines import Context
-from clef_jax.data.record import MISSING_ADC
-from clef_jax.embedder import Encoder, Recipe
+from clef_jax.embedding.encoder import Encoder
+from clef_jax.embedding.recipe import Recipe
 from clef_jax.signal import reference
+from clef_jax.signal.adc import MISSING_ADC
 
 BAND_EDGES_HZ = np.geomspace(0.5, 40.0, 25)
 _SPECTRUM_SECONDS = 4.0

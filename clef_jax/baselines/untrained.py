@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from clef_jax import embedder
 from clef_jax.baselines import Context
-from clef_jax.embedder import Encoder
+from clef_jax.embedding import encoder as encoder_lib
+from clef_jax.embedding.encoder import Encoder
 
 
 def make(context: Context) -> Iterator[Encoder]:
     for seed in range(context.seed, context.seed + context.num_seeds):
-        yield embedder.random(context.size, context.mesh, seed=seed, recipe=context.recipe)
+        yield encoder_lib.random(context.size, context.mesh, seed=seed, recipe=context.recipe)

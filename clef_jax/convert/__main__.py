@@ -12,10 +12,11 @@ import jax
 import rich.console
 import tyro
 
-from clef_jax import mesh as mesh_lib, model_folder, pretrained
-from clef_jax.convert import stablehlo, torch_file, weight_file
-from clef_jax.embedder import Embedder
-from clef_jax.errors import UserError, told_to_user
+from clef_jax import mesh as mesh_lib
+from clef_jax.convert import stablehlo, torch_file
+from clef_jax.embedding import folder as model_folder, pretrained, weight_file
+from clef_jax.embedding.encoder import Embedder
+from clef_jax.errors import UserError, exit_on_user_error
 
 _STANDALONE = pathlib.Path(__file__).with_name("pytorch_encoder.py")
 _CONSOLE = rich.console.Console(highlight=False, soft_wrap=True)
@@ -177,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "to-onnx": ToOnnx,
         "to-stablehlo": ToStablehlo,
     }
-    with told_to_user():
+    with exit_on_user_error():
         tyro.extras.subcommand_cli_from_dict(
             commands, args=argv, prog="python -m clef_jax.convert"
         ).run()

@@ -11,7 +11,7 @@ from clef_jax.errors import UserError
 KNOWN = "Files of weights are PyTorch's .ckpt, .pt and .pth, and .safetensors"
 
 
-def look(path: pathlib.Path) -> Literal["archive", "safetensors"]:
+def detect(path: pathlib.Path) -> Literal["archive", "safetensors"]:
     """Whether a file is a zipped PyTorch file or safetensors.
 
     Raises:

@@ -9,10 +9,11 @@ import pathlib
 import tempfile
 from typing import Any
 
-from clef_jax.convert import onnx_session, trial, weights
+from clef_jax.convert import onnx_session, verify, weights
 from clef_jax.convert.onnx_graph import IR_VERSION, OPSET, Builder, add_network, require
 from clef_jax.convert.onnx_preprocessing import SCOPE, add_preprocessing
-from clef_jax.embedder import Embedder, Recipe
+from clef_jax.embedding.encoder import Embedder
+from clef_jax.embedding.recipe import Recipe
 from clef_jax.errors import UserError
 from clef_jax.signal import reference
 
@@ -81,7 +82,7 @@ def write(
             input_shape=tuple(opened.get_inputs()[0].shape),
             outputs=tuple(output.name for output in opened.get_outputs()),
             largest_difference=difference,
-            num_windows=trial.NUM_WINDOWS,
+            num_windows=verify.NUM_WINDOWS,
             latency_seconds=onnx_session.latency_seconds(unchecked),
         )
         os.replace(unchecked, path)
@@ -192,17 +193,17 @@ def _compare(
     """The largest difference from our features."""
     channels = model.encoder.in_channels
     num_samples = model.recipe.num_samples(sample_rate_hz)
-    raw_mv = trial.windows(channels, num_samples, sample_rate_hz)
-    signal, stages = trial.our_features(model, raw_mv, sample_rate_hz)
+    raw_mv = verify.windows(channels, num_samples, sample_rate_hz)
+    signal, stages = verify.our_features(model, raw_mv, sample_rate_hz)
     given = raw_mv if preprocessing else signal
     given = given[:, 0] if channels == 1 else given
     found = onnx_session.session(path).run(None, {INPUT: given})
     wanted = [stages[-1], *stages] if layers else stages[-1:]
-    difference = trial.largest_difference(found, wanted)
-    if not difference <= trial.LARGEST_DIFFERENCE:
+    difference = verify.largest_difference(found, wanted)
+    if not difference <= verify.LARGEST_DIFFERENCE:
         raise UserError(
             f"The ONNX file gives features that differ from ours by {difference:.1e}, more than "
-            f"{trial.LARGEST_DIFFERENCE:.0e}, so {path.name} was not written. Weights far larger "
+            f"{verify.LARGEST_DIFFERENCE:.0e}, so {path.name} was not written. Weights far larger "
             "than those of a trained encoder do this; check where they come from."
         )
     return difference

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from clef_jax.convert.weights import SCALE, SHIFT
+from clef_jax.convolution.toeplitz import same_padding
 from clef_jax.errors import UserError
 from clef_jax.models.size import EncoderSize
-from clef_jax.models.toeplitz import same_padding
 
 OPSET = 17
 """Every onnxruntime since 1.12 of 2022 runs it, those for phones included; nothing here needs a

@@ -9,7 +9,7 @@ import numpy as np
 
 from clef_jax.convert import onnx_fourier
 from clef_jax.convert.onnx_graph import Builder
-from clef_jax.embedder import Recipe
+from clef_jax.embedding.recipe import Recipe
 from clef_jax.signal import device, reference
 
 SCOPE = "preprocessing"

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from clef_jax.convert import onnx_session, trial
+from clef_jax.convert import onnx_session, verify
 from clef_jax.convert.onnx_file import INPUT, folder_of
 from clef_jax.convert.onnx_graph import require
 from clef_jax.convert.onnx_preprocessing import SCOPE
@@ -146,7 +146,7 @@ def _judge(path: pathlib.Path, quantised: pathlib.Path, name: pathlib.Path) -> Q
     exact, rounded = onnx_session.session(path), onnx_session.session(quantised)
     facts = exact.get_modelmeta().custom_metadata_map
     shape = exact.get_inputs()[0].shape[1:]
-    windows = trial.windows(
+    windows = verify.windows(
         shape[0] if len(shape) == 2 else 1, shape[-1], float(facts["sample_rate_hz"])
     )
     # Without preprocessing the graph takes no gaps.
@@ -160,7 +160,7 @@ def _judge(path: pathlib.Path, quantised: pathlib.Path, name: pathlib.Path) -> Q
         size_ratio=quantised.stat().st_size / path.stat().st_size,
         smallest_cosine=_smallest_cosine(wanted, found),
         smallest_centred_cosine=_smallest_cosine(wanted - middle, found - middle),
-        largest_difference=trial.largest_difference([found], [wanted]),
+        largest_difference=verify.largest_difference([found], [wanted]),
         latency_seconds=onnx_session.latency_seconds(quantised),
         float_latency_seconds=onnx_session.latency_seconds(path),
     )

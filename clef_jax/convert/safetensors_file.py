@@ -14,7 +14,7 @@ import numpy as np
 
 from clef_jax import files
 from clef_jax.convert import weights
-from clef_jax.convert.file_kind import checked, listed, look
+from clef_jax.convert.file_kind import checked, detect, listed
 from clef_jax.errors import UserError
 
 MAX_HEADER_BYTES = 16 << 20
@@ -45,7 +45,7 @@ def read_safetensors(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     import safetensors
 
     path = pathlib.Path(path)
-    if look(path) != "safetensors":
+    if detect(path) != "safetensors":
         raise UserError(f"{path} is a PyTorch file, not safetensors.")
     _check_header(path)
     arrays = {}

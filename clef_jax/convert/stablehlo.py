@@ -17,11 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from clef_jax import embedder as embedder_lib, files
-from clef_jax.convert import trial
-from clef_jax.embedder import Embedder
+from clef_jax import files
+from clef_jax.convert import verify
+from clef_jax.convolution.grouped import use_form
+from clef_jax.embedding import encoder as encoder_lib
+from clef_jax.embedding.encoder import Embedder
 from clef_jax.errors import UserError
-from clef_jax.models.grouped_conv import use_form
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 _TURNS = 5
@@ -74,11 +75,11 @@ def write(
     with files.appearing(path) as half:
         half.write_bytes(data)
     found = Written(path, len(data), *_try(model, path, rate, preprocessing=preprocessing))
-    if not found.difference <= trial.LARGEST_DIFFERENCE:
+    if not found.difference <= verify.LARGEST_DIFFERENCE:
         path.unlink()
         raise UserError(
             f"The exported model differs from the model by {found.difference:.1e}, more than "
-            f"{trial.LARGEST_DIFFERENCE:.0e}, so {path} was not kept."
+            f"{verify.LARGEST_DIFFERENCE:.0e}, so {path} was not kept."
         )
     files.write_text(path.with_suffix(".json"), json.dumps(_facts(model, rate, preprocessing)))
     return found
@@ -94,10 +95,10 @@ def _network(model: Embedder) -> Callable[[jax.Array], jax.Array]:
 
 
 def _with_preprocessing(model: Embedder, rate: float) -> Callable[[jax.Array], jax.Array]:
-    bandpass = embedder_lib.make_bandpass(model.recipe, model.mesh)
+    bandpass = encoder_lib.make_bandpass(model.recipe, model.mesh)
 
     def embed(signal_mv: jax.Array) -> jax.Array:
-        signal = embedder_lib.prepare({"signal_mv": signal_mv}, bandpass, rate, model.recipe)
+        signal = encoder_lib.prepare({"signal_mv": signal_mv}, bandpass, rate, model.recipe)
         signal = signal[..., None] if signal.ndim == 2 else signal.swapaxes(1, 2)
         return model.encoder(signal).astype(jnp.float32)
 
@@ -130,11 +131,11 @@ def _try(
 ) -> tuple[float, float]:
     """The largest difference to the model, and seconds for one window."""
     call, channels = load(path), model.in_channels
-    raw_mv = trial.windows(channels, model.recipe.num_samples(rate), rate)
-    signal, stages = trial.our_features(model, raw_mv, rate)
+    raw_mv = verify.windows(channels, model.recipe.num_samples(rate), rate)
+    signal, stages = verify.our_features(model, raw_mv, rate)
     one_lead = preprocessing and channels == 1
     given = signal.swapaxes(1, 2) if not preprocessing else raw_mv[:, 0] if one_lead else raw_mv
-    difference = trial.largest_difference([np.asarray(call(given))], stages[-1:])
+    difference = verify.largest_difference([np.asarray(call(given))], stages[-1:])
     one = jnp.asarray(given[:1])
     jax.block_until_ready(call(one))
     start = time.perf_counter()

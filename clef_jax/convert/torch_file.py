@@ -14,7 +14,7 @@ import numpy as np
 
 from clef_jax import files
 from clef_jax.convert import torch_archive, weights
-from clef_jax.convert.file_kind import listed, look
+from clef_jax.convert.file_kind import detect, listed
 from clef_jax.convert.safetensors_file import read_safetensors, write_safetensors
 from clef_jax.errors import UserError
 from clef_jax.models import SIZES, Net1D
@@ -58,7 +58,7 @@ def read(path: str | pathlib.Path) -> StateDict:
     path = pathlib.Path(path)
     notes = []
     kind: Kind = "safetensors"
-    if look(path) == "safetensors":
+    if detect(path) == "safetensors":
         arrays = read_safetensors(path)
     else:
         archive = torch_archive.read(path)

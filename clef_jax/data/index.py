@@ -19,6 +19,9 @@ import numpy as np
 from clef_jax.errors import UserError
 
 FORMAT = 2
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+"""Names of the splits."""
+
 METADATA_FILE = "clef_index.json"
 COMPACT_COLUMNS = ("gain_per_mv", "baseline", "sample_rate_hz", "num_samples")
 """Columns that are the same for all records of most data sets; one row is stored then."""

@@ -22,7 +22,7 @@ VIEWS = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Draw:
+class BatchIndices:
     """What one step reads."""
 
     row: np.ndarray
@@ -33,7 +33,7 @@ class Draw:
     """int64[B, 2], for each view its first sample of the record."""
 
 
-class Plan:
+class BatchSampler:
     """Every step's draws: patients in shuffled passes, then a record of each, then two leads.
 
     A pass drops the patients beyond the last whole batch (others in every pass), so that no batch
@@ -95,7 +95,7 @@ class Plan:
     def _order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self._seed, 0, epoch]).permutation(self.num_patients)
 
-    def draw(self, step: int) -> Draw:
+    def draw(self, step: int) -> BatchIndices:
         """The records and leads of one step over all hosts."""
         epoch, batch = divmod(step, self.steps_per_epoch)
         size = self.global_batch_size
@@ -108,7 +108,9 @@ class Plan:
         if self.random_start:
             later = np.random.default_rng([self._seed, 2, step])
             start = later.integers(self._num_starts[record][:, None], size=start.shape)
-        return Draw(row=self._row[record], lead=np.stack([first, second], axis=1), start=start)
+        return BatchIndices(
+            row=self._row[record], lead=np.stack([first, second], axis=1), start=start
+        )
 
 
 def _nth_true(mask: np.ndarray, uniform: np.ndarray) -> np.ndarray:
@@ -120,7 +122,7 @@ def _nth_true(mask: np.ndarray, uniform: np.ndarray) -> np.ndarray:
 class _Batches:
     """The share of one process of every step's batch; random access, so any step can come next."""
 
-    def __init__(self, plan: Plan, num_samples: int, process: int, num_processes: int):
+    def __init__(self, plan: BatchSampler, num_samples: int, process: int, num_processes: int):
         self._plan = plan
         self._num_samples = num_samples
         share = plan.global_batch_size // num_processes
@@ -148,11 +150,11 @@ class _Batches:
         }
 
 
-def make_plan(
+def make_sampler(
     index: index_lib.Index, config: TrainConfig, *, batch_size: int | None = None
-) -> Plan:
+) -> BatchSampler:
     """The plan of a run over one split; touches no record."""
-    return Plan(
+    return BatchSampler(
         index,
         num_samples=_window_samples(index, config),
         random_start=config.window_start == "random",
@@ -168,7 +170,7 @@ def _window_samples(index: index_lib.Index, config: TrainConfig) -> int:
 
 
 def make_batches(
-    plan: Plan, config: TrainConfig, *, first_step: int
+    plan: BatchSampler, config: TrainConfig, *, first_step: int
 ) -> Iterator[dict[str, np.ndarray]]:
     """An endless iterator over this process's rows of each step's batch, from `first_step` on.
 

@@ -5,14 +5,14 @@ Shapes: L leads, T time, W windows.
 
 import collections
 import dataclasses
-import json
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 
 from clef_jax import leads
-from clef_jax.data.record import MISSING_ADC, Amplitude, Layout, Recording
+from clef_jax.data.record import Amplitude, Layout, Recording
+from clef_jax.finding import Action, Defect, Finding
+from clef_jax.signal.adc import MISSING_ADC
 
 MAX_BAD_FRACTION = 0.2
 """A lead is unusable beyond this share of bad samples: the longest gap that training's own
@@ -31,49 +31,6 @@ SHORTEST_SECONDS = FLAT_WINDOW_SECONDS
 """A recording that is shorter may hold no beat at all."""
 RAIL_ADC = 32767
 """The largest sample; the smallest is `MISSING_ADC`, so a clipped low sample is one above it."""
-
-Action = Literal["kept", "lead_unusable", "quarantined"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """One line of the quality report."""
-
-    record_id: str
-    problem: str
-    """A short stable code, for example `nan_run`."""
-    lead: str | None
-    detail: str
-    """One sentence."""
-    action: Action
-
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
-
-
-class Findings(list[Finding]):
-    """Collects what is wrong with a source's tables while they are read."""
-
-    def keep(self, record_id: str, problem: str, detail: str) -> None:
-        """The recording is used all the same."""
-        self.append(Finding(record_id, problem, None, detail, "kept"))
-
-    def quarantine(self, record_id: str, problem: str, detail: str) -> None:
-        """The recording is left out."""
-        self.append(Finding(record_id, problem, None, detail, "quarantined"))
-
-
-class Defect(Exception):
-    """The recording cannot be used; says which problem it has, and one sentence about it."""
-
-    def __init__(self, problem: str, detail: str, lead: str | None = None):
-        super().__init__(problem, detail, lead)
-        self.problem = problem
-        self.detail = detail
-        self.lead = lead
-
-    def finding(self, record_id: str) -> Finding:
-        return Finding(record_id, self.problem, self.lead, self.detail, "quarantined")
 
 
 def arrange(recording: Recording, layout: Layout) -> Recording:

@@ -10,10 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-MISSING_ADC = -32768
-"""The sample value that means "not recorded", as in WFDB's 16-bit format."""
-
-
 Amplitude = Literal["mv", "mv_with_offset", "arbitrary"]
 
 

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clef_jax import lead_order, leads as leads_lib, windows as windows_lib
-from clef_jax.cutter import Cutter
-from clef_jax.data.quality import Defect, Finding
-from clef_jax.embedding.source import Tell
+from clef_jax import lead_order, leads as leads_lib
+from clef_jax.embedding import window as window_lib
+from clef_jax.embedding.inputs import Tell
+from clef_jax.embedding.window import Windower
 from clef_jax.errors import UserError
+from clef_jax.finding import Defect, Finding
 from clef_jax.formats import Opened
 
 ALL_LEADS = "all"
@@ -34,7 +35,7 @@ class Passing:
 
     opened: Opened
     leads: tuple[Lead, ...]
-    cutter: Cutter
+    cutter: Windower
     starts: np.ndarray
     """[W], first sample of each window."""
     failed: bool = False
@@ -48,7 +49,7 @@ class Piece(NamedTuple):
     """The number of its first window."""
     windows: np.ndarray
     """float32 [leads, W, C, S], at the encoder's rate."""
-    looks: tuple[windows_lib.Look, ...]
+    looks: tuple[window_lib.WindowQuality, ...]
     """Of each lead."""
 
 
@@ -91,9 +92,9 @@ def read(recording: Passing, first: int, count: int) -> Piece:
     end = min(int(starts[-1]) + cutter.num_samples, opened.num_samples)
     signal_mv = opened.read(begin, end - begin)
     rows = np.array([lead.rows for lead in recording.leads])
-    cut = windows_lib.cut(signal_mv[rows], cutter.num_samples, starts - begin)  # [leads, C, W, S]
+    cut = window_lib.cut(signal_mv[rows], cutter.num_samples, starts - begin)  # [leads, C, W, S]
     looks = tuple(
-        windows_lib.worst([_look(channel, opened) for channel in channels]) for channels in cut
+        window_lib.worst([_look(channel, opened) for channel in channels]) for channels in cut
     )
     return Piece(recording, first, cutter.resample(cut.swapaxes(1, 2)), looks)
 
@@ -106,8 +107,8 @@ def one_by_one(piece: Piece) -> Iterator[tuple[Place, np.ndarray]]:
             yield Place(piece.recording, lead, piece.first + number, *what), window
 
 
-def _look(channel: np.ndarray, opened: Opened) -> windows_lib.Look:
-    return windows_lib.look(channel, opened.sample_rate_hz, unit_known=opened.unit_known)
+def _look(channel: np.ndarray, opened: Opened) -> window_lib.WindowQuality:
+    return window_lib.assess(channel, opened.sample_rate_hz, unit_known=opened.unit_known)
 
 
 def _one(name: str, opened: Opened, tell: Tell) -> Lead:

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from clef_jax.cutter import Cutter
-from clef_jax.data.quality import Defect
 from clef_jax.embedding import piece as piece_lib
+from clef_jax.embedding.inputs import Tell
 from clef_jax.embedding.piece import Passing, Piece, Place
+from clef_jax.embedding.pretrained import Pretrained
 from clef_jax.embedding.row import Gather, Row
-from clef_jax.embedding.source import Tell
+from clef_jax.embedding.window import Windower
 from clef_jax.errors import UserError
+from clef_jax.finding import Defect
 from clef_jax.formats import Opened
-from clef_jax.pretrained import Pretrained
 
 _WINDOWS_READ = 32
 """Of a recording at a time, so that the length of a recording costs no memory."""
@@ -46,7 +46,9 @@ class Stream:
         self._model, self._tell = model, tell
         self._part = model.part(layer)
         self._leads, self._stride_seconds = tuple(leads), stride_seconds
-        Cutter(model.recipe, model.recipe.sample_rate_hz, stride_seconds)  # refuses a wrong stride
+        Windower(
+            model.recipe, model.recipe.sample_rate_hz, stride_seconds
+        )  # refuses a wrong stride
         self._batch_size = _BATCH_WINDOWS * model.embedder.mesh.size
         self._each_window = each_window
         self.num_windows = 0
@@ -117,7 +119,7 @@ class Stream:
         """Recordings whose leads and rate can be used."""
         for opened in recordings:
             try:
-                cutter = Cutter(self._model.recipe, opened.sample_rate_hz, self._stride_seconds)
+                cutter = Windower(self._model.recipe, opened.sample_rate_hz, self._stride_seconds)
                 leads = piece_lib.choose(opened, self._leads, self._model.in_channels, self._tell)
             except Defect as defect:
                 self._tell(defect.finding(opened.name))

@@ -21,11 +21,13 @@ import numpy as np
 import optax
 from flax import nnx
 
-from clef_jax import embedder as embedder_lib, mesh as mesh_lib, model_folder
+from clef_jax import mesh as mesh_lib
 from clef_jax.data import raw
-from clef_jax.embedder import Embedder
+from clef_jax.embedding import encoder as encoder_lib, folder as model_folder
+from clef_jax.embedding.encoder import Embedder
+from clef_jax.embedding.prepared import Embedded, windows_of
+from clef_jax.embedding.recipe import Recipe
 from clef_jax.evaluation import linear, probe
-from clef_jax.evaluation.embedding import Embedded, windows_of
 from clef_jax.evaluation.examples import Examples, folds
 
 VALIDATION_FOLDS = 5
@@ -128,7 +130,7 @@ def make_fit(
 class Samples:
     """Windows of stored samples by place."""
 
-    def __init__(self, splits: Mapping[str, Embedded], recipe: embedder_lib.Recipe):
+    def __init__(self, splits: Mapping[str, Embedded], recipe: Recipe):
         self._splits, self._recipe = list(splits.values()), recipe
         self._readers = [raw.Reader(one.index) for one in self._splits]
 
@@ -184,12 +186,12 @@ def make_steps(embedder: Embedder, kind: str, tx: optax.GradientTransformation, 
 
     def logits_at(sample_rate_hz: float) -> Callable:
         recipe = embedder.recipe
-        bandpass = embedder_lib.make_bandpass(recipe, mesh)
+        bandpass = encoder_lib.make_bandpass(recipe, mesh)
 
         def local(params: Params, batch: dict, bandpass: Any) -> jax.Array:
             # Each device takes its own copy; gradients of the copies are summed on the way back.
             params = jax.lax.pcast(params, mesh_lib.DATA, to="varying")
-            signal = embedder_lib.prepare(batch, bandpass, sample_rate_hz, recipe)
+            signal = encoder_lib.prepare(batch, bandpass, sample_rate_hz, recipe)
             features = nnx.merge(embedder.graph, params.encoder)(signal[..., None])
             return features.astype(jnp.float32) @ params.weight + params.bias[None]
 

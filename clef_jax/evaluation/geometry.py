@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
-from clef_jax import health
-from clef_jax.data import fact, index as index_lib, raw
-from clef_jax.data.listing import TRAIN
-from clef_jax.data.record import MISSING_ADC
-from clef_jax.embedder import Encoder
+from clef_jax.data import index as index_lib, metadata as metadata_lib, raw
+from clef_jax.data.index import TRAIN
+from clef_jax.embedding.encoder import Encoder
 from clef_jax.errors import UserError
 from clef_jax.signal import synthetic_noise
+from clef_jax.signal.adc import MISSING_ADC
+from clef_jax.training import health
 
 MAX_RECORDINGS = 600
 RECORDINGS_OF_A_PATIENT = 2
@@ -86,7 +86,7 @@ class Geometry:
     risks are as many quintiles apart as the row says; NaN where risk is unknown."""
 
 
-def look(
+def measure(
     encoder: Encoder,
     splits: Mapping[str, index_lib.Index],
     lead: str,
@@ -183,7 +183,7 @@ def _labels(index: index_lib.Index) -> list[dict[str, Any]]:
 
 def _facts(index: index_lib.Index, rows: Sequence[int]) -> list[dict[str, Any]]:
     labels = _labels(index)
-    return [fact.read(record, labels) for record in raw.Reader(index).records(rows)]
+    return [metadata_lib.read(record, labels) for record in raw.Reader(index).records(rows)]
 
 
 def _first_class(value: Any) -> str:

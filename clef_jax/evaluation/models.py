@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 
 from jax.sharding import Mesh
 
-from clef_jax import baselines, embedder as embedder_lib, pretrained
-from clef_jax.embedder import Embedder, Encoder
+from clef_jax import baselines
+from clef_jax.embedding import pretrained
+from clef_jax.embedding.encoder import Embedder, Encoder
+from clef_jax.embedding.recipe import Recipe
 from clef_jax.errors import UserError
 
 ALL, NONE = "all", "none"
 
 
-def of(
+def collect(
     checkpoints: Sequence[str],
     wanted_baselines: str,
     mesh: Mesh,
@@ -38,7 +40,7 @@ def of(
     context = baselines.Context(
         mesh=mesh,
         size=first.size if first else size,
-        recipe=first.recipe if first else embedder_lib.Recipe(),
+        recipe=first.recipe if first else Recipe(),
         num_seeds=num_seeds,
         seed=seed,
     )

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from clef_jax import html_page
 from clef_jax.evaluation import geometry, plot, published, result as result_lib, score
 from clef_jax.evaluation.geometry import Geometry
 from clef_jax.evaluation.result import ALPHA, Compared, Result
 from clef_jax.evaluation.score import Scored
+from clef_jax.page import template
 
 
 def render(
@@ -30,7 +30,7 @@ def render(
     by_task: dict[str, list[Result]] = {}
     for one in whole:
         by_task.setdefault(one.task.name, []).append(one)
-    return html_page.document(
+    return template.document(
         "How good are the encoders?",
         f"<p>Command: <code>{html.escape(about['command'])}</code></p>",
         *(f"<p><b>{html.escape(problem)}</b></p>" for problem in problems),
@@ -67,7 +67,7 @@ def _overview(by_task: Mapping[str, Sequence[Result]], compared: Sequence[Compar
         "Each task's main score with its 95 % interval over patients; bold is the best of a "
         f"column, which may be luck.{first}"
     )
-    return html_page.section("Results", caption, html_page.table(header, lines))
+    return template.section("Results", caption, template.table(header, lines))
 
 
 def _best(found: Sequence[Result]) -> str:
@@ -98,11 +98,11 @@ def _efficiency(results: Sequence[Result]) -> str:
         task = next(one.task for one in results if one.task.name == name)
         drawn = plot.label_efficiency(by_model, score.primary(task).name)
         pictures.append(f"<h3>{html.escape(name)}</h3>")
-        pictures.append(html_page.picture(drawn, f"{name}: score over share of labels"))
+        pictures.append(template.picture(drawn, f"{name}: score over share of labels"))
     if not partial:
         return ""
     caption = "Fewer patients of the training split have labels; bands span the draws of who has."
-    return html_page.section("How many labels are needed?", caption, *pictures)
+    return template.section("How many labels are needed?", caption, *pictures)
 
 
 def _comparisons(compared: Sequence[Compared]) -> str:
@@ -125,10 +125,10 @@ def _comparisons(compared: Sequence[Compared]) -> str:
         f"{compared[0].first} minus each other model on the same recordings; p-values from "
         "swapping the answers of whole patients by lot."
     )
-    return html_page.section(
+    return template.section(
         "Who is better?",
         caption,
-        html_page.folded(f"{len(rows)} comparisons", html_page.table(header, rows)),
+        template.folded(f"{len(rows)} comparisons", template.table(header, rows)),
     )
 
 
@@ -152,7 +152,7 @@ def _groups(by_task: Mapping[str, Sequence[Result]]) -> str:
         f"{who}. The main score of each group with at least {score.MIN_GROUP_PATIENTS} patients, "
         "over the classes that both groups have."
     )
-    return html_page.section("Is it as good for everybody?", caption, html_page.table(header, rows))
+    return template.section("Is it as good for everybody?", caption, template.table(header, rows))
 
 
 def _space(spaces: Sequence[Geometry]) -> str:
@@ -171,12 +171,12 @@ def _space(spaces: Sequence[Geometry]) -> str:
         for one in spaces
         for part in (
             f"<h3>{html.escape(one.model)}</h3>",
-            html_page.picture(plot.space(one), f"maps of the embeddings of {one.model}"),
+            template.picture(plot.space(one), f"maps of the embeddings of {one.model}"),
         )
     ]
     header = ("measure", *(one.model for one in spaces), "")
-    table = html_page.table(header, rows)
-    return html_page.section("Does the space follow risk?", caption, table, *pictures)
+    table = template.table(header, rows)
+    return template.section("Does the space follow risk?", caption, table, *pictures)
 
 
 def _task(found: Sequence[Result]) -> str:
@@ -195,13 +195,13 @@ def _task(found: Sequence[Result]) -> str:
     ]
     drawn = plot.curves(found)
     notes = [*task.caveats, *result_lib.notes(found)]
-    return html_page.section(
+    return template.section(
         task.name,
         caption,
         *(f"<p>{html.escape(note)}</p>" for note in notes),
-        html_page.table(("model", "layer", *names), rows),
-        html_page.picture(drawn, f"curves of {task.name}") if drawn else "",
-        html_page.folded("Every score", _every_score(found)),
+        template.table(("model", "layer", *names), rows),
+        template.picture(drawn, f"curves of {task.name}") if drawn else "",
+        template.folded("Every score", _every_score(found)),
         _published(found[0]),
     )
 
@@ -212,7 +212,7 @@ def _every_score(found: Sequence[Result]) -> str:
     rows = [
         [html.escape(name), *(told.get((one.row, name), "") for one in found)] for name in names
     ]
-    return html_page.table(("score", *(one.row for one in found)), rows)
+    return template.table(("score", *(one.row for one in found)), rows)
 
 
 def _published(one: Result) -> str:
@@ -223,12 +223,12 @@ def _published(one: Result) -> str:
             html.escape(line.differs(one.task.lead, one.method) or "same protocol"),
             html.escape(line.source),
         ]
-        for line in published.of(one.task.name)
+        for line in published.for_task(one.task.name)
     ]
     if not rows:
         return ""
     header = ("model", "score", "how it differs", "source")
-    return html_page.folded("What others have published", html_page.table(header, rows))
+    return template.folded("What others have published", template.table(header, rows))
 
 
 def _costs(costs: Mapping[str, Mapping[str, float]]) -> str:
@@ -243,8 +243,8 @@ def _costs(costs: Mapping[str, Mapping[str, float]]) -> str:
         for model, found in costs.items()
     ]
     caption = "Speeds are of this machine, on the day when the features were computed."
-    return html_page.section(
-        "What it costs", caption, html_page.table(("model", *names.values()), rows)
+    return template.section(
+        "What it costs", caption, template.table(("model", *names.values()), rows)
     )
 
 
@@ -255,9 +255,9 @@ def _origins(about: Mapping[str, Any], whole: Sequence[Result]) -> str:
     ]
     settings = [[html.escape(k), html.escape(str(v))] for k, v in about["settings"].items()]
     data = sorted({one.task.dataset for one in whole})
-    return html_page.folded(
+    return template.folded(
         "Settings and fingerprints",
         f"<p>Data sets: {html.escape(', '.join(data))}.</p>",
-        html_page.table(("encoder", "fingerprint of weights and preprocessing"), fingerprints),
-        html_page.table(("setting", "value"), settings),
+        template.table(("encoder", "fingerprint of weights and preprocessing"), fingerprints),
+        template.table(("setting", "value"), settings),
     )

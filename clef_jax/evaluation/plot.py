@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from clef_jax.evaluation.geometry import NUM_QUINTILES, Geometry
-from clef_jax.evaluation.question import Answers
+from clef_jax.evaluation.prediction import Predictions
 from clef_jax.evaluation.result import Result
-from clef_jax.figure import ACCENT, INK, SOFT, main_axes
+from clef_jax.page.figure import ACCENT, INK, SOFT, main_axes
 from clef_jax.statistics import calibration, classification
 
 _SERIES = (INK, ACCENT, "#2a9d8f", "#e9a23b", "#6a4c93", "#457b9d", "#b56576", SOFT)
@@ -87,7 +87,7 @@ def _operating(target: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, .
     )
 
 
-def _agreement(answers: Answers, unit: str) -> Figure:
+def _agreement(answers: Predictions, unit: str) -> Figure:
     """Predicted against measured numbers as densities, which show no single patient."""
     figure = Figure(figsize=(9, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2)

@@ -32,7 +32,7 @@ class Published(NamedTuple):
         return "; ".join(found)
 
 
-def of(task: str) -> list[Published]:
+def for_task(task: str) -> list[Published]:
     """What is published on a task."""
     text = importlib.resources.files("clef_jax.evaluation").joinpath("published.csv").read_text()
     return [

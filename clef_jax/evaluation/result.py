@@ -12,7 +12,7 @@ import duckdb
 import numpy as np
 
 from clef_jax.evaluation import score
-from clef_jax.evaluation.question import Answers
+from clef_jax.evaluation.prediction import Predictions
 from clef_jax.statistics import comparison
 from clef_jax.tasks import Task
 
@@ -31,7 +31,7 @@ class Result:
     label_share: float
     """Of the training patients' labels."""
     seed: int
-    answers: Answers
+    answers: Predictions
     scores: tuple[score.Scored, ...]
     seconds: float
     """That fitting and predicting took."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from clef_jax.evaluation.question import Answers
+from clef_jax.evaluation.prediction import Predictions
 from clef_jax.statistics import bootstrap, calibration, classification, regression
 from clef_jax.tasks import Task
 
@@ -22,7 +22,7 @@ _REGRESSION: dict[str, Score] = {
     "r2": regression.r2,
 }
 _ONE_CLASS: dict[str, Score] = {"auroc": classification.auroc, "auprc": classification.auprc}
-GROUPS: dict[str, tuple[str, Callable[[Answers], np.ndarray]]] = {
+GROUPS: dict[str, tuple[str, Callable[[Predictions], np.ndarray]]] = {
     "women": ("sex", lambda answers: answers.male == 0),
     "men": ("sex", lambda answers: answers.male == 1),
     "below 65 years": ("age", lambda answers: answers.age_years < 65),
@@ -103,7 +103,7 @@ def _mean_absolute_error(target, predicted, weight=None):
     return classification.weighted_mean(np.abs(predicted - target).mean(axis=1), weight)
 
 
-def of(task: Task, answers: Answers, *, num_resamples: int, seed: int) -> Iterator[Scored]:
+def compute(task: Task, answers: Predictions, *, num_resamples: int, seed: int) -> Iterator[Scored]:
     """The scores that suit the kind of task: those of all outputs, of each, and of groups."""
     sample = _Sample(answers, num_resamples, seed)
     if task.kind == "regression":
@@ -118,7 +118,7 @@ def of(task: Task, answers: Answers, *, num_resamples: int, seed: int) -> Iterat
 class _Sample:
     """Answers, and how often each is in each resample of the patients."""
 
-    def __init__(self, answers: Answers, num_resamples: int, seed: int):
+    def __init__(self, answers: Predictions, num_resamples: int, seed: int):
         self.answers = answers
         self.weight = bootstrap.patient_weights(answers.patient, num_resamples, seed)
         self._num_patients = len(np.unique(answers.patient))
@@ -223,7 +223,11 @@ def _of_groups(task: Task, sample: _Sample) -> Iterator[Scored]:
     answers, name = sample.answers, primary(task).name
     unit = task.unit
     for kind in dict.fromkeys(kind for kind, _ in GROUPS.values()):
-        members = {group: belongs(answers) for group, (of, belongs) in GROUPS.items() if of == kind}
+        members = {
+            group: belongs(answers)
+            for group, (compute, belongs) in GROUPS.items()
+            if compute == kind
+        }
         if any(len(np.unique(answers.patient[m])) < MIN_GROUP_PATIENTS for m in members.values()):
             continue
         columns = np.ones(answers.target.shape[1], bool)

@@ -14,7 +14,7 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 
-from clef_jax.data.quality import Defect
+from clef_jax.finding import Defect
 from clef_jax.formats._find import Survey, find
 from clef_jax.formats._recording import UNITS, Format, Hints, Note, Opened
 from clef_jax.formats._registry import find_format, load, suffixes

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from clef_jax.data.quality import Defect
+from clef_jax.finding import Defect
 from clef_jax.formats import _recording
 from clef_jax.formats._recording import Hints, Opened
 

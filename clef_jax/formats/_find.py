@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from clef_jax.data.quality import Defect, Finding
+from clef_jax import files
 from clef_jax.errors import UserError
+from clef_jax.finding import Defect, Finding
 from clef_jax.formats import _registry
-from clef_jax.source import folder
 
 LIST_NAME = "RECORDS"
 """How WFDB calls a list of records; there may be an ending after a `-`."""
@@ -126,7 +126,7 @@ def _listed(path: Path, survey: Survey) -> Iterator[Path]:
             if not name or name.startswith("#"):
                 continue
             try:
-                record = folder.locate(path.parent, name.rstrip("/"), (".hea", ".dat", ".mat", ""))
+                record = files.locate(path.parent, name.rstrip("/"), (".hea", ".dat", ".mat", ""))
             except Defect as defect:
                 survey.refuse(path.parent / name, defect)
                 continue

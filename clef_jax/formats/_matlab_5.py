@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clef_jax.data.quality import Defect
+from clef_jax.finding import Defect
 from clef_jax.formats import _recording
 
 _HEADER_BYTES = 128

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from clef_jax import leads
-from clef_jax.data.quality import Defect, Finding
 from clef_jax.errors import UserError
+from clef_jax.finding import Defect, Finding
 from clef_jax.formats import _unit
 
 MAX_BYTES = 8 << 30

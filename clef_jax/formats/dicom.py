@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from clef_jax import leads
-from clef_jax.data.quality import Defect
+from clef_jax.finding import Defect
 from clef_jax.formats import _array, _recording, _unit
 from clef_jax.formats._recording import Format, Hints, Note, Opened
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from clef_jax import leads
-from clef_jax.data.quality import Defect
+from clef_jax.finding import Defect
 from clef_jax.formats import _recording, _unit
 from clef_jax.formats._recording import Format, Hints, Note, Opened
 

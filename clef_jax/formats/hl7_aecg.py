@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from clef_jax.data.quality import Defect
+from clef_jax.finding import Defect
 from clef_jax.formats import _array, _recording, _unit
 from clef_jax.formats._recording import Format, Hints, Note, Opened
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from clef_jax.data.quality import Defect
+from clef_jax.finding import Defect
 from clef_jax.formats import _array, _matlab_5
 from clef_jax.formats._matlab_5 import Variable
 from clef_jax.formats._recording import Format, Hints, Opened

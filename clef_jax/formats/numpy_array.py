@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from clef_jax.data.quality import Defect
+from clef_jax.finding import Defect
 from clef_jax.formats import _array, _recording
 from clef_jax.formats._recording import Format, Hints, Opened
 

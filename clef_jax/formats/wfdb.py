@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from clef_jax import leads
-from clef_jax.data.quality import Defect
-from clef_jax.data.record import MISSING_ADC
+from clef_jax.finding import Defect
 from clef_jax.formats import _recording, _unit
 from clef_jax.formats._recording import Format, Hints, Note, Opened
-from clef_jax.source import wfdb_header, wfdb_record
-from clef_jax.source.wfdb_header import Header, Signal
+from clef_jax.signal.adc import MISSING_ADC
+from clef_jax.wfdb import header as wfdb_header, record as wfdb_record
+from clef_jax.wfdb.header import Header, Signal
 
 _QUICK = ("16", "212")
 """Storage formats whose windows are read without the rest of the file."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from clef_jax.models.size import EncoderSize
 
 
-class Layer(NamedTuple):
+class LinearOp(NamedTuple):
     """One linear map or convolution, applied at so many places in time."""
 
     in_channels: int
@@ -25,19 +25,19 @@ class Layer(NamedTuple):
         return 2 * self.length * self.out_channels * self.in_channels * self.taps
 
 
-def layers(size: EncoderSize, num_samples: int, in_channels: int = 1) -> Iterator[Layer]:
+def layers(size: EncoderSize, num_samples: int, in_channels: int = 1) -> Iterator[LinearOp]:
     """Every layer of a `Net1D` for a signal of `num_samples`, in order."""
     length, channels = -(-num_samples // 2), size.stem_channels
-    yield Layer(in_channels, channels, size.kernel_taps, length)
+    yield LinearOp(in_channels, channels, size.kernel_taps, length)
     for width, depth in zip(size.stage_channels, size.stage_blocks, strict=True):
         middle, groups = size.middle_channels(width), size.groups(width)
         for number in range(depth):
-            yield Layer(channels, middle, 1, length)
+            yield LinearOp(channels, middle, 1, length)
             length = length if number else -(-length // 2)
-            yield Layer(middle // groups, middle, size.kernel_taps, length)
-            yield Layer(middle, width, 1, length)
-            yield Layer(width, width // 2, 1, 1)
-            yield Layer(width // 2, width, 1, 1)
+            yield LinearOp(middle // groups, middle, size.kernel_taps, length)
+            yield LinearOp(middle, width, 1, length)
+            yield LinearOp(width, width // 2, 1, 1)
+            yield LinearOp(width // 2, width, 1, 1)
             channels = width
 
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from clef_jax.models.grouped_conv import grouped_conv
-from clef_jax.models.matmul import matmul
+from clef_jax.convolution.grouped import grouped_conv
+from clef_jax.convolution.matmul import matmul
 
 
 def _uniform(rngs: nnx.Rngs, shape: tuple[int, ...], fan_in: int) -> nnx.Param:

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from clef_jax.convolution.swish import swish
 from clef_jax.models import size as size_lib
 from clef_jax.models.layer import Affine, Conv, Linear
 from clef_jax.models.shortcut import shortcut
-from clef_jax.models.swish import swish
 
 
 class SqueezeExcitation(nnx.Module):
@@ -183,6 +183,12 @@ def create_encoder(
         input_affine=input_affine,
         rngs=rngs,
     )
+
+
+def abstract_encoder(size: str, dtype: Any = None) -> tuple[nnx.GraphDef, nnx.State]:
+    """Returns the structure of an encoder, and the shapes and types of its parameters."""
+    encoder = nnx.eval_shape(lambda: create_encoder(size, dtype=dtype, rngs=nnx.Rngs(0)))
+    return nnx.split(encoder, nnx.Param)
 
 
 def _time_mean(x: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ Shapes: B batch, T time (samples), C channels.
 import jax
 import jax.numpy as jnp
 
-from clef_jax import platforms
+from clef_jax import machine
 
 
 def shortcut(x: jax.Array, stride: int, channels: int) -> jax.Array:
@@ -26,7 +26,7 @@ def shortcut(x: jax.Array, stride: int, channels: int) -> jax.Array:
 def _larger_of_pairs(x: jax.Array) -> jax.Array:
     """The larger of two neighbours in time; [B, T, C] to [B, ceil(T / 2), C]."""
     x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0)))
-    if platforms.current() == "tpu":
+    if machine.current_platform() == "tpu":
         # The pairs' gradient would be copied twice there: 2.8 million cycles of two stages' 10.7.
         first, second = x[:, 0::2], x[:, 1::2]
     else:

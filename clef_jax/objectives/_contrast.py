@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec as P
 
-from clef_jax import platforms
+from clef_jax import machine
 from clef_jax.mesh import DATA, EVERYWHERE, ROWS
 
 NORM_FLOOR = 1e-12
@@ -176,7 +176,7 @@ def _device_sums(
 
 def _block_size(num_rows: int, num_patients: int) -> int:
     plain, block = _PLAIN_SIMILARITIES, _BLOCK_SIMILARITIES
-    if platforms.current() == "tpu":
+    if machine.current_platform() == "tpu":
         plain = block = _TPU_SIMILARITIES
     if 4 * num_rows * num_patients <= plain:
         return num_rows

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from clef_jax import update
+from clef_jax import machine
 from clef_jax.config import TrainConfig
 from clef_jax.models import size as size_lib
 from clef_jax.planning import (
@@ -162,7 +162,7 @@ def make(config: TrainConfig, topology: Topology, sample_rate_hz: float = 500.0)
         memory = memory_lib.of_traced(step, topology.chip)
     else:
         memory = memory_lib.of_compiled(step, compiled, topology.chip)
-    dtype = update.compute_dtype(config, topology.chip.platform)
+    dtype = machine.compute_dtype(config.precision, topology.chip.platform)
     work = _work(config, topology, step.batch["adc"].shape[-1], dtype.itemsize)
     return Plan(
         size=config.size,

@@ -6,9 +6,9 @@ from typing import Any
 
 import jax
 
+from clef_jax.chip import Chip
 from clef_jax.config import TrainConfig
 from clef_jax.planning import step as step_lib
-from clef_jax.planning.chip import Chip
 
 _USABLE = 0.9
 """Share of a GPU's memory that a program gets; driver, libraries and gaps take the rest."""

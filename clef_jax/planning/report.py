@@ -8,7 +8,7 @@ import rich.table
 
 from clef_jax.planning.estimate import NUM_EPOCHS, Plan
 from clef_jax.planning.hlo import Collective
-from clef_jax.planning.search import Found
+from clef_jax.planning.search import SearchResult
 from clef_jax.planning.step import NUM_PATIENTS
 
 _NUM_COLLECTIVES = 6
@@ -58,7 +58,7 @@ def verdicts(plan: Plan) -> list[str]:
     return found
 
 
-def show_search(found: Found, plan: Plan, console: rich.console.Console) -> None:
+def show_search(found: SearchResult, plan: Plan, console: rich.console.Console) -> None:
     """Prints what a search for the largest batch found."""
     table = _table("Search for the largest batch", "global batch", "a device", "needs", "fits")
     devices = plan.topology.num_devices

@@ -22,7 +22,7 @@ class Trial:
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search found."""
 
     rows: int
@@ -39,7 +39,7 @@ class Found:
 
 def largest(
     attempt: Callable[[int], Trial], *, first_rows: int, max_trials: int = _MAX_TRIALS
-) -> Found:
+) -> SearchResult:
     """The most rows for which `attempt(rows)` fits.
 
     Memory grows almost by a straight line with the rows, so each guess is where the line through
@@ -59,7 +59,7 @@ def largest(
         if high is not None and high <= _next(low):
             break
         rows = _guess(trials, low, high)
-    return Found(max((x.rows for x in trials if x.fits), default=0), tuple(trials))
+    return SearchResult(max((x.rows for x in trials if x.fits), default=0), tuple(trials))
 
 
 def _next(rows: int) -> int:

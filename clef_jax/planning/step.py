@@ -16,12 +16,13 @@ import numpy as np
 from flax import nnx
 from jax.experimental.compilation_cache import compilation_cache
 
-from clef_jax import mesh as mesh_lib, schedule, update
+from clef_jax import mesh as mesh_lib
 from clef_jax.config import TrainConfig
 from clef_jax.data import pipeline
+from clef_jax.machine import use_platform
 from clef_jax.planning import topology as topology_lib
 from clef_jax.planning.topology import Topology
-from clef_jax.platforms import use_platform
+from clef_jax.training import schedule, state as state_lib, step as step_lib
 
 NUM_PATIENTS = 161_352
 """Patients of MIMIC-IV-ECG: the length of an epoch."""
@@ -41,11 +42,11 @@ _UNIT_BYTES = {"K": 2**10, "M": 2**20, "G": 2**30}
 class Step:
     """One update, lowered."""
 
-    trainer: update.Trainer
-    state: update.TrainState
+    trainer: state_lib.Trainer
+    state: state_lib.TrainState
     """Abstract, as the next two."""
     batch: dict[str, jax.ShapeDtypeStruct]
-    constants: update.Constants
+    constants: step_lib.Constants
     lowered: jax.stages.Lowered
 
 
@@ -74,9 +75,9 @@ def lower(config: TrainConfig, topology: Topology, sample_rate_hz: float) -> Ste
         total_steps=config.total_steps(steps_per_epoch),
     )
     platform = topology.chip.platform
-    trainer = update.make_trainer(config, rate, mesh, cohort=_COHORT, platform=platform)
+    trainer = state_lib.make_trainer(config, rate, mesh, cohort=_COHORT, platform=platform)
     arguments = abstract_arguments(trainer, sample_rate_hz)
-    traced = update.make_train_step(trainer).trace(*arguments)
+    traced = step_lib.make_train_step(trainer).trace(*arguments)
     if topology.is_compiled_for:
         lowered = traced.lower()
     else:
@@ -85,14 +86,14 @@ def lower(config: TrainConfig, topology: Topology, sample_rate_hz: float) -> Ste
 
 
 def abstract_arguments(
-    trainer: update.Trainer, sample_rate_hz: float
-) -> tuple[update.TrainState, dict[str, jax.ShapeDtypeStruct], update.Constants]:
+    trainer: state_lib.Trainer, sample_rate_hz: float
+) -> tuple[state_lib.TrainState, dict[str, jax.ShapeDtypeStruct], step_lib.Constants]:
     """Shapes, types and shardings of what the training step takes.
 
     Only the constants are computed, on this machine, whatever devices the mesh is of.
     """
     config, mesh = trainer.config, trainer.mesh
-    constants = update.load_constants(config, sample_rate_hz)
+    constants = step_lib.load_constants(config, sample_rate_hz)
     patients = (config.global_batch_size,)
     views = (*patients, pipeline.VIEWS)
     fields = {
@@ -105,7 +106,7 @@ def abstract_arguments(
     }
     rows, everywhere = mesh_lib.rows(mesh), mesh_lib.everywhere(mesh)
     return (
-        update.abstract_state(trainer),
+        state_lib.abstract_state(trainer),
         {
             name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows)
             for name, (shape, dtype) in fields.items()

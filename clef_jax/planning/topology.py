@@ -14,8 +14,8 @@ from jax.experimental import topologies
 from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from clef_jax import mesh as mesh_lib
+from clef_jax.chip import CHIPS, Chip
 from clef_jax.errors import UserError
-from clef_jax.planning.chip import CHIPS, Chip
 
 _EXAMPLES = "v5e:16x16, v5p:4x4x4, 2xv5e:16x16, h100:8 or cpu:8"
 

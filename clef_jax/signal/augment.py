@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from clef_jax import leads, platforms
+from clef_jax import leads, machine
 from clef_jax.signal import noise as noise_lib
 
 _WINDOWS_TOGETHER = 8
@@ -133,7 +133,7 @@ def windows(
     if num_samples > recorded:
         place = (start[:, None] + jnp.arange(num_samples)[None, :]) % recorded
         return noise_mv[kind[:, None], row[:, None], place]
-    if platforms.current() != "tpu":
+    if machine.current_platform() != "tpu":
         one = (1, 1, num_samples)
         cut = jax.vmap(lambda *at: lax.dynamic_slice(noise_mv, at, one)[0, 0])
         return cut(kind, row, start)

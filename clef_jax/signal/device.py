@@ -11,11 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from clef_jax import platforms
+from clef_jax import machine
 from clef_jax.signal import edge, fourier, reference
-
-MISSING_ADC = np.iinfo(np.int16).min
-"""The 16-bit value that stands for a missing sample, as in WFDB."""
+from clef_jax.signal.adc import MISSING_ADC
 
 _MOST_PACKED_SAMPLES = (1 << 15) - 1
 """Windows up to this length have room for a sample's place beside its 16 bits in an int32, and for
@@ -167,7 +165,7 @@ def bandpass(x: jax.Array, bandpass_filter: Bandpass) -> jax.Array:
 
 def _multiply_spectrum(x: jax.Array, response: jax.Array, n: int) -> jax.Array:
     """Multiplies the spectrum of [B, T], continued by zeros to n samples, by [n // 2 + 1]."""
-    if fourier.choose(platforms.current(), n).by_products:
+    if fourier.choose(machine.current_platform(), n).by_products:
         return fourier.multiply_spectrum(x, response, n)
     return jnp.fft.irfft(jnp.fft.rfft(x, n=n) * response[None, :], n=n)[:, : x.shape[-1]]
 
@@ -185,7 +183,7 @@ def resample(x: jax.Array, from_hz: float, to_hz: float) -> jax.Array:
     shorter = min(before, after)
     # Apart from the transform, so that a flat signal stays flat to the last digit.
     mean = x.mean(axis=-1, keepdims=True)
-    if fourier.choose(platforms.current(), before, after).by_products:
+    if fourier.choose(machine.current_platform(), before, after).by_products:
         return fourier.resample(x - mean, after) + mean
     spectrum = jnp.fft.rfft(x - mean)[:, : shorter // 2 + 1]
     if shorter % 2 == 0:

@@ -7,7 +7,7 @@ import functools
 
 import jax
 
-from clef_jax import platforms
+from clef_jax import machine
 from clef_jax.signal import augment, device
 from clef_jax.signal.noise import NoiseBank
 
@@ -47,7 +47,9 @@ def make_view(
         )
     samples = (adc, gain_per_mv, baseline)
     # An argument, or what was traced for one platform would serve the others as well.
-    return _view(key, *samples, lead, filter, noise, config=config, platform=platforms.current())
+    return _view(
+        key, *samples, lead, filter, noise, config=config, platform=machine.current_platform()
+    )
 
 
 @functools.partial(jax.jit, static_argnames=("config", "platform"))
@@ -63,7 +65,7 @@ def _view(
     config: augment.AugmentConfig,
     platform: str,
 ) -> jax.Array:
-    with platforms.use_platform(platform), jax.named_scope("make_view"):
+    with machine.use_platform(platform), jax.named_scope("make_view"):
         signal_mv = device.from_adc(adc, gain_per_mv, baseline)
         signal_mv = device.bandpass(signal_mv, filter)
         return device.zscore(augment.view(key, signal_mv, lead, noise, config))

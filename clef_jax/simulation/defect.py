@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from clef_jax.signal.adc import MISSING_ADC
 from clef_jax.simulation import stream
 from clef_jax.simulation.patient import Patient
 from clef_jax.simulation.recording import LEADS, NUM_SAMPLES
@@ -26,14 +27,13 @@ RATES: dict[Kind, float] = {
 MAX_MULTIPLIER = 1.0 / sum(RATES.values())
 """Above it more than every record would have a defect."""
 
-MISSING_ADC = -32768
 """What WFDB's format 16 reserves for a missing sample."""
 RAIL_ADC = 32767
 """163.8 mV at 200 units per millivolt."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Defect:
+class PlantedFault:
     """A planted defect."""
 
     path: str
@@ -43,7 +43,7 @@ class Defect:
 
 def plant(
     seed: int, patient: Patient, visit: Visit, adc: np.ndarray, *, rate_multiplier: float
-) -> tuple[np.ndarray, Defect | None]:
+) -> tuple[np.ndarray, PlantedFault | None]:
     """Spoils one lead of some recordings.
 
     Args:
@@ -60,7 +60,7 @@ def plant(
         if luck < 0.0:
             spoilt = adc.copy()
             spoilt[lead] = _spoil(kind, spoilt[lead], rng)
-            return spoilt, Defect(path=visit.path, kind=kind, lead=LEADS[lead])
+            return spoilt, PlantedFault(path=visit.path, kind=kind, lead=LEADS[lead])
     return adc, None
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from clef_jax.source import wfdb_annotation
+from clef_jax.wfdb import annotation as wfdb_annotation
 
 ADC_LIMIT = 32767
 

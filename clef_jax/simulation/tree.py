@@ -18,7 +18,7 @@ import numpy as np
 
 from clef_jax.errors import UserError
 from clef_jax.simulation import hospital, measurement, waveform
-from clef_jax.simulation.defect import Defect
+from clef_jax.simulation.defect import PlantedFault
 from clef_jax.simulation.patient import Patient
 from clef_jax.simulation.visit import Visit
 
@@ -128,7 +128,7 @@ class Tree:
         visit: Visit,
         adc: np.ndarray,
         measured: tuple[list[str], list[int]],
-        defect: Defect | None,
+        defect: PlantedFault | None,
     ) -> None:
         """Adds a recording, int16 [12, T], to the folder and to every list."""
         subject_id, study_id, time = patient.subject_id, visit.study_id, visit.time

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from clef_jax.data import builder
-from clef_jax.data.listing import TEST, TRAIN, VALIDATION, Entry, Listing
-from clef_jax.data.quality import Findings
+from clef_jax.building import builder, table, value
+from clef_jax.building.listing import Entry, Listing
+from clef_jax.data.index import TEST, TRAIN, VALIDATION
 from clef_jax.data.record import Label, Layout, Observed
 from clef_jax.errors import UserError
-from clef_jax.source import table, value
+from clef_jax.finding import Findings
 
 from . import file_list, study, waveform
 from .file_list import File
@@ -73,7 +73,7 @@ class Builder(builder.RecordingBuilder):
                 f"protocol: --dataset=aurora_bp/{' or --dataset=aurora_bp/'.join(PROTOCOLS)}."
             )
         findings = Findings()
-        with table.told_to_user(), table.connect(pathlib.Path(self.data_path)) as database:
+        with table.duckdb_errors(), table.connect(pathlib.Path(self.data_path)) as database:
             tables = study.load(database, source, protocol, findings)
         files = list(file_list.find(source, tree, findings))
         entries = list(_entries(files, tables, findings))

@@ -4,8 +4,8 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 
-from clef_jax.data.quality import Findings
-from clef_jax.source import value
+from clef_jax.building import value
+from clef_jax.finding import Findings
 
 from . import study, waveform
 from .study import SYNTHETIC, Key, Study

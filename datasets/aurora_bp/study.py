@@ -8,8 +8,8 @@ from typing import Any
 
 import duckdb
 
-from clef_jax.data.quality import Findings
-from clef_jax.source import table, value
+from clef_jax.building import table, value
+from clef_jax.finding import Findings
 
 PARTICIPANTS = "participants.tsv"
 FEATURES = "features.tsv"

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from clef_jax.data.listing import Entry
-from clef_jax.data.quality import Defect
-from clef_jax.data.record import MISSING_ADC, Recording
-from clef_jax.source import folder, value
+from clef_jax import files
+from clef_jax.building import value
+from clef_jax.building.listing import Entry
+from clef_jax.data.record import Recording
+from clef_jax.finding import Defect
+from clef_jax.signal.adc import MISSING_ADC
 
 LEAD = "I"
 RATE_HZ = 500.0
@@ -28,7 +30,7 @@ _HIGHEST_BASELINE = 1 << 30
 
 def read(source: pathlib.Path, entry: Entry) -> Recording:
     """One file, as whole numbers on a scale of its own."""
-    stem = folder.locate(source, entry.path, (EXTENSION,))
+    stem = files.locate(source, entry.path, (EXTENSION,))
     time_s, ecg_mv = _columns(stem.with_name(stem.name + EXTENSION))
     ecg_mv = _on_grid(time_s, ecg_mv)
     gain_per_mv, baseline = _scale(ecg_mv)

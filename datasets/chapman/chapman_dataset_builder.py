@@ -12,12 +12,12 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from clef_jax import leads
-from clef_jax.data import builder
-from clef_jax.data.listing import DOWNSTREAM_SPLITS, Entry, Listing
-from clef_jax.data.quality import Defect, Findings
+from clef_jax import files, leads
+from clef_jax.building import builder, value
+from clef_jax.building.listing import DOWNSTREAM_SPLITS, Entry, Listing
 from clef_jax.data.record import Label, Layout, Observed, Recording
-from clef_jax.source import folder, value, wfdb_header, wfdb_record
+from clef_jax.finding import Defect, Findings
+from clef_jax.wfdb import header as wfdb_header, record as wfdb_record
 
 from . import condition, heartlang, record_list
 from .condition import Conditions
@@ -43,7 +43,7 @@ _LABELS = (
 
 def read(source: pathlib.Path, entry: Entry) -> Recording:
     """One recording; its record id is its path in the source folder."""
-    return wfdb_record.read(folder.locate(source, entry.path, _EXTENSIONS))
+    return wfdb_record.read(files.locate(source, entry.path, _EXTENSIONS))
 
 
 class Builder(builder.RecordingBuilder):
@@ -95,7 +95,7 @@ def _entry(
     """A recording with what its header says, and nothing where that cannot be read."""
     patient_id = pathlib.PurePosixPath(record_id).name
     try:
-        header = wfdb_header.read(folder.locate(source, record_id, _EXTENSIONS))
+        header = wfdb_header.read(files.locate(source, record_id, _EXTENSIONS))
     except Defect:  # is told when the recording is read
         return Entry(record_id=record_id, patient_id=patient_id)
     codes = _codes(header.comments.get("dx", ""))

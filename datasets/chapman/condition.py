@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 import re
 
-from clef_jax.source import value
+from clef_jax.building import value
 
 from . import text_table
 

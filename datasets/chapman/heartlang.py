@@ -8,10 +8,11 @@ import math
 import pathlib
 from collections.abc import Sequence
 
-from clef_jax.data.listing import TEST, TRAIN, VALIDATION, Entry
-from clef_jax.data.quality import Findings
+from clef_jax.building import value
+from clef_jax.building.listing import Entry
+from clef_jax.data.index import TEST, TRAIN, VALIDATION
 from clef_jax.errors import UserError
-from clef_jax.source import value
+from clef_jax.finding import Findings
 
 from . import record_list, text_table
 

@@ -10,18 +10,19 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from clef_jax.data import builder
-from clef_jax.data.listing import DOWNSTREAM_SPLITS, Entry, Listing
-from clef_jax.data.quality import Findings
+from clef_jax import files
+from clef_jax.building import builder
+from clef_jax.building.listing import DOWNSTREAM_SPLITS, Entry, Listing
 from clef_jax.data.record import Label, Layout, Recording
-from clef_jax.source import folder, wfdb_record
+from clef_jax.finding import Findings
+from clef_jax.wfdb import record as wfdb_record
 
 from . import reference
 
 
 def read(source: pathlib.Path, entry: Entry) -> Recording:
     """One recording, whole; its only lead, from hand to hand, is lead I by another name."""
-    recording = wfdb_record.read(folder.locate(source, entry.path, (".hea", ".mat")))
+    recording = wfdb_record.read(files.locate(source, entry.path, (".hea", ".mat")))
     names = tuple("I" if name.upper() == "ECG" else name for name in recording.lead_names)
     # The headers give 0 for every checksum.
     return dataclasses.replace(recording, lead_names=names, bad_checksums=())

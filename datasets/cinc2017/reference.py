@@ -2,8 +2,8 @@
 
 import pathlib
 
-from clef_jax.data.quality import Findings
 from clef_jax.errors import UserError
+from clef_jax.finding import Findings
 
 CLASSES = ("N", "A", "O", "~")
 _FILES = ("REFERENCE-v3.csv", "REFERENCE.csv")

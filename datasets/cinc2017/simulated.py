@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from clef_jax.data.listing import DOWNSTREAM_SPLITS, split_of
+from clef_jax.building.listing import DOWNSTREAM_SPLITS, split_of
 from clef_jax.simulation import fixture, strip
 from clef_jax.simulation.fixture import Fixture, Stored
 

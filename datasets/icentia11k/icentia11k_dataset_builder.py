@@ -10,11 +10,12 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from clef_jax.data import builder
-from clef_jax.data.listing import TEST, TRAIN, VALIDATION, Entry, Listing
-from clef_jax.data.quality import Findings
+from clef_jax.building import builder
+from clef_jax.building.listing import Entry, Listing
+from clef_jax.data.index import TEST, TRAIN, VALIDATION
 from clef_jax.data.record import Label, Layout
 from clef_jax.errors import UserError
+from clef_jax.finding import Findings
 
 from . import window
 

@@ -11,12 +11,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from clef_jax import files
+from clef_jax.building.listing import Entry
 from clef_jax.data import quality
-from clef_jax.data.listing import Entry
-from clef_jax.data.quality import Defect, Finding
 from clef_jax.data.record import Recording
-from clef_jax.source import folder, wfdb_annotation, wfdb_header, wfdb_record
-from clef_jax.source.wfdb_annotation import Annotations
+from clef_jax.finding import Defect, Finding
+from clef_jax.wfdb import (
+    annotation as wfdb_annotation,
+    header as wfdb_header,
+    record as wfdb_record,
+)
+from clef_jax.wfdb.annotation import Annotations
 
 LEAD = "I"
 """The two electrodes of the patch lie on the upper chest: a modified lead I."""
@@ -43,7 +48,7 @@ KINDS: tuple[Kind, ...] = (
 
 def read(source: pathlib.Path, entry: Entry) -> Recording:
     """One window of a segment; the only signal goes by the name of its lead."""
-    path = folder.locate(source, entry.path)
+    path = files.locate(source, entry.path)
     recording = wfdb_record.read(path, entry.start_sample, entry.num_samples)
     names = (LEAD if n.strip().lower() in ("", _SIGNAL) else n for n in recording.lead_names)
     return dataclasses.replace(recording, lead_names=tuple(names))
@@ -77,7 +82,7 @@ def windows(source: pathlib.Path, entry: Entry, max_windows: int) -> Iterator[En
     for name in drawn.generator.permutation(list(lengths)).tolist():
         segment = _segment(entry, name)
         try:
-            annotations = wfdb_annotation.read(folder.locate(source, segment.path, _EXTENSIONS))
+            annotations = wfdb_annotation.read(files.locate(source, segment.path, _EXTENSIONS))
         except Defect as defect:
             yield defect.finding(segment.record_id)
             continue
@@ -129,7 +134,7 @@ def _measure(source: pathlib.Path, segment: Entry) -> int:
     Raises:
         Defect: it has another rate, is truncated, or a file is missing.
     """
-    path = folder.locate(source, segment.path, _EXTENSIONS)
+    path = files.locate(source, segment.path, _EXTENSIONS)
     header = wfdb_header.read(path)
     if header.sample_rate_hz != SAMPLE_RATE_HZ:
         detail = f"Sampled at {header.sample_rate_hz:g} Hz instead of {SAMPLE_RATE_HZ:g} Hz."
@@ -139,7 +144,7 @@ def _measure(source: pathlib.Path, segment: Entry) -> int:
 
 def _has_annotations(source: pathlib.Path, segment: Entry) -> bool:
     """The source leaves the file out, or empty, where nothing was annotated."""
-    stem = folder.locate(source, segment.path, _EXTENSIONS)
+    stem = files.locate(source, segment.path, _EXTENSIONS)
     file = stem.with_name(f"{stem.name}.atr")
     return file.is_file() and file.stat().st_size > _END_MARK_BYTES
 

@@ -2,9 +2,9 @@
 
 import math
 
-from clef_jax.data.quality import Findings
+from clef_jax.building import value
 from clef_jax.data.record import Label
-from clef_jax.source import value
+from clef_jax.finding import Findings
 
 from . import disposition
 from .visit import Row

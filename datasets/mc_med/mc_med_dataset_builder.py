@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping
 
 import tensorflow_datasets as tfds
 
-from clef_jax.data import builder
-from clef_jax.data.listing import DOWNSTREAM_SPLITS, Entry, Listing
-from clef_jax.data.quality import Findings
+from clef_jax.building import builder, table, value
+from clef_jax.building.listing import DOWNSTREAM_SPLITS, Entry, Listing
 from clef_jax.data.record import Layout, Observed
 from clef_jax.errors import UserError
-from clef_jax.source import table, value
+from clef_jax.finding import Findings
 
 from . import label, segment, split_file, visit
 from .split_file import Splits
@@ -58,7 +57,7 @@ class Builder(builder.RecordingBuilder):
                 "is not the top of an MC-MED download."
             )
         root = _root(source)
-        with table.told_to_user(), table.connect(pathlib.Path(self.data_path)) as database:
+        with table.duckdb_errors(), table.connect(pathlib.Path(self.data_path)) as database:
             tables = visit.load(database, source, labels)
         splits = split_file.load(source)
         findings = Findings()

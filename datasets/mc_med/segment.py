@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterable, Iterator
 
 from clef_jax import leads
+from clef_jax.building.listing import Entry
 from clef_jax.data import quality
-from clef_jax.data.listing import Entry
-from clef_jax.data.quality import Defect, Finding
 from clef_jax.data.record import Layout, Recording
-from clef_jax.source import folder, wfdb_header, wfdb_record
+from clef_jax.files import locate
+from clef_jax.finding import Defect, Finding
+from clef_jax.wfdb import header as wfdb_header, record as wfdb_record
 
 LEAD = "II"
 WINDOW_SECONDS = 10
@@ -37,7 +38,7 @@ class _Segment:
 
 def read(source: pathlib.Path, entry: Entry) -> Recording:
     """One window; the folder says that a lone signal is lead II, whatever its header calls it."""
-    path = folder.locate(source, entry.path)
+    path = locate(source, entry.path)
     recording = wfdb_record.read(path, entry.start_sample, entry.num_samples)
     if len(recording.lead_names) > 1 or any(map(_is_lead, recording.lead_names)):
         return recording
@@ -105,7 +106,7 @@ def _numbers(source: pathlib.Path, entry: Entry) -> list[int]:
     Raises:
         Defect: none is there.
     """
-    place = folder.locate(source, entry.path).parent
+    place = locate(source, entry.path).parent
     stem = entry.path.rpartition("/")[2].rpartition("_")[0]
     names = (_NUMBER.fullmatch(path.name) for path in place.glob(f"{stem}_*.hea"))
     there = [int(found[1]) for found in names if found]
@@ -124,7 +125,7 @@ def _measure(source: pathlib.Path, entry: Entry) -> _Segment:
     Raises:
         Defect: it cannot be read, or is shorter than a window.
     """
-    path = folder.locate(source, entry.path)
+    path = locate(source, entry.path)
     header = wfdb_header.read(path)
     rate = header.sample_rate_hz
     width = round(WINDOW_SECONDS * rate) if math.isfinite(rate) else 0

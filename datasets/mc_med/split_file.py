@@ -6,7 +6,7 @@ import gzip
 import pathlib
 from collections.abc import Mapping
 
-from clef_jax.data.listing import TEST, TRAIN, VALIDATION
+from clef_jax.data.index import TEST, TRAIN, VALIDATION
 
 from . import visit
 

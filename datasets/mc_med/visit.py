@@ -7,8 +7,8 @@ from typing import Any
 
 import duckdb
 
+from clef_jax.building import table, value
 from clef_jax.errors import UserError
-from clef_jax.source import table, value
 
 NAME = "visits"
 SUMMARY = "waveform_summary"

@@ -9,9 +9,9 @@ import pathlib
 
 import duckdb
 
-from clef_jax.data.clinical import Settings
+from clef_jax.building import table
+from clef_jax.building.clinical import Settings
 from clef_jax.errors import UserError
-from clef_jax.source import table
 
 COLUMNS = {
     "patients": ("subject_id", "gender", "anchor_age", "anchor_year"),

@@ -8,10 +8,10 @@ import pathlib
 
 import duckdb
 
-from clef_jax.data.quality import Findings
+from clef_jax.building import table
 from clef_jax.data.record import Label
 from clef_jax.errors import UserError
-from clef_jax.source import table
+from clef_jax.finding import Findings
 
 SPLITS = {"train": 800, "validation": 100, "test": 100}
 LABELS = (

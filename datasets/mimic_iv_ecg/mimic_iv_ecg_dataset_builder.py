@@ -15,12 +15,12 @@ from typing import Any
 import duckdb
 import tensorflow_datasets as tfds
 
-from clef_jax import leads
-from clef_jax.data import builder, clinical
-from clef_jax.data.listing import PRETRAINING_SPLITS, Entry, Listing
-from clef_jax.data.quality import Findings
+from clef_jax import files, leads
+from clef_jax.building import builder, clinical, table
+from clef_jax.building.listing import PRETRAINING_SPLITS, Entry, Listing
 from clef_jax.data.record import OBSERVED_NAMES, Layout, Observed, Recording
-from clef_jax.source import folder, table, wfdb_record
+from clef_jax.finding import Findings
+from clef_jax.wfdb import record as wfdb_record
 
 from . import hosp, lvef, pretraining, record_list, reference_csv
 
@@ -40,7 +40,7 @@ _LAYOUT = Layout(leads=leads.STANDARD_12, sample_rate_hz=500.0, num_samples=5000
 
 def read(source: pathlib.Path, entry: Entry) -> Recording:
     """One recording; its record id is its path in record_list.csv."""
-    return wfdb_record.read(folder.locate(source, entry.path))
+    return wfdb_record.read(files.locate(source, entry.path))
 
 
 class Builder(builder.RecordingBuilder):
@@ -73,7 +73,7 @@ class Builder(builder.RecordingBuilder):
     @contextlib.contextmanager
     def _listing(self, source: pathlib.Path) -> Iterator[Listing]:
         scratch = pathlib.Path(self.data_path) / "scratch"
-        with table.told_to_user(), table.connect(scratch) as database:
+        with table.duckdb_errors(), table.connect(scratch) as database:
             findings = record_list.load(database, source)
             facts: dict[str, str] = {}
             if self.options.leave_out:

@@ -5,10 +5,10 @@ import pathlib
 import duckdb
 import numpy as np
 
+from clef_jax.building import table
+from clef_jax.building.listing import split_of
 from clef_jax.data import index, raw
-from clef_jax.data.listing import split_of
 from clef_jax.errors import UserError
-from clef_jax.source import table
 
 _DATASET = "mimic_iv_ecg"
 _CONFIGS = ("one_per_patient", "all_records")

@@ -4,9 +4,9 @@ import pathlib
 
 import duckdb
 
-from clef_jax.data.quality import Finding, Findings
+from clef_jax.building import table
 from clef_jax.errors import UserError
-from clef_jax.source import table
+from clef_jax.finding import Finding, Findings
 
 FILE = "record_list.csv"
 COLUMNS = ("subject_id", "study_id", "ecg_time", "path")

@@ -8,7 +8,7 @@ import pathlib
 
 import duckdb
 
-from clef_jax.source import table
+from clef_jax.building import table
 
 COLUMNS = (
     "path",

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from clef_jax.data import builder
-from clef_jax.data.listing import DOWNSTREAM_SPLITS, Entry, Listing
-from clef_jax.data.quality import Findings
+from clef_jax import files
+from clef_jax.building import builder
+from clef_jax.building.listing import DOWNSTREAM_SPLITS, Entry, Listing
 from clef_jax.data.record import Label, Recording
 from clef_jax.errors import UserError
-from clef_jax.source import folder, wfdb_record
+from clef_jax.finding import Findings
+from clef_jax.wfdb import record as wfdb_record
 
 from . import column, subject, window
 from .subject import OLDEST_AGE_YEARS, OUTCOMES, Subject
@@ -25,7 +26,7 @@ FOLDER = "Holter_ECG"
 
 def read(source: pathlib.Path, entry: Entry) -> Recording:
     """One window of a Holter."""
-    path = folder.locate(source, entry.path)
+    path = files.locate(source, entry.path)
     return wfdb_record.read(path, entry.start_sample, entry.num_samples)
 
 

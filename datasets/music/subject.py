@@ -8,10 +8,10 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from clef_jax.data.quality import Findings
+from clef_jax.building import value
 from clef_jax.data.record import Observed
 from clef_jax.errors import UserError
-from clef_jax.source import value
+from clef_jax.finding import Findings
 
 from . import column
 from .column import OPTIONAL

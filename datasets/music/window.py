@@ -4,13 +4,13 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 
-from clef_jax import leads
+from clef_jax import files, leads
+from clef_jax.building.listing import Entry
 from clef_jax.data import quality
-from clef_jax.data.listing import Entry
-from clef_jax.data.quality import Defect, Finding
 from clef_jax.data.record import Layout, Recording
-from clef_jax.source import folder, wfdb_header, wfdb_record
-from clef_jax.source.wfdb_header import Header
+from clef_jax.finding import Defect, Finding
+from clef_jax.wfdb import header as wfdb_header, record as wfdb_record
+from clef_jax.wfdb.header import Header
 
 SAMPLE_RATE_HZ = 200
 NUM_SAMPLES = 10 * SAMPLE_RATE_HZ
@@ -35,7 +35,7 @@ def windows(source: pathlib.Path, entry: Entry, max_windows: int) -> Iterator[En
         Defect: the Holter is broken, of another rate or shorter than a window, or none of its
             windows is usable.
     """
-    path = folder.locate(source, entry.path)
+    path = files.locate(source, entry.path)
     header = wfdb_header.read(path)
     searched = min(_count_windows(path, header), _SEARCHED_WINDOWS)
     num_clean = num_passed_over = 0

@@ -12,13 +12,14 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from clef_jax import leads
-from clef_jax.data import builder
-from clef_jax.data.listing import DOWNSTREAM_SPLITS, TEST, TRAIN, VALIDATION, Entry, Listing
-from clef_jax.data.quality import Findings
+from clef_jax import files, leads
+from clef_jax.building import builder, table, value
+from clef_jax.building.listing import DOWNSTREAM_SPLITS, Entry, Listing
+from clef_jax.data.index import TEST, TRAIN, VALIDATION
 from clef_jax.data.record import Label, Layout, Observed, Recording
 from clef_jax.errors import UserError
-from clef_jax.source import folder, table, value, wfdb_record
+from clef_jax.finding import Findings
+from clef_jax.wfdb import record as wfdb_record
 
 from . import statement
 from .statement import Statements
@@ -61,7 +62,7 @@ def _layout(sample_rate_hz: int) -> Layout:
 
 def read(source: pathlib.Path, entry: Entry) -> Recording:
     """One recording; its record id is its path in ptbxl_database.csv."""
-    return wfdb_record.read(folder.locate(source, entry.path))
+    return wfdb_record.read(files.locate(source, entry.path))
 
 
 class Builder(builder.RecordingBuilder):
@@ -82,7 +83,7 @@ class Builder(builder.RecordingBuilder):
     def _listing(self, source: pathlib.Path) -> Iterator[Listing]:
         low_rate = self.layout.sample_rate_hz == 100
         column, tree = ("filename_lr", "records100") if low_rate else ("filename_hr", "records500")
-        with table.told_to_user(), table.connect(pathlib.Path(self.data_path)) as database:
+        with table.duckdb_errors(), table.connect(pathlib.Path(self.data_path)) as database:
             if not (source / FILE).is_file():
                 raise UserError(
                     f"{source} holds no {FILE}, so it is not the top of a PTB-XL download."

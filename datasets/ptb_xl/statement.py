@@ -5,7 +5,7 @@ import pathlib
 
 import duckdb
 
-from clef_jax.source import table, value
+from clef_jax.building import table, value
 
 FILE = "scp_statements.csv"
 SETS = ("diagnostic", "subdiagnostic", "superdiagnostic", "form", "rhythm")

@@ -1,0 +1,64 @@
+"""Runs the shards of a build in worker processes, in order and with bounded memory."""
+
+import collections
+import concurrent.futures
+import concurrent.futures.process
+import itertools
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+
+from clef_jax.building import resume, shard
+from clef_jax.errors import UserError
+
+_TASKS_PER_WORKER = 3
+"""Tasks handed out ahead of the results that were collected."""
+
+
+def run(tasks: Iterable[shard.Task], num_workers: int) -> Iterator[shard.Summary]:
+    """Summaries in the order of the tasks, whatever the number of workers.
+
+    Tasks are taken from their stream only as workers come free. One worker means this process.
+
+    Raises:
+        UserError: a worker was killed, most often for want of memory.
+    """
+    if num_workers == 1:
+        yield from map(resume.write, tasks)
+        return
+    # Spawned, not forked: this process has threads (DuckDB's, the progress bar's).
+    pool = concurrent.futures.ProcessPoolExecutor(
+        num_workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+    )
+    tasks = iter(tasks)
+    waiting: collections.deque[concurrent.futures.Future[shard.Summary]] = collections.deque()
+    try:
+        for task in itertools.islice(tasks, _TASKS_PER_WORKER * num_workers):
+            waiting.append(pool.submit(resume.write, task))
+        while waiting:
+            yield waiting.popleft().result()
+            for task in itertools.islice(tasks, 1):
+                waiting.append(pool.submit(resume.write, task))
+    except concurrent.futures.process.BrokenProcessPool:
+        raise UserError(
+            "A worker process died while it wrote a shard. If the machine ran out of memory, "
+            "start again with fewer --workers."
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Leaves Ctrl-C to the parent, and ends with the parent even if that is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

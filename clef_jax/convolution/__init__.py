@@ -1,0 +1,1 @@
+"""The grouped convolution: its exact implementations, default rules, and tuning results."""

@@ -1,0 +1,256 @@
+"""One folder = one model: weights, shape, preprocessing, fingerprint and a card to read.
+
+The layout is that of a Hugging Face repository, so that uploading the folder publishes the model:
+`model.safetensors` under the public reference's names (without its unused batch-norm tensors),
+`config.json`, `preprocessor_config.json` and `README.md`.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+
+from clef_jax import convert, files
+from clef_jax.convert import safetensors_file
+from clef_jax.embedding import encoder as encoder_lib
+from clef_jax.embedding.encoder import Embedder
+from clef_jax.embedding.recipe import Recipe
+from clef_jax.errors import UserError
+from clef_jax.models import Net1D, cost, size as size_lib
+
+FORMAT = 1
+MODEL_TYPE = "clef-net1d"
+WEIGHTS, CONFIG, PREPROCESSOR, CARD = (
+    "model.safetensors",
+    "config.json",
+    "preprocessor_config.json",
+    "README.md",
+)
+HEAD = "classifier.safetensors"
+_TOLD_OF_RUN = ("objective", "dataset", "leads", "window_start", "global_batch_size", "seed")
+"""What a model says of the run that it comes from; paths stay at home."""
+
+
+def is_model(folder: pathlib.Path) -> bool:
+    """Whether a folder says of itself that it holds a model of ours."""
+    return (folder / CONFIG).is_file() and (folder / PREPROCESSOR).is_file()
+
+
+def save(
+    model: Embedder,
+    folder: str | pathlib.Path,
+    *,
+    head: Mapping[str, np.ndarray] | None = None,
+) -> pathlib.Path:
+    """Writes a model; a folder that holds one already gets the new one.
+
+    Args:
+        head: a classifier on its embeddings, if the model comes with one.
+
+    Raises:
+        UserError: the folder holds something else.
+    """
+    folder = pathlib.Path(folder).expanduser()
+    if folder.is_dir() and any(folder.iterdir()) and not is_model(folder):
+        raise UserError(
+            f"{folder} holds other files than a model; name a new folder, so that nothing is mixed."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    # The marker goes first and comes last: a half-written folder is no model.
+    (folder / CONFIG).unlink(missing_ok=True)
+    write_weights(folder / WEIGHTS, model)
+    (folder / HEAD).unlink(missing_ok=True)
+    if head is not None:
+        safetensors_file.write_safetensors(folder / HEAD, head, {"format": "pt"})
+    files.write_text(folder / PREPROCESSOR, _json(_preprocessor(model.recipe)))
+    files.write_text(folder / CARD, _card(model))
+    files.write_text(folder / CONFIG, _json(_config(model)))
+    return folder
+
+
+def write_weights(path: pathlib.Path, model: Embedder) -> None:
+    """Writes the weights alone, without the reference's unused batch-norm tensors."""
+    arrays = convert.to_torch(model.encoder, norms=False)
+    about = {"format": "pt", "fingerprint": model.fingerprint}
+    safetensors_file.write_safetensors(path, arrays, about)
+
+
+def load(folder: str | pathlib.Path, mesh: Mesh, *, name: str | None = None) -> Embedder:
+    """The model of a folder.
+
+    Raises:
+        UserError: it is not complete, of a later format, or its weights are not those that its
+            configuration was written for.
+    """
+    folder = pathlib.Path(folder).expanduser().resolve()
+    config, recipe = _read_json(folder / CONFIG), _recipe(folder)
+    _check_format(config, folder)
+    encoder = read_encoder(folder, config)
+    model = encoder_lib.of_encoder(encoder, mesh, name=name or folder.name, recipe=recipe)
+    run = config.get("run")
+    model = dataclasses.replace(model, run=run and {"model": run})
+    claimed = config.get("fingerprint")
+    if claimed is not None and claimed != model.fingerprint:
+        raise UserError(
+            f"The weights or the preprocessing in {folder} are not those that {CONFIG} was written "
+            "for: a file was damaged or exchanged. If that was on purpose, delete the line "
+            f'"fingerprint" from {CONFIG}.'
+        )
+    return model
+
+
+def read_encoder(folder: pathlib.Path, config: Mapping[str, Any]) -> Net1D:
+    """The network of a folder, without its preprocessing."""
+    arrays = safetensors_file.read_safetensors(folder / WEIGHTS)
+    try:
+        return convert.from_torch(arrays, str(config.get("size")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{folder / WEIGHTS} cannot be used: {error}") from error
+
+
+def _config(model: Embedder) -> dict[str, Any]:
+    size = size_lib.by_name(model.size)
+    found = {
+        "format": FORMAT,
+        "model_type": MODEL_TYPE,
+        "library_name": "clef_jax",
+        "size": model.size,
+        "in_channels": model.in_channels,
+        "architecture": dataclasses.asdict(size),
+        "embedding_width": size.embedding_width,
+        "layers": {name: part.stop - part.start for name, part in model.layers.items()},
+        "fingerprint": model.fingerprint,
+    }
+    run = told_of_run(model.run)
+    return {**found, "run": run} if run else found
+
+
+def told_of_run(run: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What may be told of a pre-training run: settings and length, no path."""
+    if run is None:
+        return {}
+    if "model" in run:
+        return dict(run["model"])
+    config = run.get("config", {})
+    told = {name: config[name] for name in _TOLD_OF_RUN if name in config}
+    if "position" in run:
+        told["num_steps"] = run["position"]["next_step"]
+    return told
+
+
+def _preprocessor(recipe: Recipe) -> dict[str, Any]:
+    return {**dataclasses.asdict(recipe), "unit": "mV", "missing": "NaN"}
+
+
+def _recipe(folder: pathlib.Path) -> Recipe:
+    found = _read_json(folder / PREPROCESSOR)
+    names = {field.name for field in dataclasses.fields(Recipe)}
+    lacking = names - set(found)
+    if lacking:
+        raise UserError(f"{folder / PREPROCESSOR} says nothing of {', '.join(sorted(lacking))}.")
+    chosen = {name: found[name] for name in names}
+    if chosen["band_hz"] is not None:
+        chosen["band_hz"] = tuple(chosen["band_hz"])
+    return Recipe(**chosen)
+
+
+def _check_format(config: Mapping[str, Any], folder: pathlib.Path) -> None:
+    if config.get("model_type") != MODEL_TYPE:
+        raise UserError(
+            f"{folder / CONFIG} describes a model of the type {config.get('model_type')!r}, not "
+            f"{MODEL_TYPE!r}."
+        )
+    if config.get("format") != FORMAT:
+        raise UserError(
+            f"{folder} has format {config.get('format')!r} of a model folder, and this version "
+            f"reads {FORMAT}; update clef_jax, or save the model again."
+        )
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path.parent} is no complete model: it lacks {path.name}.") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}.") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} must hold an object.")
+    return found
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=2) + "\n"
+
+
+def _card(model: Embedder) -> str:
+    """What a person needs to know before using the model."""
+    recipe, size = model.recipe, size_lib.by_name(model.size)
+    flops = model.costs["flops"] / 1e9
+    band = "none" if recipe.band_hz is None else f"{recipe.band_hz[0]}-{recipe.band_hz[1]} Hz"
+    channels = model.in_channels
+    leads = "one ECG lead" if channels == 1 else f"{channels} ECG leads"
+    run = told_of_run(model.run)
+    origin = (
+        "\n".join(f"| {name} | {value} |" for name, value in run.items())
+        or "| origin | converted or untrained weights |"
+    )
+    return f"""---
+library_name: clef_jax
+pipeline_tag: feature-extraction
+tags:
+- ecg
+- electrocardiogram
+- time-series
+- contrastive-learning
+---
+
+# ECG encoder, {model.size}
+
+Turns {recipe.window_seconds:g} seconds of {leads} into {size.embedding_width} numbers:
+a ResNeXt-1D with {cost.num_parameters(size):,} weights and {flops:.2g} GFLOP a window, of the kind
+that CLEF (arXiv 2512.02180) pre-trains without diagnoses.
+
+```python
+import clef_jax
+
+model = clef_jax.load("PATH/TO/THIS/FOLDER")
+embedding = model.embed(signal_mv, sample_rate_hz=250)  # any rate, any length, NaN = missing
+```
+
+`python -m clef_jax.embed --checkpoint=PATH/TO/THIS/FOLDER --input=RECORDINGS --out=FILE.parquet`
+embeds files. `python -m clef_jax.convert to-torch --standalone` writes a module for PyTorch.
+
+## Preprocessing
+
+Done by the calls above; anything else that feeds the network must do the same.
+
+| step | value |
+|---|---|
+| unit | mV; gaps are filled by straight lines |
+| sampling rate | resampled to {recipe.sample_rate_hz:g} Hz |
+| band-pass | {band}, Butterworth of order 5, forwards and backwards |
+| scale | {"mean 0 and deviation 1 in each window" if recipe.zscored else "millivolts"} |
+
+## Origin
+
+| | |
+|---|---|
+{origin}
+| fingerprint | `{model.fingerprint}` |
+
+## Limits
+
+Embeddings are features for research, not findings about a patient: no diagnosis, no risk and no
+treatment follows from one without a model that was trained and judged for that purpose, on people
+like those it is used for. Check each window's quality flags: flat or mostly missing input still
+gives numbers.
+
+## Licence
+
+Of the weights: say here which terms the data they were learned from leave you.
+"""

@@ -1,0 +1,328 @@
+"""A model that is ready to use: `clef_jax.load(path).embed(signal, sample_rate_hz)`.
+
+Shapes: T samples of a signal, W windows, D features of a layer.
+"""
+
+import dataclasses
+import difflib
+import pathlib
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from clef_jax import formats, lead_order, mesh as mesh_lib
+from clef_jax.embedding import (
+    encoder as encoder_lib,
+    folder as model_folder,
+    weight_file,
+    window as window_lib,
+)
+from clef_jax.embedding.encoder import Embedder
+from clef_jax.embedding.recipe import Recipe
+from clef_jax.embedding.window import Windower
+from clef_jax.errors import UserError
+from clef_jax.training import checkpoint
+
+MISSING_INTEGER = np.iinfo(np.int16).min
+"""Stands for a missing sample among integers, as in WFDB."""
+_BATCH_WINDOWS = (1, 8, 64)
+"""What a device takes at a time; few sizes, because each is compiled."""
+_WINDOWS_TOGETHER = 1024
+"""Cut and resampled at a time."""
+_MOST_LEADS = 16
+"""An axis so short cannot be time."""
+
+
+def load(path: str | pathlib.Path, mesh: Mesh | None = None) -> "Pretrained":
+    """The model at a path: a training run, a model folder, or a file of weights.
+
+    Files are Lightning `.ckpt`, PyTorch `.pt` or `.pth`, or `.safetensors`, with the reference's
+    names; their size is told from their shapes, and they get the paper's preprocessing.
+
+    Args:
+        mesh: devices to run on; this process's own if not given.
+
+    Raises:
+        UserError: nothing is there, or it is no model; says what was found.
+    """
+    mesh = mesh or mesh_lib.make_mesh(jax.local_devices())
+    where = pathlib.Path(path).expanduser()
+    if where.is_dir():
+        return Pretrained(_of_folder(where, mesh))
+    if where.is_file():
+        return Pretrained(weight_file.read(where, mesh).model)
+    raise UserError(f"There is no model at {path}: {_nearby(where)}")
+
+
+def _of_folder(folder: pathlib.Path, mesh: Mesh) -> Embedder:
+    if (folder / checkpoint.FOLDER).is_dir():
+        return encoder_lib.from_run(folder, mesh)
+    if (folder / model_folder.CONFIG).is_file():
+        return model_folder.load(folder, mesh)
+    for parent in (folder, folder.parent):
+        if parent.name == checkpoint.FOLDER:
+            raise UserError(
+                f"{folder} is inside a training run; give the run itself: {parent.parent}."
+            )
+    raise UserError(
+        f"{folder} holds no model: neither {checkpoint.FOLDER}/ of a training run nor "
+        f"{model_folder.CONFIG} of a model folder."
+    )
+
+
+def _nearby(path: pathlib.Path) -> str:
+    if not path.parent.is_dir():
+        return f"the folder {path.parent} does not exist."
+    names = [one.name for one in path.parent.iterdir()]
+    near = difflib.get_close_matches(path.name, names, n=1)
+    return f"did you mean {path.parent / near[0]}?" if near else "check the path."
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Windows:
+    """The windows of one signal, embedded."""
+
+    features: np.ndarray
+    """float32 [W, D]."""
+    start_seconds: np.ndarray
+    """[W]."""
+    look: window_lib.WindowQuality
+
+    def mean(self) -> np.ndarray:
+        """float32 [D]: of the usable windows, or of all where none is."""
+        usable = self.look.usable
+        return self.features[usable if usable.any() else slice(None)].mean(axis=0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pretrained:
+    """An encoder with its preprocessing. `load` makes one."""
+
+    embedder: Embedder
+
+    @property
+    def name(self) -> str:
+        return self.embedder.name
+
+    @property
+    def recipe(self) -> Recipe:
+        """What is done to a signal before the encoder sees it."""
+        return self.embedder.recipe
+
+    @property
+    def layers(self) -> dict[str, int]:
+        """The layers that can be asked for, and how many features each has."""
+        return {name: part.stop - part.start for name, part in self.embedder.layers.items()}
+
+    @property
+    def in_channels(self) -> int:
+        """Leads that the encoder takes at once."""
+        return self.embedder.in_channels
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over weights and preprocessing."""
+        return self.embedder.fingerprint
+
+    def save(self, folder: str | pathlib.Path) -> pathlib.Path:
+        """Writes a model folder: weights, configuration, preprocessing, fingerprint, card."""
+        return model_folder.save(self.embedder, folder)
+
+    def embed(
+        self,
+        signal: Any,
+        sample_rate_hz: float,
+        layer: str | int | None = None,
+        lead: str | int | None = None,
+        *,
+        lead_names: Sequence[str] | None = None,
+        unit: str | None = None,
+        stride_seconds: float | None = None,
+        each_window: bool = False,
+    ) -> np.ndarray:
+        """Embeds signals of any length at any rate.
+
+        Args:
+            signal: [..., T], one or many signals, for example [12, T]; NaN (or -32768 among
+                integers) is missing. [T, 12], as wfdb gives it, is understood too.
+            sample_rate_hz: of `signal`.
+            layer: a name of `layers`, its number from 1, `all`, or None for the last.
+            lead: of several rows only this one: a name, or a number from 0. Names need
+                `lead_names`, except for the 12 usual leads, whose order is told from the signal.
+            lead_names: of the rows, in any spelling.
+            unit: mV, uV, V or adc (of no known unit); None: mV, and adc of integers.
+            stride_seconds: from one window's start to the next one's; None: end to end.
+            each_window: give every window rather than their mean.
+
+        Returns:
+            float32 [..., D], or [..., W, D] with `each_window`. A signal longer than the encoder's
+            window is cut into windows and has the mean of the usable ones; a shorter one is
+            continued by its mirror image.
+
+        Raises:
+            UserError: the signal, rate, lead, layer or unit cannot be understood; says why.
+
+        Warns:
+            UserWarning: a window is flat, mostly missing or of an amplitude that no ECG has.
+        """
+        rows = _one_lead(_rows(signal, lead_names), lead, lead_names)
+        signal_mv, unit_known = _to_mv(rows, unit)
+        num_leads = self._check_leads(signal_mv)
+        leading = signal_mv.shape[: -1 if num_leads == 1 else -2]
+        signals = signal_mv.reshape(-1, num_leads, signal_mv.shape[-1])
+        cutter = Windower(self.recipe, sample_rate_hz, stride_seconds)
+        found = list(self._windows(signals, cutter, self.part(layer), unit_known))
+        _warn(found)
+        out = np.stack([one.features if each_window else one.mean() for one in found])
+        return out.reshape(*leading, *out.shape[1:])
+
+    def windows(
+        self,
+        signal_mv: np.ndarray,
+        sample_rate_hz: float,
+        layer: str | int | None = None,
+        *,
+        unit_known: bool = True,
+        stride_seconds: float | None = None,
+    ) -> Windows:
+        """The windows of one signal [T], or [C, T] of an encoder of C leads, and what is wrong with
+        each.
+
+        Raises:
+            UserError: as `embed`.
+        """
+        self._check_leads(signal_mv)
+        cutter = Windower(self.recipe, sample_rate_hz, stride_seconds)
+        signals = np.atleast_2d(signal_mv)[None]
+        return next(self._windows(signals, cutter, self.part(layer), unit_known))
+
+    def _windows(
+        self, signals_mv: np.ndarray, cutter: Windower, part: slice, unit_known: bool
+    ) -> Iterator[Windows]:
+        """Windows of signals [N, C, T], encoded together as far as memory is no matter."""
+        first = cutter.starts(signals_mv.shape[-1])
+        together = max(1, _WINDOWS_TOGETHER // len(first))
+        for start in range(0, len(signals_mv), together):
+            cut = window_lib.cut(signals_mv[start : start + together], cutter.num_samples, first)
+            batch = cutter.resample(cut.swapaxes(1, 2))  # [N, W, C, S]
+            features = self._features(batch.reshape(-1, *batch.shape[2:]))[:, part]
+            features = features.reshape(*batch.shape[:2], -1)
+            for channels, rows in zip(cut, features, strict=True):
+                looks = [
+                    window_lib.assess(one, cutter.sample_rate_hz, unit_known=unit_known)
+                    for one in channels
+                ]
+                yield Windows(rows, first / cutter.sample_rate_hz, window_lib.worst(looks))
+
+    def _features(self, windows_mv: np.ndarray) -> np.ndarray:
+        """Features of all layers, float32 [W, all], of windows [W, C, S] at the encoder's rate."""
+        found, start, devices = [], 0, self.embedder.mesh.size
+        windows_mv = windows_mv[:, 0] if self.in_channels == 1 else windows_mv
+        while start < len(windows_mv):
+            left = -(-(len(windows_mv) - start) // devices)
+            size = devices * next((n for n in _BATCH_WINDOWS if n >= left), _BATCH_WINDOWS[-1])
+            part = windows_mv[start : start + size]
+            lacking = [(0, size - len(part))] + [(0, 0)] * (part.ndim - 1)
+            batch = np.pad(part, lacking)
+            found.append((len(part), self.embedder.of_mv(batch, self.recipe.sample_rate_hz)))
+            start += len(part)
+        return np.concatenate([np.asarray(features)[:count] for count, features in found])
+
+    def part(self, layer: str | int | None) -> slice:
+        """Where a layer's features are among all.
+
+        Raises:
+            UserError: there is no such layer; says which there are.
+        """
+        if layer == "all":
+            return slice(0, self.embedder.num_features)
+        if isinstance(layer, int):
+            layer = f"stage_{layer}"
+        return encoder_lib.layer_slice(self.embedder, layer or "last")
+
+    def _check_leads(self, signal_mv: np.ndarray) -> int:
+        """How many leads the encoder takes at once; an error if the signal has others."""
+        wanted = self.in_channels
+        if wanted > 1 and (signal_mv.ndim < 2 or signal_mv.shape[-2] != wanted):
+            raise UserError(
+                f"This encoder takes {wanted} leads at once, [..., {wanted}, samples], but got an "
+                f"array of shape {list(signal_mv.shape)}; choose no single lead."
+            )
+        return wanted
+
+
+def _rows(signal: Any, lead_names: Sequence[str] | None) -> np.ndarray:
+    """`signal` as an array [..., T], time last."""
+    rows = np.asarray(signal)
+    if rows.ndim == 0 or rows.size == 0:
+        raise UserError(f"The signal is empty: it has the shape {list(rows.shape)}.")
+    if not (np.issubdtype(rows.dtype, np.floating) or np.issubdtype(rows.dtype, np.integer)):
+        raise UserError(f"The signal must be real numbers, not {rows.dtype}.")
+    if rows.ndim == 2 and rows.shape[1] <= _MOST_LEADS < rows.shape[0]:
+        rows = rows.T
+    if rows.shape[-1] <= _MOST_LEADS:
+        raise UserError(
+            f"A signal of shape {list(rows.shape)} has only {rows.shape[-1]} samples along its "
+            "last axis, which is time."
+        )
+    if lead_names is not None and (rows.ndim < 2 or rows.shape[-2] != len(lead_names)):
+        raise UserError(
+            f"{len(lead_names)} lead names do not fit a signal of shape {list(rows.shape)}."
+        )
+    return rows
+
+
+def _one_lead(
+    rows: np.ndarray, lead: str | int | None, lead_names: Sequence[str] | None
+) -> np.ndarray:
+    """Only the lead that is asked for, of rows [..., L, T]; all rows if none is."""
+    if lead is None:
+        return rows
+    if rows.ndim == 1:
+        if isinstance(lead, str) or lead == 0:
+            return rows  # the only one there is
+        raise UserError(f"There is no lead {lead} in a single signal.")
+    count = rows.shape[-2]
+    if isinstance(lead, str):
+        named = lead_names is not None
+        row = lead_order.find(lead, lead_names) if named else lead_order.find_unnamed(lead, rows)
+        return rows[..., row, :]
+    if not 0 <= lead < count:
+        raise UserError(f"There is no lead {lead}; the {count} rows are 0 to {count - 1}.")
+    return rows[..., lead, :]
+
+
+def _to_mv(rows: np.ndarray, unit: str | None) -> tuple[np.ndarray, bool]:
+    """Millivolts with NaN where missing, and whether the unit is known."""
+    whole = np.issubdtype(rows.dtype, np.integer)
+    unit = unit or ("adc" if whole else "mV")
+    known = unit != "adc"
+    factor = formats.millivolts(unit) if known else 1.0
+    if factor is None:
+        raise UserError(f"There is no unit {unit!r}; there are {', '.join(formats.UNITS)}.")
+    signal = rows.astype(np.float64)
+    if whole:
+        signal[rows == MISSING_INTEGER] = np.nan
+    signal[~np.isfinite(signal)] = np.nan
+    return signal * factor, known
+
+
+def _warn(found: Sequence[Windows]) -> None:
+    problems = [name for one in found for window in one.look.problems for name in window]
+    told = {
+        "no_samples": "hold no sample at all",
+        "flat_lead": "are flat: nothing was recorded, or it is not in mV (say unit=...)",
+        "implausible_amplitude": "reach more than an ECG can, so they may not be in mV "
+        "(say unit=...)",
+    }
+    for name, words in told.items():
+        if count := problems.count(name):
+            total = sum(len(one.features) for one in found)
+            warnings.warn(f"{count} of {total} windows {words}.", stacklevel=3)
+    unusable = sum(int((~one.look.usable).sum()) for one in found)
+    if unusable and not any(problems.count(name) for name in told):
+        warnings.warn(f"{unusable} windows are mostly missing or flat.", stacklevel=3)

@@ -1,0 +1,186 @@
+"""Cuts signals of any length into an encoder's windows, and says what is wrong with each.
+
+Shapes: T samples of a signal, W windows, S samples of a window.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from clef_jax.data.quality import (
+    FLAT_LEAD_FRACTION,
+    FLAT_MV,
+    FLAT_STEPS,
+    FLAT_WINDOW_SECONDS,
+    MAX_BAD_FRACTION,
+    MAX_ECG_MV,
+)
+from clef_jax.embedding.recipe import Recipe
+from clef_jax.errors import UserError
+from clef_jax.signal import reference
+
+LEAST_TAIL = 0.1
+"""What the last whole window leaves of a signal gets a window of its own, flush with the end, from
+this share of a window on."""
+
+
+def starts(num_samples: int, window_samples: int, stride_samples: int | None = None) -> np.ndarray:
+    """First samples of the windows of a signal: int64 [W], at least one.
+
+    Windows follow each other at the stride (None: end to end) while whole ones fit; a rest of some
+    length is covered by a last one that ends with the signal.
+
+    Raises:
+        ValueError: the stride is not positive, or leaves samples out.
+    """
+    stride = window_samples if stride_samples is None else stride_samples
+    if not 0 < stride <= window_samples:
+        raise ValueError(f"A stride of {stride} does not fit windows of {window_samples} samples.")
+    last = max(num_samples - window_samples, 0)
+    found = np.arange(0, last + 1, stride)
+    if last - found[-1] >= LEAST_TAIL * window_samples:
+        found = np.append(found, last)
+    return found
+
+
+def cut(signal: np.ndarray, window_samples: int, first: np.ndarray) -> np.ndarray:
+    """Windows of `signal` [..., T] that start at `first` [W]: [..., W, S].
+
+    A signal shorter than a window is continued by its mirror image.
+    """
+    signal = mirrored(signal, window_samples)
+    windows = np.lib.stride_tricks.sliding_window_view(signal, window_samples, axis=-1)
+    return windows[..., first, :]
+
+
+def mirrored(signal: np.ndarray, num_samples: int) -> np.ndarray:
+    """`signal` [..., T], continued by its mirror image where it is shorter than `num_samples`."""
+    lacking = num_samples - signal.shape[-1]
+    if lacking <= 0:
+        return signal
+    return np.pad(signal, [(0, 0)] * (signal.ndim - 1) + [(0, lacking)], mode="symmetric")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class WindowQuality:
+    """What was seen in windows. The limits are those that judge a prepared data set."""
+
+    missing_fraction: np.ndarray
+    """[W]."""
+    flat_fraction: np.ndarray
+    """[W], of pieces of two seconds."""
+    beyond_fraction: np.ndarray
+    """[W], share of samples further from the middle than any ECG reaches."""
+
+    @property
+    def usable(self) -> np.ndarray:
+        """bool [W]."""
+        bad = self.missing_fraction + np.maximum(self.flat_fraction, self.beyond_fraction)
+        return (bad <= MAX_BAD_FRACTION) & (self.flat_fraction < FLAT_LEAD_FRACTION)
+
+    @property
+    def problems(self) -> list[tuple[str, ...]]:
+        """Of each window, the codes that a quality report uses; empty where nothing is wrong."""
+        flat = self.flat_fraction >= FLAT_LEAD_FRACTION
+        named = {
+            "no_samples": self.missing_fraction == 1,
+            "nan_run": (self.missing_fraction > 0) & (self.missing_fraction < 1),
+            "flat_lead": flat,
+            "flat_run": (self.flat_fraction > 0) & ~flat,
+            "implausible_amplitude": self.beyond_fraction > 0,
+        }
+        return [
+            tuple(name for name, where in named.items() if where[number])
+            for number in range(len(flat))
+        ]
+
+
+def worst(looks: Sequence[WindowQuality]) -> WindowQuality:
+    """What is true of the worst of several leads, window by window."""
+    return WindowQuality(
+        *(
+            np.max([getattr(one, field.name) for one in looks], axis=0)
+            for field in dataclasses.fields(WindowQuality)
+        )
+    )
+
+
+def assess(windows: np.ndarray, sample_rate_hz: float, *, unit_known: bool = True) -> WindowQuality:
+    """Looks at windows [W, S] in millivolts, NaN where missing.
+
+    Where the unit is not known nothing is said of amplitudes, and flat is what stays within two
+    steps of a converter, or does not change at all where samples are not whole numbers.
+    """
+    missing = ~np.isfinite(windows)
+    if missing.any():
+        windows = np.where(missing, np.nan, windows)
+    told, height = _heights(windows, missing, sample_rate_hz)
+    if unit_known:
+        limit = FLAT_MV
+        known = np.ma.array(windows, mask=missing)
+        middle = np.asarray(np.ma.median(known, axis=1).filled(0))
+        beyond = (np.abs(windows - middle[:, None]) > MAX_ECG_MV).mean(axis=1)
+    else:
+        whole = np.all((windows == np.rint(windows)) | missing)
+        limit = FLAT_STEPS if whole else 0
+        beyond = np.zeros(len(windows))
+    flat = told & (height <= limit)
+    return WindowQuality(
+        missing_fraction=missing.mean(axis=1),
+        flat_fraction=flat.sum(axis=1) / np.maximum(told.sum(axis=1), 1),
+        beyond_fraction=beyond,
+    )
+
+
+def _heights(
+    windows: np.ndarray, missing: np.ndarray, sample_rate_hz: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of pieces of two seconds: whether they hold enough samples to tell, and highest - lowest."""
+    count, num_samples = windows.shape
+    width = min(num_samples, max(1, round(FLAT_WINDOW_SECONDS * sample_rate_hz)))
+    shape = (count, num_samples // width, width)
+    pieces = windows[:, : shape[1] * width].reshape(shape)
+    gaps = missing[:, : shape[1] * width].reshape(shape)
+    told = gaps.mean(axis=2) <= 0.5
+    # fmin and fmax pass over NaN.
+    height = np.fmax.reduce(pieces, axis=2) - np.fmin.reduce(pieces, axis=2)
+    return told, np.where(told, height, np.inf)
+
+
+class Windower:
+    """From signals at one rate to windows at an encoder's.
+
+    Raises:
+        UserError: rate or stride make no sense.
+    """
+
+    def __init__(self, recipe: Recipe, sample_rate_hz: float, stride_seconds: float | None = None):
+        if not (np.isfinite(sample_rate_hz) and sample_rate_hz > 0):
+            raise UserError(f"The sampling rate must be above 0 Hz, not {sample_rate_hz}.")
+        if recipe.band_hz is not None and 2 * recipe.band_hz[0] >= sample_rate_hz:
+            raise UserError(f"At {sample_rate_hz:g} Hz nothing is left of an ECG.")
+        self._recipe, self.sample_rate_hz = recipe, float(sample_rate_hz)
+        self.num_samples = recipe.num_samples(sample_rate_hz)
+        """Of a window, at the signal's rate."""
+        self._stride = self.num_samples
+        if stride_seconds is not None:
+            if not 0 < stride_seconds <= recipe.window_seconds:
+                raise UserError(
+                    f"The stride must be above 0 and at most the window's {recipe.window_seconds:g}"
+                    f" s, not {stride_seconds:g} s."
+                )
+            self._stride = max(1, round(stride_seconds * sample_rate_hz))
+
+    def starts(self, num_samples: int) -> np.ndarray:
+        """First samples of the windows of a signal, [W]."""
+        return starts(num_samples, self.num_samples, self._stride)
+
+    def resample(self, windows: np.ndarray) -> np.ndarray:
+        """Windows [..., S] at the encoder's rate, float32; gaps are filled where that changes."""
+        wanted = self._recipe.num_samples(self._recipe.sample_rate_hz)
+        if wanted == windows.shape[-1]:
+            return windows.astype(np.float32)
+        filled = reference.fill_gaps(np.where(np.isfinite(windows), windows, np.nan))
+        # By the number of samples: a window of a fractional rate has a whole number of them.
+        return reference.resample(filled, windows.shape[-1], wanted).astype(np.float32)

@@ -1,0 +1,79 @@
+"""The machine that a program runs on or is compiled for: platform, number format, versions."""
+
+import contextlib
+import contextvars
+import ctypes
+import importlib.metadata
+import platform as host_platform
+from collections.abc import Iterable, Iterator
+
+import jax
+import jax.numpy as jnp
+
+_platform: contextvars.ContextVar[str | None] = contextvars.ContextVar("platform", default=None)
+
+# Parameters of mallopt(3), from glibc's malloc.h.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_MAX = -4
+_M_ARENA_MAX = -8
+_NEVER = -1
+
+
+@contextlib.contextmanager
+def use_platform(platform: str) -> Iterator[None]:
+    """Makes all that is traced inside the block select its implementations for `platform`.
+
+    A step that is compiled for another machine than this one needs it.
+    """
+    token = _platform.set(platform)
+    try:
+        yield
+    finally:
+        _platform.reset(token)
+
+
+def current_platform() -> str:
+    """Returns the platform of `use_platform` (`cpu`, `gpu`, `tpu`), or JAX's default backend."""
+    return _platform.get() or jax.default_backend()
+
+
+def compute_dtype(precision: str, platform: str | None = None) -> jnp.dtype:
+    """Returns the number format of an encoder's activations.
+
+    Args:
+        precision: `float32`, `bfloat16`, or `auto` for float32 on CPU and bfloat16 elsewhere.
+        platform: the platform that computes; by default JAX's default backend.
+    """
+    if precision != "auto":
+        return jnp.dtype(precision)
+    on_cpu = (platform or jax.default_backend()) == "cpu"
+    return jnp.dtype(jnp.float32 if on_cpu else jnp.bfloat16)
+
+
+def keep_freed_memory() -> bool:
+    """Makes this process keep freed blocks of memory and use them again.
+
+    A training step on CPU allocates and frees its temporary arrays as one block, a gigabyte at 64
+    pairs of the small encoder. By default glibc returns such a block to the system, which then has
+    to clear and map every page again in the next step: more than half of the step's time on a
+    virtual machine. Commands call this before they compute on CPU; nothing calls it on import,
+    because the process's memory then stays at its peak until the process ends.
+
+    Returns:
+        True where the setting took effect; False where the C library is not glibc.
+    """
+    if host_platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    # One arena, because only the first one can grow without mmap.
+    settings = ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _NEVER))
+    return all(mallopt(parameter, value) == 1 for parameter, value in settings)
+
+
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Returns the versions, by name, of those of the packages that are installed."""
+    versions = {}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions

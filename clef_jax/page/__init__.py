@@ -1,0 +1,1 @@
+"""Report pages in HTML, and figures for them."""

@@ -1,0 +1,1 @@
+"""Pre-training: the state, the step, the loop, and the processes that take part."""

@@ -1,0 +1,153 @@
+"""A process finds the others of its run, and leaves them without making them wait."""
+
+import contextlib
+import socket
+import threading
+import traceback
+from collections.abc import Iterator
+
+import jax
+from jax._src import distributed
+
+from clef_jax.config import TrainConfig
+from clef_jax.errors import UserError
+from clef_jax.training import watch
+
+_MARGIN_SECONDS = 60
+"""JAX's own limits lie behind ours by so much: they end a process without a sentence."""
+
+_LOST = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "coordination service")
+"""What the message of an exchange that lost a peer contains."""
+
+
+@contextlib.contextmanager
+def joined(config: TrainConfig) -> Iterator[None]:
+    """Joins the other processes before anything touches a device, and tells them of an error.
+
+    A process that fails beside others tells its error and ends at once: the usual way out waits
+    for the others, who wait for it.
+
+    Raises:
+        UserError: the settings do not say how to join.
+    """
+    if config.coordinator_address is None:
+        yield
+        return
+    _join(config)
+    guard = watch.Watch()
+    guard.start()
+    try:
+        yield
+    except BaseException as error:  # whatever it is, the others must not wait for this process
+        known = error if isinstance(error, UserError) else _lost_contact(error)
+        guard.tell_failure(str(known) if known else f"{type(error).__name__}: {error}")
+        if known is None:
+            traceback.print_exc()
+        watch.end_at_once(known)
+    guard.finish()
+
+
+def _join(config: TrainConfig) -> None:
+    _check_address(config)
+    limit_seconds = config.join_timeout_seconds
+    alarm = threading.Timer(
+        limit_seconds, lambda: watch.end_at_once(UserError(_who_is_absent(config)))
+    )
+    alarm.daemon = True
+    alarm.start()
+    automatic = config.coordinator_address == "auto"
+    try:
+        jax.distributed.initialize(
+            None if automatic else config.coordinator_address,
+            None if automatic else config.num_processes,
+            None if automatic else config.process_id,
+            initialization_timeout=int(limit_seconds) + _MARGIN_SECONDS,
+            heartbeat_timeout_seconds=int(watch.SILENCE_SECONDS) + _MARGIN_SECONDS,
+            shutdown_timeout_seconds=_MARGIN_SECONDS,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise UserError(_cannot_join(config, error)) from error
+    finally:
+        alarm.cancel()
+
+
+def _check_address(config: TrainConfig) -> None:
+    address, count, process = config.coordinator_address, config.num_processes, config.process_id
+    if address == "auto" or address is None:
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise UserError(f"--coordinator-address={address} must be HOST:PORT, or auto.")
+    if count is None or process is None or not 0 <= process < count:
+        raise UserError(
+            f"--coordinator-address={address} needs --num-processes=N and, different for each "
+            f"process, --process-id from 0 to N - 1; they are {count} and {process}."
+        )
+    try:
+        socket.getaddrinfo(host.strip("[]"), int(port))
+    except OSError as error:
+        raise UserError(
+            f"--coordinator-address={address}: this machine does not know the host {host} "
+            f"({error.strerror})."
+        ) from error
+    if process == 0:
+        _check_port(address, int(port))
+
+
+def _check_port(address: str, port: int) -> None:
+    """JAX does not always live to tell that a port is taken."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("", port))
+    except OSError as error:
+        raise UserError(
+            f"Process 0 cannot open --coordinator-address={address}: {error.strerror}. Is another "
+            "program using that port?"
+        ) from error
+
+
+def _cannot_join(config: TrainConfig, error: Exception) -> str:
+    if config.coordinator_address == "auto":
+        return (
+            "--coordinator-address=auto found no cluster here that it knows (TPU pod, SLURM, Open "
+            f"MPI, Kubernetes): {error} Give HOST:PORT, --num-processes and --process-id instead."
+        )
+    return (
+        f"Process {config.process_id} cannot open --coordinator-address="
+        f"{config.coordinator_address}: {error}. Is another program using that port?"
+    )
+
+
+def _who_is_absent(config: TrainConfig) -> str:
+    state = distributed.global_state
+    address = state.coordinator_address or config.coordinator_address or ""
+    waited = f"within {config.join_timeout_seconds:g} s"
+    others = (
+        "See that all are started, with the same number of processes and this address, and what "
+        "they print; --join-timeout-seconds gives slow hosts more time."
+    )
+    if state.process_id == 0:
+        return f"Not all {state.num_processes} processes came to {address} {waited}. {others}"
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=2):
+            return f"Process 0 at {address} answers, but not all processes came {waited}. {others}"
+    except (OSError, ValueError):
+        return (
+            f"Process 0 did not answer at {address} {waited}. Is it running, is that its address, "
+            "and may this machine connect to that port?"
+        )
+
+
+def _lost_contact(error: BaseException) -> UserError | None:
+    """A sentence for an exchange that another process did not take part in."""
+    if not isinstance(error, (RuntimeError, ValueError)) or isinstance(error, UserError):
+        return None
+    text = str(error)
+    if not any(sign in text for sign in _LOST):
+        return None
+    return UserError(
+        f"Process {distributed.global_state.process_id} lost contact with the others: "
+        f"{text.splitlines()[0]}. See their output for the cause. {watch.AGAIN}"
+    )

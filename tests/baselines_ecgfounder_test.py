@@ -1,0 +1,161 @@
+"""ECGFounder's weights give the public code's outputs, and batch norms fold exactly."""
+
+import pathlib
+
+import crc_weight
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from clef_jax import convert
+from clef_jax.baselines import ecgfounder
+from clef_jax.errors import UserError
+from clef_jax.models import create_encoder
+
+TOLERANCE = {"float32": 5e-6, "float64": 1e-9}
+HEAD_SHAPES = {"dense.weight": (4, 1024), "dense.bias": (4,)}
+
+
+def embed(encoder, signal):
+    graph, params = nnx.split(encoder)
+    return np.asarray(jax.jit(lambda params, x: nnx.merge(graph, params)(x))(params, signal))
+
+
+def with_head(weights, width=16):
+    rng = np.random.default_rng(0)
+    head = {"dense.weight": rng.standard_normal((3, width)), "dense.bias": np.zeros(3)}
+    return {**weights, **{key: value.astype(np.float32) for key, value in head.items()}}
+
+
+def assert_golden(dtype, length):
+    weights = crc_weight.make_weights("medium")
+    weights |= {key: crc_weight.make_weight(key, shape) for key, shape in HEAD_SHAPES.items()}
+    weights = {k: v.astype(dtype) if v.dtype == np.float32 else v for k, v in weights.items()}
+    with np.load(pathlib.Path(__file__).parent / "golden" / "ecgfounder.npz") as golden:
+        want = golden[f"{dtype}_{length}"]
+    with jax.enable_x64(dtype == "float64"):
+        encoder, head = ecgfounder.from_torch(weights)
+        embedding = embed(encoder, crc_weight.make_signal(length).astype(dtype))
+    logits = embedding @ head.weight.T + head.bias
+    assert logits.dtype == dtype
+    np.testing.assert_allclose(logits, want, rtol=0, atol=TOLERANCE[dtype])
+
+
+def test_outputs_are_those_of_the_public_code():
+    assert_golden("float32", 1000)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "length"), [("float32", 5000), ("float64", 1000), ("float64", 5000)]
+)
+def test_outputs_of_all_lengths_are_those_of_the_public_code(dtype, length):
+    assert_golden(dtype, length)
+
+
+@pytest.fixture(params=[1, 12])
+def normed(request):
+    """A tiny network whose batch norms do something, and its weights as arrays."""
+    torch = pytest.importorskip("torch")
+    torch_reference = pytest.importorskip("torch_reference")
+    torch.manual_seed(0)
+    network = torch_reference.make("tiny", request.param).double()
+    for name, value in network.state_dict().items():
+        if "bn" in name and value.is_floating_point():
+            positive = name.endswith(("weight", "running_var"))
+            value.copy_(torch.rand_like(value) + 0.5 if positive else torch.randn_like(value))
+        elif name.endswith("num_batches_tracked"):
+            value.fill_(7)
+    signal = torch.randn(2, request.param, 333, dtype=torch.float64)
+    with torch.no_grad():
+        want = torch_reference.embed_with_norms(network, signal).numpy()
+    weights = {key: value.numpy() for key, value in network.state_dict().items()}
+    return with_head(weights), signal.numpy().swapaxes(1, 2), want
+
+
+def test_batch_norms_fold_exactly(normed):
+    weights, signal, want = normed
+    with jax.enable_x64(True):
+        encoder, _ = ecgfounder.from_torch(weights, batch_norm=True, size="tiny")
+        np.testing.assert_allclose(embed(encoder, signal), want, rtol=0, atol=1e-12)
+    narrow = {k: v.astype(np.float32) for k, v in weights.items()}
+    encoder, _ = ecgfounder.from_torch(narrow, batch_norm=True, size="tiny")
+    np.testing.assert_allclose(embed(encoder, signal.astype(np.float32)), want, atol=5e-6)
+
+
+def test_a_folded_encoder_goes_out_and_in_again_unchanged(normed):
+    weights, signal, _ = normed
+    encoder, _ = ecgfounder.from_torch(weights, batch_norm=True, size="tiny")
+    arrays = convert.to_torch(encoder, norms=False)
+    assert [key for key in arrays if "bn" in key] == [
+        f"stage_list.1.block_list.{block}.bn1.{name}"
+        for block in (0, 1)
+        for name in ("scale", "shift")
+    ]
+    back = convert.from_torch(arrays, "tiny")
+    same = jax.tree.map(np.array_equal, nnx.state(encoder), nnx.state(back))
+    assert jax.tree.structure(nnx.state(encoder)) == jax.tree.structure(nnx.state(back))
+    assert all(jax.tree.leaves(same))
+    signal = signal.astype(np.float32)
+    np.testing.assert_array_equal(embed(encoder, signal), embed(back, signal))
+
+
+def test_a_folded_encoder_is_not_written_for_a_network_that_would_ignore_its_norms(normed):
+    encoder, _ = ecgfounder.from_torch(normed[0], batch_norm=True, size="tiny")
+    with pytest.raises(UserError, match="Write a model folder"):
+        convert.to_torch(encoder)
+
+
+def test_an_incomplete_input_affine_is_refused_by_name(normed):
+    encoder, _ = ecgfounder.from_torch(normed[0], batch_norm=True, size="tiny")
+    arrays = convert.to_torch(encoder, norms=False)
+    del arrays["stage_list.1.block_list.1.bn1.shift"]
+    with pytest.raises(ValueError, match=r"missing: stage_list.1.block_list.1.bn1.shift"):
+        convert.from_torch(arrays, "tiny")
+
+
+def test_norms_that_training_used_are_neither_ignored_nor_folded_unasked(normed):
+    with pytest.raises(UserError, match="10 batch norms have counted batches") as error:
+        ecgfounder.from_torch(normed[0], size="tiny")
+    assert "batch_norm=True" in str(error.value)
+    encoder, _ = ecgfounder.from_torch(normed[0], batch_norm=False, size="tiny")
+    assert not encoder.input_affine
+
+
+def test_encoders_of_ours_have_no_input_affine():
+    encoder = create_encoder("tiny", rngs=nnx.Rngs(0))
+    assert not [path for path in nnx.to_flat_state(nnx.state(encoder)) if "affine" in path[0]]
+    assert encoder.stage_list[1].blocks[0].affine is None
+
+
+@pytest.fixture
+def plain():
+    return with_head(convert.to_torch(create_encoder("tiny", in_channels=12, rngs=nnx.Rngs(0))))
+
+
+def test_the_head_comes_out_beside_the_encoder(plain):
+    prefixed = {convert.PREFIX + key: value for key, value in plain.items()}
+    encoder, head = ecgfounder.from_torch(prefixed, size="tiny")
+    assert encoder.in_channels == 12
+    np.testing.assert_array_equal(head.weight, plain["dense.weight"])
+    np.testing.assert_array_equal(head.bias, plain["dense.bias"])
+    assert ecgfounder.is_ecgfounder(prefixed)
+    assert not ecgfounder.is_ecgfounder(convert.to_torch(encoder))
+
+
+def refused(weights, words, **options):
+    with pytest.raises(UserError, match=words):
+        ecgfounder.from_torch(weights, size="tiny", **options)
+
+
+def test_weights_that_are_not_ecgfounders_are_refused_by_name(plain):
+    refused({k: v for k, v in plain.items() if k != "dense.bias"}, r"lack dense.bias")
+    refused({**plain, "dense.weight": np.zeros((3, 15))}, r"dense.weight is \[3, 15\]")
+    refused({**plain, "other.weight": np.zeros(3)}, r"unknown: other.weight")
+    refused({k: v for k, v in plain.items() if k != "first_conv.conv.bias"}, "missing: first_conv")
+
+
+def test_norms_that_cannot_be_folded_are_refused_by_name(plain):
+    key = "stage_list.1.block_list.0.bn2.running_var"
+    refused({k: v for k, v in plain.items() if k != key}, f"{key}, which", batch_norm=True)
+    refused({**plain, key: -np.ones_like(plain[key])}, f"{key} has negative", batch_norm=True)

@@ -1,0 +1,174 @@
+"""The autotune: it times what the network has, within its budget, and keeps what is faster."""
+
+import collections
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from clef_jax import models
+from clef_jax.convolution import tuning
+from clef_jax.convolution.program import LayerPrograms
+from clef_jax.convolution.rules import Choice, ConvShape, of_table, use_choices
+from clef_jax.errors import UserError
+from clef_jax.models import cost, layer as layer_lib
+
+LAYER = ConvShape(length=30, taps=16, group_channels=4, channels=8, groups=2, stride=2)
+
+
+class Machine:
+    """A clock that moves only as programs are compiled and run."""
+
+    def __init__(self, run_seconds, *, compile_seconds=1.0, cannot=()):
+        self.now, self.run_seconds, self.compile_seconds = 0.0, run_seconds, compile_seconds
+        self.cannot, self.batch_size = cannot, 4
+        self.runs = collections.Counter()
+
+    def clock(self):
+        return self.now
+
+    def program(self, choice):
+        self.now += self.compile_seconds
+        if choice in self.cannot:
+            return None
+
+        def run():
+            self.runs[choice] += 1
+            self.now += self.run_seconds.get(choice, 1.0)
+
+        return run
+
+    training = forward = program
+
+
+def time_layer(machine, budget_seconds=1000.0):
+    return tuning.time_layer(LAYER, 1, "cpu", machine, deadline=budget_seconds, clock=machine.clock)
+
+
+@pytest.mark.parametrize("size", ["tiny", "small", "medium", "large"])
+def test_layers_are_those_that_the_network_convolves(size, monkeypatch):
+    seen = collections.Counter()
+
+    def spy(x, kernel, bias, *, stride, groups, activate):
+        taps, depth, channels = kernel.shape
+        seen[ConvShape(x.shape[1], taps, depth, channels, groups, stride)] += 1
+        return jnp.zeros((x.shape[0], -(-x.shape[1] // stride), kernel.shape[2]))
+
+    monkeypatch.setattr(layer_lib, "grouped_conv", spy)
+
+    def embed(signal):
+        return models.create_encoder(size, rngs=nnx.Rngs(0))(signal)
+
+    jax.eval_shape(embed, jax.ShapeDtypeStruct((1, 1001, 1), jnp.float32))
+    assert tuning.layers(models.SIZES[size], 1001) == dict(seen)
+
+
+def test_layers_do_the_work_that_the_cost_model_counts():
+    size = models.SIZES["small"]
+    counted = [one for one in cost.layers(size, 5000) if one.taps > 1]
+    flops = sum(
+        count * 2 * -(-one.length // one.stride) * one.channels * one.group_channels * one.taps
+        for one, count in tuning.layers(size, 5000).items()
+    )
+    assert flops == sum(one.flops for one in counted)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
+def test_candidates_begin_with_the_table_and_hold_no_form_twice(platform):
+    for layer in (LAYER, LAYER._replace(groups=64), LAYER._replace(group_channels=48)):
+        found = tuning.candidates(platform, layer)
+        assert found[0] == of_table(platform, layer.group_channels, layer.groups)
+        assert len(set(found)) == len(found) > 5
+        assert [c.form for c in found].count("lax") == 1
+        if platform != "tpu":
+            assert ("dense" in {c.form for c in found}) == (layer.groups <= 32)
+
+
+def test_the_fastest_form_wins_and_a_hopeless_one_is_run_once():
+    machine = Machine({Choice("taps"): 0.5, Choice("dense"): 9.0})
+    found = time_layer(machine)
+    assert found.best.choice == Choice("taps")
+    assert found.best.training_seconds == 0.5
+    assert found.best.forward_seconds == 0.5
+    assert found.table is not None
+    assert found.table.forward_seconds == 1.0
+    assert machine.runs[Choice("dense")] == 1
+    assert machine.runs[Choice("lax")] > 3
+    assert not found.skipped
+    assert not found.failed
+
+
+def test_the_table_stands_where_another_form_is_hardly_faster():
+    assert time_layer(Machine({Choice("taps"): 0.97})).best.choice == Choice("toeplitz", 8)
+    assert time_layer(Machine({Choice("taps"): 0.94})).best.choice == Choice("taps")
+
+
+def test_a_short_budget_times_the_table_and_tells_what_was_skipped():
+    machine = Machine({}, compile_seconds=10.0)
+    found = time_layer(machine, budget_seconds=25.0)
+    assert [one.choice for one in found.timed] == [Choice("toeplitz", 8), Choice("lax")]
+    assert len(found.skipped) == 5
+    assert found.best.choice == Choice("toeplitz", 8)
+
+
+def test_forms_that_cannot_run_are_told_and_the_others_go_on():
+    found = time_layer(Machine({}, cannot={Choice("toeplitz", 8), Choice("dense")}))
+    assert set(found.failed) == {Choice("toeplitz", 8), Choice("dense")}
+    assert found.table is None
+    assert found.best.choice not in found.failed
+    everything = tuning.candidates("cpu", LAYER)
+    with pytest.raises(UserError, match="smaller --batch-size"):
+        time_layer(Machine({}, cannot=everything))
+
+
+def test_forms_take_turns():
+    order = []
+    choices = [Choice("lax"), Choice("taps")]
+    programs = {choice: lambda choice=choice: order.append(choice) for choice in choices}
+    now = iter(range(1000))
+    tuning._in_turns(programs, deadline=0.0, clock=lambda: float(next(now)))
+    assert order == choices * 3
+
+
+def test_time_that_a_layer_leaves_goes_to_the_next(monkeypatch):
+    deadlines = []
+
+    def time_layer(layer, count, platform, programs, *, deadline, clock):
+        deadlines.append(deadline)
+        return layer
+
+    monkeypatch.setattr(tuning, "time_layer", time_layer)
+    counts = {LAYER._replace(length=length): 1 for length in (10, 20, 30)}
+    now = iter([0.0, 0.0, 2.0, 30.0])
+    measured = tuning.measure(
+        counts, platform="cpu", dtype="float32", batch_size=2, budget_seconds=30.0,
+        clock=lambda: next(now),
+    )  # fmt: skip
+    assert len(list(measured)) == 3
+    assert deadlines == [10.0, 16.0, 30.0]
+
+
+def test_programs_compute_the_convolution_and_its_gradients():
+    programs = LayerPrograms(LAYER, "float32", 3)
+    x, kernel, gradient = programs._arrays
+    assert x.shape == (3, 30, 8)
+    assert kernel.shape == (16, 4, 8)
+    assert gradient.shape == (3, 15, 8)
+    results = [
+        [program() for program in (programs.training(choice), programs.forward(choice)) if program]
+        for choice in (Choice("lax"), Choice("toeplitz", 4))
+    ]
+    for got, want in zip(jax.tree.leaves(results[0]), jax.tree.leaves(results[1]), strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-4)
+    assert len(jax.tree.leaves(results[0])) == 4
+
+
+def test_a_layer_that_is_measured_is_traced_as_was_found():
+    found = tuning.time_layer(LAYER, 1, "cpu", LayerPrograms(LAYER, "float32", 2), deadline=0.0)
+    assert found.best.choice == Choice("toeplitz", 8)
+    assert found.skipped
+    choices = tuning.choices([found], platform="cpu", device_kind="cpu", dtype="float32")
+    with use_choices(choices):
+        assert choices.find(LAYER, "float32") == found.best.choice

@@ -1,0 +1,65 @@
+"""Recordings come from files, folders and prepared data sets, and bad ones are told."""
+
+import numpy as np
+import prepared
+import pytest
+
+from clef_jax.data import index as index_lib
+from clef_jax.errors import UserError
+from clef_jax.formats import Hints
+from clef_jax.signal.adc import MISSING_ADC
+
+
+def listed(inputs, hints=None):
+    told = []
+    files = inputs.files([str(one) for one in inputs])
+    found = list(inputs.recordings(files, hints or Hints(), told.append))
+    return found, [(one.record_id, one.problem) for one in told]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    np.save(tmp_path / "in" / "deep" / "a.npy", np.zeros((2, 800), np.float32))
+    np.save(tmp_path / "in" / "b.npy", np.zeros(900, np.float32))
+    (tmp_path / "in" / "c.npy").write_bytes(b"broken")
+    return tmp_path / "in"
+
+
+def test_folders_are_walked_in_order_and_bad_files_are_told(folder):
+    found, told = listed([folder], Hints(sample_rate_hz=100))
+    assert [one.name for one in found] == ["b.npy", "deep/a.npy"]
+    assert ("c.npy", "unreadable") in told
+
+
+def test_a_file_goes_by_its_own_name(folder):
+    found, _ = listed([folder / "deep" / "a.npy", folder / "b.npy"], Hints(sample_rate_hz=100))
+    assert [one.name for one in found] == ["a.npy", "b.npy"]
+
+
+def test_what_is_not_there_is_refused(folder):
+    with pytest.raises(UserError, match="no file, folder or record"):
+        listed([folder / "nothing"])
+
+
+def test_prepared_data_sets_are_read_as_they_are_stored(tmp_path):
+    made = prepared.build_simulated("ptb_xl/500hz", tmp_path)
+    stored = prepared.examples(made)
+    for given in (made.data_path, tmp_path / "data"):
+        found, told = listed([given])
+        assert not told
+        assert {one.name.split("/", 1)[1] for one in found} == set(stored)
+    index = index_lib.load(made.data_path, "train")
+    assert found[0].lead_names == index.lead_names
+    for one in found:
+        split, record_id = one.name.split("/", 1)
+        want = stored[record_id]
+        assert split == want["split"]
+        got = one.read(100, 700)
+        adc = np.asarray(want["signal"])[:, 100:800]
+        gain = np.asarray(want["gain_per_mv"], np.float64)[:, None]
+        zero = np.asarray(want["baseline"], np.float64)[:, None]
+        np.testing.assert_array_equal(np.isnan(got), adc == MISSING_ADC)
+        np.testing.assert_allclose(
+            got, np.where(adc == MISSING_ADC, np.nan, (adc - zero) / gain), atol=1e-5
+        )

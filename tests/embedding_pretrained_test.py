@@ -1,0 +1,225 @@
+"""A loaded model embeds signals of any rate, length, unit and lead, and says what it cannot."""
+
+import warnings
+
+import jax
+import numpy as np
+import pytest
+from clef_jax.embedding.recipe import Recipe
+from flax import nnx
+
+import clef_jax
+from clef_jax import convert, leads, mesh as mesh_lib
+from clef_jax.convert import torch_file
+from clef_jax.embedding import encoder as encoder_lib, pretrained
+from clef_jax.errors import UserError
+from clef_jax.models import create_encoder
+from clef_jax.signal import reference
+from clef_jax.simulation import strip
+
+RATE = 500
+ONE = mesh_lib.make_mesh(jax.devices()[:1])
+
+
+@pytest.fixture(scope="module")
+def model():
+    return pretrained.Pretrained(encoder_lib.random("tiny", ONE, seed=0))
+
+
+def beats(seed=0, seconds=10, rate=RATE, names=("I",)):
+    made = strip.make(seed, names, sample_rate_hz=rate, num_samples=round(seconds * rate))
+    return made.astype(float) if len(names) > 1 else made[0].astype(float)
+
+
+def wanted(model, signal, rate=RATE):
+    """By the reference, in float64."""
+    x = reference.resample(reference.fill_gaps(signal), rate, 500)
+    x = reference.zscore(reference.bandpass(x, 500)).astype(np.float32)
+    return np.asarray(model.embedder.encoder(x[None, :, None]))[0]
+
+
+def cosine(a, b):
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+@pytest.mark.parametrize("rate", [100, 128, 250, 360, 500, 1000])
+def test_any_rate_gives_what_the_reference_preprocessing_does(model, rate):
+    signal = beats(rate=rate)
+    signal[rate : 2 * rate] = np.nan
+    got = model.embed(signal, rate)
+    assert (got.shape, got.dtype) == ((16,), np.float32)
+    np.testing.assert_allclose(got, wanted(model, signal, rate), atol=2e-5)
+
+
+def test_one_recording_is_embedded_alike_however_it_is_stored(model):
+    millivolts = beats()
+    want = model.embed(millivolts, RATE)
+    for other in (
+        model.embed(np.rint(1000 * millivolts).astype(np.int16), RATE),
+        model.embed(1000 * millivolts, RATE, unit="uV"),
+        model.embed(millivolts / 1000, RATE, unit="V"),
+        model.embed(200 * millivolts + 1024, RATE, unit="adc"),
+        model.embed(np.stack([0 * millivolts + 1, millivolts]), RATE, lead=1, unit="adc"),
+        model.embed(reference.resample(millivolts, RATE, 360), 360),
+        model.embed(reference.resample(millivolts, RATE, 100), 100),
+    ):
+        assert cosine(other, want) > 0.999
+
+
+def test_a_missing_integer_is_a_gap(model):
+    whole = np.rint(1000 * beats()).astype(np.int16)
+    gap = whole.astype(float)
+    whole[1000:1500], gap[1000:1500] = -32768, np.nan
+    np.testing.assert_allclose(
+        model.embed(whole, RATE), model.embed(gap, RATE, unit="adc"), atol=1e-6
+    )
+
+
+def test_shapes_go_through_and_time_may_come_first(model):
+    signal = beats(names=leads.STANDARD_12)
+    rows = model.embed(signal, RATE)
+    assert rows.shape == (12, 16)
+    np.testing.assert_array_equal(model.embed(signal.T, RATE), rows)
+    assert model.embed(signal.reshape(3, 4, -1), RATE).shape == (3, 4, 16)
+    np.testing.assert_allclose(model.embed(signal[1], RATE), rows[1], atol=1e-6)
+
+
+def test_leads_are_chosen_by_name_or_number(model):
+    signal = beats(names=("V1", "II"))
+    rows = model.embed(signal, RATE)
+    by_name = model.embed(signal, RATE, lead="ii", lead_names=["V1", "II"])
+    np.testing.assert_allclose(by_name, rows[1], atol=1e-6)
+    np.testing.assert_allclose(model.embed(signal, RATE, lead=0), rows[0], atol=1e-6)
+    twelve = beats(names=leads.STANDARD_12)
+    np.testing.assert_allclose(
+        model.embed(twelve, RATE, lead="V6"), model.embed(twelve[11], RATE), atol=1e-6
+    )
+    np.testing.assert_array_equal(
+        model.embed(twelve[0], RATE, lead="I"), model.embed(twelve[0], RATE)
+    )
+
+
+def test_layers_are_chosen_by_name_or_number(model):
+    assert model.layers == {"stage_1": 8, "stage_2": 16}
+    every = model.embed(beats(), RATE, layer="all")
+    assert every.shape == (24,)
+    np.testing.assert_array_equal(model.embed(beats(), RATE, layer="stage_1"), every[:8])
+    np.testing.assert_array_equal(model.embed(beats(), RATE, layer=2), every[8:])
+    np.testing.assert_array_equal(model.embed(beats(), RATE), every[8:])
+
+
+def test_a_long_signal_is_the_mean_of_its_windows(model):
+    signal = np.concatenate([beats(1), beats(2), beats(3, seconds=4)])
+    each = model.embed(signal, RATE, each_window=True)
+    assert each.shape == (3, 16)
+    for row, part in zip(each, (signal[:5000], signal[5000:10000], signal[-5000:]), strict=True):
+        np.testing.assert_allclose(row, wanted(model, part), atol=2e-5)
+    np.testing.assert_allclose(model.embed(signal, RATE), each.mean(axis=0), atol=1e-6)
+    assert model.embed(signal, RATE, stride_seconds=1, each_window=True).shape == (15, 16)
+
+
+def test_unusable_windows_do_not_count(model):
+    signal = np.concatenate([beats(1), np.zeros(5000)])
+    with pytest.warns(UserWarning, match="1 of 2 windows are flat"):
+        got = model.embed(signal, RATE)
+    np.testing.assert_allclose(got, model.embed(signal[:5000], RATE), atol=1e-6)
+
+
+def test_a_short_signal_is_embedded_too(model):
+    got = model.embed(beats(seconds=4), RATE)
+    mirrored = np.pad(beats(seconds=4), (0, 3000), mode="symmetric")
+    np.testing.assert_allclose(got, wanted(model, mirrored), atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("signal", "words"),
+    [
+        (np.zeros(5000), "flat"),
+        (np.full(5000, np.nan), "no sample"),
+        (1000 * beats(), "more than an ECG can"),
+        (np.where(np.arange(5000) < 2000, np.nan, beats()), "mostly missing"),
+    ],
+)
+def test_bad_windows_are_told_and_stay_finite(model, signal, words):
+    with pytest.warns(UserWarning, match=words):
+        assert np.isfinite(model.embed(signal, RATE)).all()
+
+
+def test_sound_windows_are_not_warned_of(model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.embed(beats(names=("I", "II")), RATE)
+
+
+@pytest.mark.parametrize(
+    ("signal", "options", "words"),
+    [
+        ([], {}, "empty"),
+        (["a"] * 50, {}, "real numbers"),
+        (np.zeros((20, 3, 4)), {}, "only 4 samples"),
+        (beats(), {"sample_rate_hz": 0}, "must be above 0 Hz"),
+        (beats(), {"sample_rate_hz": np.nan}, "must be above 0 Hz"),
+        (beats(), {"sample_rate_hz": 1.0}, "nothing is left of an ECG"),
+        (beats(), {"layer": "stage_7"}, "no layer 'stage_7'; there are last, stage_1, stage_2"),
+        (beats(), {"unit": "bar"}, "no unit 'bar'"),
+        (beats(), {"stride_seconds": 11}, "at most the window's 10 s"),
+        (beats(), {"lead": 3}, "no lead 3 in a single signal"),
+        (beats(names=("I", "II")), {"lead": 2}, "the 2 rows are 0 to 1"),
+        (beats(names=("I", "II")), {"lead": "I"}, "give lead_names"),
+        (beats(names=("I", "II")), {"lead_names": ["I"]}, "1 lead names do not fit"),
+    ],
+)
+def test_what_cannot_be_understood_is_a_sentence(model, signal, options, words):
+    with pytest.raises(UserError, match=words):
+        model.embed(signal, **{"sample_rate_hz": RATE, **options})
+
+
+def test_encoders_of_several_leads_take_them_at_once():
+    encoder = create_encoder("tiny", in_channels=12, rngs=nnx.Rngs(0))
+    recipe = Recipe()
+    many = pretrained.Pretrained(encoder_lib.of_encoder(encoder, ONE, name="12", recipe=recipe))
+    signal = beats(names=leads.STANDARD_12)
+    x = reference.zscore(reference.bandpass(signal, 500)).astype(np.float32)
+    want = np.asarray(encoder(x.T[None]))[0]
+    np.testing.assert_allclose(many.embed(signal, RATE), want, atol=2e-5)
+    both = many.embed(np.stack([signal, signal]), RATE)
+    np.testing.assert_allclose(both, [want, want], atol=2e-5)
+    with pytest.raises(UserError, match="takes 12 leads at once"):
+        many.embed(signal[:3], RATE)
+
+
+def test_any_number_of_windows_and_devices_gives_the_same(model):
+    many = pretrained.Pretrained(encoder_lib.random("tiny", mesh_lib.make_mesh(), seed=0))
+    signals = np.stack([beats(seed) for seed in range(11)])
+    np.testing.assert_allclose(many.embed(signals, RATE), model.embed(signals, RATE), atol=1e-5)
+
+
+def test_a_model_is_loaded_from_a_folder_or_a_file_of_weights(model, tmp_path):
+    want = model.embed(beats(), RATE)
+    folder = model.save(tmp_path / "model")
+    file = tmp_path / "weights.safetensors"
+    torch_file.write_safetensors(file, convert.to_torch(model.embedder.encoder), {})
+    for path in (folder, str(folder), file):
+        found = clef_jax.load(path)
+        np.testing.assert_allclose(found.embed(beats(), RATE), want, atol=1e-5)
+    assert clef_jax.load(folder).fingerprint == model.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("modle", "did you mean .*model"),
+        ("nowhere/model", "does not exist"),
+        ("empty", "holds no model: neither checkpoints/"),
+        ("run/checkpoints", "inside a training run; give the run itself"),
+        ("run/checkpoints/100", "inside a training run; give the run itself"),
+        ("weights.txt", "should end in .ckpt"),
+    ],
+)
+def test_what_is_no_model_is_told(tmp_path, name, words):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "run" / "checkpoints" / "100").mkdir(parents=True)
+    (tmp_path / "weights.txt").write_text("1")
+    with pytest.raises(UserError, match=words):
+        clef_jax.load(tmp_path / name)

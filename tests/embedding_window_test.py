@@ -1,0 +1,98 @@
+"""Signals of any length become windows, and what is wrong with a window is seen."""
+
+import numpy as np
+import pytest
+
+from clef_jax.embedding import window as window_lib
+from clef_jax.simulation import strip
+
+RATE = 100.0
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "stride", "want"),
+    [
+        (1000, None, [0]),
+        (1099, None, [0]),  # too little is left for a window of its own
+        (1100, None, [0, 100]),
+        (2500, None, [0, 1000, 1500]),
+        (3000, None, [0, 1000, 2000]),
+        (1600, 300, [0, 300, 600]),
+        (1700, 250, [0, 250, 500, 700]),
+        (300, None, [0]),
+    ],
+)
+def test_windows_follow_each_other_and_a_rest_is_covered(num_samples, stride, want):
+    assert window_lib.starts(num_samples, 1000, stride).tolist() == want
+
+
+@pytest.mark.parametrize("stride", [0, -1, 1001])
+def test_a_stride_that_leaves_samples_out_is_refused(stride):
+    with pytest.raises(ValueError, match="stride"):
+        window_lib.starts(5000, 1000, stride)
+
+
+def test_windows_are_cut_along_time_for_any_leading_axes():
+    signal = np.arange(2 * 3 * 50).reshape(2, 3, 50)
+    cut = window_lib.cut(signal, 20, np.array([0, 20, 30]))
+    assert cut.shape == (2, 3, 3, 20)
+    np.testing.assert_array_equal(cut[1, 2, 2], signal[1, 2, 30:])
+
+
+def test_a_short_signal_goes_on_as_its_mirror_image():
+    cut = window_lib.cut(np.arange(4), 10, np.array([0]))
+    np.testing.assert_array_equal(cut, [[0, 1, 2, 3, 3, 2, 1, 0, 0, 1]])
+
+
+def looked(*signals, **kwargs):
+    return window_lib.assess(np.stack(signals), RATE, **kwargs)
+
+
+def beats():
+    return strip.make(1, ("I",), sample_rate_hz=int(RATE), num_samples=1000)[0].astype(float)
+
+
+def test_a_sound_window_has_no_problem():
+    seen = looked(beats(), beats() + 3)  # an offset is no problem
+    assert seen.usable.all()
+    assert seen.problems == [(), ()]
+
+
+def test_each_problem_is_named():
+    gap, gone, part, loud = beats(), np.full(1000, np.nan), beats(), beats()
+    gap[:100] = np.inf
+    part[200:700] = part[200]
+    loud[5] = 40.0
+    seen = looked(gap, gone, part, loud, np.zeros(1000), 1e-3 * beats())
+    assert seen.problems == [
+        ("nan_run",),
+        ("no_samples",),
+        ("flat_run",),
+        ("implausible_amplitude",),
+        ("flat_lead",),
+        ("flat_lead",),  # volts taken for millivolts
+    ]
+    assert seen.usable.tolist() == [True, False, False, True, False, False]
+    np.testing.assert_allclose(seen.missing_fraction[:2], [0.1, 1.0])
+
+
+def test_too_many_gaps_make_a_window_unusable():
+    kept, lost = beats(), beats()
+    kept[:200], lost[:210] = np.nan, np.nan
+    assert looked(kept, lost).usable.tolist() == [True, False]
+
+
+def test_without_a_unit_nothing_is_said_of_amplitudes():
+    steps = np.rint(1000 * beats())
+    flat = np.full(1000, 512.0)
+    flat[::7] += 2
+    fine = 1e-6 * beats()
+    assert looked(steps, flat, unit_known=False).problems == [(), ("flat_lead",)]
+    assert looked(fine, np.full(1000, 0.1), unit_known=False).problems == [(), ("flat_lead",)]
+
+
+def test_the_worst_of_several_leads_counts():
+    gone = window_lib.assess(np.full((1, 1000), np.nan), RATE)
+    seen = window_lib.worst([looked(beats()), gone])
+    assert seen.problems == [("no_samples",)]
+    assert not seen.usable.any()

@@ -1,0 +1,193 @@
+"""Probes answer for recordings that they never saw, and for nothing else."""
+
+import jax
+import numpy as np
+import pytest
+from prepared import build
+
+from clef_jax import mesh as mesh_lib, tasks
+from clef_jax.building import catalog
+from clef_jax.data import index as index_lib
+from clef_jax.embedding import encoder as encoder_lib, prepared
+from clef_jax.errors import UserError
+from clef_jax.evaluation import clinical_baseline, prediction, probe
+
+MESH = mesh_lib.make_mesh(jax.devices()[:1])
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+    """The splits of PTB-XL's and MC-MED's simulated trees, in an untrained encoder."""
+    encoder, found = encoder_lib.random("tiny", MESH, seed=0), {}
+    for name, lead in (("ptb_xl", "I"), ("mc_med", "II")):
+        folder = tmp_path_factory.mktemp(name)
+        tree = catalog.simulated(name).write(folder / "source", 60)
+        made = build(name, tree.source, folder / "data")
+        found[name] = {
+            split: prepared.embed(
+                encoder, index_lib.load(made.data_path, split), lead, folder / "cache"
+            )
+            for split in index_lib.splits(made.data_path)
+        }
+    return found
+
+
+LAYERS = {"all": lambda one: one.features}
+PLAIN = prediction.Protocol()
+
+
+def test_the_test_split_is_predicted(embedded):
+    task = tasks.find("ptb_xl_superdiagnostic")
+    splits = embedded["ptb_xl"]
+    answers = prediction.predict(task, splits, LAYERS, PLAIN)
+    assert not answers.cross_validated
+    facts = [fact for fact in splits["test"].facts if fact["superdiagnostic"]]
+    assert answers.outputs == ("CD", "HYP", "MI", "NORM", "STTC")
+    want = [
+        [name.encode() in fact["superdiagnostic"] for name in answers.outputs] for fact in facts
+    ]
+    np.testing.assert_array_equal(answers.target, want)
+    assert answers.predicted.shape == answers.target.shape
+    assert ((answers.predicted >= 0) & (answers.predicted <= 1)).all()
+    assert answers.num_left_out == len(splits["test"].facts) - len(facts)
+    np.testing.assert_array_equal(answers.age_years, [fact["age_years"] for fact in facts])
+
+
+def test_without_a_test_split_every_patient_is_predicted_by_others(embedded):
+    task = tasks.find("ptb_xl_age")
+    only_train = {"train": embedded["ptb_xl"]["train"]}
+    seen = []
+
+    def spy(kind, train, validation=None, **kwargs):
+        seen.append(set(train.patient.tolist()))
+        return probe.fit(kind, train, validation, **kwargs)
+
+    answers = prediction.predict(task, only_train, LAYERS, prediction.Protocol(fit=spy))
+    assert answers.cross_validated
+    assert len(seen) == prediction.NUM_FOLDS
+    everybody = set(answers.patient.tolist())
+    held = [everybody - fitted for fitted in seen]
+    assert set().union(*held) == everybody
+    assert sum(map(len, held)) == len(everybody)
+    assert np.isfinite(answers.predicted).all()
+
+
+def test_answers_depend_on_features_and_seed_alone(embedded):
+    task = tasks.find("mc_med_sbp")
+    first, again = (prediction.predict(task, embedded["mc_med"], LAYERS, PLAIN) for _ in range(2))
+    np.testing.assert_array_equal(first.predicted, again.predicted)
+
+
+def test_a_feature_that_is_the_answer_is_learned(embedded):
+    task = tasks.find("mc_med_sbp")
+
+    def cheat(one):
+        values = np.array([[fact["triage_sbp_mmhg"]] for fact in one.facts], np.float32)
+        return np.where(one.usable[:, None], values, np.nan)
+
+    answers = prediction.predict(task, embedded["mc_med"], {"cheat": cheat}, PLAIN)
+    np.testing.assert_allclose(answers.predicted, answers.target, atol=1.0)
+
+
+def test_patients_of_different_splits_are_different(embedded):
+    task = tasks.find("ptb_xl_sex")
+    splits = {"train": embedded["ptb_xl"]["train"], "validation": embedded["ptb_xl"]["validation"]}
+    answers = prediction.predict(task, splits, LAYERS, PLAIN)
+    num = sum(one.index.num_patients for one in splits.values())
+    assert len(np.unique(answers.patient)) == num
+
+
+def test_floors_know_facts_but_not_the_answer(embedded):
+    one = embedded["mc_med"]["train"]
+    values = clinical_baseline.features_of(one)
+    assert values.shape == (len(one.facts), 6)
+    np.testing.assert_array_equal(np.isnan(values).any(axis=1), ~one.usable)
+    row = int(np.flatnonzero(one.usable)[0])
+    fact = one.facts[row]
+    np.testing.assert_allclose(values[row, 0], fact["age_years"] - 60)
+    assert values[row, 3] == 1
+    target = np.array([[fact["triage_sbp_mmhg"]] for fact in one.facts])
+    assert "sbp_mmhg" in clinical_baseline.giving_away(one, target)
+    assert clinical_baseline.giving_away(one, 1 - np.array([[f["male"]] for f in one.facts])) == (
+        "male",
+    )
+    assert clinical_baseline.giving_away(one, np.zeros((len(one.facts), 1))) == ()
+    assert clinical_baseline.features_of(one, ("sbp_mmhg",)).shape[1] == 4
+
+
+def test_a_data_set_without_training_recordings_is_told(embedded):
+    with pytest.raises(UserError, match="has no split 'train' to learn from"):
+        prediction.predict(
+            tasks.find("ptb_xl_age"), {"test": embedded["ptb_xl"]["test"]}, LAYERS, PLAIN
+        )
+
+
+def test_another_data_set_is_told(embedded):
+    with pytest.raises(UserError, match="has no label 'superdiagnostic'"):
+        prediction.predict(tasks.find("ptb_xl_superdiagnostic"), embedded["mc_med"], LAYERS, PLAIN)
+
+
+def test_a_label_holds_out_its_recordings(embedded):
+    task, splits = tasks.find("ptb_xl_sex"), embedded["ptb_xl"]
+    protocol = prediction.Protocol(hold_out=prediction.HoldOut.parse("strat_fold=3"))
+    answers = prediction.predict(task, splits, LAYERS, protocol)
+    facts = [fact for one in splits.values() for fact in one.facts if fact["strat_fold"] == 3]
+    assert not answers.cross_validated
+    assert len(answers.target) <= len(facts)
+    assert len(answers.target) > 0
+    np.testing.assert_array_equal(np.sort(answers.male), np.sort([f["male"] for f in facts]))
+    plain = prediction.predict(task, splits, LAYERS, PLAIN)
+    other = prediction.Protocol(hold_out=prediction.HoldOut.parse("no_such_label=3"))
+    np.testing.assert_array_equal(
+        prediction.predict(task, splits, LAYERS, other).predicted, plain.predicted
+    )
+
+
+def test_a_held_out_patient_is_not_learned_from(embedded):
+    seen = []
+
+    def spy(kind, train, validation=None, **kwargs):
+        seen.append(set(train.patient.tolist()))
+        return probe.fit(kind, train, validation, **kwargs)
+
+    hold_out = prediction.HoldOut.parse("strat_fold=3")
+    protocol = prediction.Protocol(fit=spy, hold_out=hold_out)
+    answers = prediction.predict(tasks.find("ptb_xl_sex"), embedded["ptb_xl"], LAYERS, protocol)
+    assert seen[0].isdisjoint(answers.patient.tolist())
+
+
+@pytest.mark.parametrize("text", ["strat_fold", "strat_fold=eight", ""])
+def test_a_hold_out_that_is_none_is_told(text):
+    with pytest.raises(UserError, match="must be LABEL=NUMBER"):
+        prediction.HoldOut.parse(text)
+
+
+def test_fewer_labels_are_fewer_recordings(embedded):
+    task, splits = tasks.find("ptb_xl_sex"), embedded["ptb_xl"]
+    whole = prediction.predict(task, splits, LAYERS, PLAIN)
+    some = prediction.predict(task, splits, LAYERS, prediction.Protocol(label_share=0.5))
+    assert 0.3 * whole.num_train < some.num_train < 0.7 * whole.num_train
+    np.testing.assert_array_equal(some.target, whole.target)
+
+
+def test_the_best_layer_is_chosen_on_validation(embedded):
+    task, splits = tasks.find("mc_med_sbp"), embedded["mc_med"]
+
+    def cheat(one):
+        values = np.array([[fact["triage_sbp_mmhg"]] for fact in one.facts], np.float32)
+        return np.where(one.usable[:, None], values, np.nan)
+
+    found = prediction.predict(task, splits, {**LAYERS, "cheat": cheat}, PLAIN)
+    assert found.layer == "cheat"
+    assert prediction.predict(task, splits, LAYERS, PLAIN).layer == "all"
+
+
+def test_all_splits_can_be_pooled_and_cross_validated(embedded):
+    task, splits = tasks.find("ptb_xl_sex"), embedded["ptb_xl"]
+    answers = prediction.predict(task, splits, LAYERS, prediction.Protocol(cross_validate=True))
+    assert answers.cross_validated
+    num = sum(one.index.num_patients for one in splits.values())
+    assert len(np.unique(answers.patient)) == num
+    hold_out = prediction.HoldOut.parse("strat_fold=3")
+    both = prediction.Protocol(cross_validate=True, hold_out=hold_out)
+    assert not prediction.predict(task, splits, LAYERS, both).cross_validated

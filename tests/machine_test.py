@@ -1,0 +1,57 @@
+"""The platform can be set for a program; the host's memory and versions are what they are."""
+
+import platform
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from clef_jax import machine
+
+PROGRAM = """
+import resource, sys
+import numpy as np
+from clef_jax.machine import keep_freed_memory
+
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+np.ones(8_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    np.ones(8_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def test_the_platform_is_the_default_backend_unless_it_is_set():
+    assert machine.current_platform() == jax.default_backend() == "cpu"
+    with machine.use_platform("tpu"):
+        assert machine.current_platform() == "tpu"
+        with machine.use_platform("gpu"):
+            assert machine.current_platform() == "gpu"
+        assert machine.current_platform() == "tpu"
+    assert machine.current_platform() == "cpu"
+
+
+def test_activations_are_bfloat16_on_accelerators_only():
+    assert machine.compute_dtype("auto", "cpu") == "float32"
+    assert machine.compute_dtype("auto", "gpu") == machine.compute_dtype("auto", "tpu") == "bfloat16"
+    assert machine.compute_dtype("bfloat16", "cpu") == "bfloat16"
+
+
+def count_page_faults(mode: str) -> int:
+    """Counts the page faults of five arrays of 64 MB, allocated and freed one after the other."""
+    command = [sys.executable, "-c", PROGRAM, mode]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")
+def test_memory_that_was_freed_is_not_mapped_again():
+    # Pages may be of 4 KB or, where the system uses huge ones, of 2 MB: 160 faults at the least.
+    assert count_page_faults("keep") < 20
+    assert count_page_faults("default") > 100
+
+
+def test_packages_that_are_not_installed_have_no_version():
+    assert machine.installed_versions(["jax", "no-such-package"]) == {"jax": jax.__version__}

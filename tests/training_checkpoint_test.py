@@ -1,0 +1,237 @@
+import contextlib
+import dataclasses
+import resource
+import shutil
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from clef_jax.training.state import TrainState
+from flax import nnx
+
+from clef_jax import mesh as mesh_lib
+from clef_jax.config import TrainConfig, saved
+from clef_jax.errors import UserError
+from clef_jax.training import checkpoint, state as state_lib
+
+RUN = {"config": saved(TrainConfig(data_dir="a", workdir="b")), "data": {"data set": "1"}}
+
+
+def make_state(value=1.0):
+    params = nnx.State({"kernel": nnx.Param(jnp.full((3, 4), value))})
+    count = jnp.asarray(7, jnp.int32)
+    return TrainState(count, params, optax.adam(1e-3).init(params), count, count)
+
+
+def abstract(state):
+    everywhere = mesh_lib.everywhere(mesh_lib.make_mesh())
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), state
+    )
+
+
+failures_of_orbax = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""Orbax forgets to wait for those of its tasks that fail beside the first one."""
+
+
+def take_any(run):
+    del run
+
+
+@pytest.fixture(scope="module")
+def two_saves(tmp_path_factory):
+    """A workdir with checkpoints of steps 1 and 2."""
+    workdir = tmp_path_factory.mktemp("saves")
+    with checkpoint.Checkpoints(workdir, keep=3) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(make_state(float(step)), step, RUN)
+    return workdir
+
+
+def test_what_was_saved_comes_back(tmp_path):
+    state = make_state()
+    with checkpoint.Checkpoints(tmp_path, keep=3) as checkpoints:
+        checkpoints.save(state, 7, RUN | {"position": {"next_step": 7}})
+    with checkpoint.Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest_step == 7
+        run = checkpoints.run(7)
+        assert run.pop(checkpoint.DIGEST) == checkpoint.digest(state)
+        assert run == RUN | {"position": {"next_step": 7}}
+        back = checkpoints.restore(7, abstract(state))
+    assert jax.tree.structure(back) == jax.tree.structure(state)
+    for got, want in zip(jax.tree.leaves(back), jax.tree.leaves(state), strict=True):
+        np.testing.assert_array_equal(got, want)
+        assert got.dtype == want.dtype
+        assert got.sharding.is_equivalent_to(mesh_lib.everywhere(mesh_lib.make_mesh()), got.ndim)
+
+
+def test_only_the_newest_are_kept(tmp_path):
+    with checkpoint.Checkpoints(tmp_path, keep=2) as checkpoints:
+        for step in (1, 2, 3):
+            checkpoints.save(make_state(step), step, RUN)
+    kept = sorted(int(p.name) for p in (tmp_path / checkpoint.FOLDER).iterdir() if p.is_dir())
+    assert kept == [2, 3]
+
+
+def test_a_save_that_was_killed_does_not_count(tmp_path):
+    with checkpoint.Checkpoints(tmp_path, keep=3) as checkpoints:
+        checkpoints.save(make_state(), 1, RUN)
+    (tmp_path / checkpoint.FOLDER / "2.orbax-checkpoint-tmp").mkdir()
+    with checkpoint.Checkpoints(tmp_path) as visitor:
+        assert visitor.latest_step == 1
+    assert (tmp_path / checkpoint.FOLDER / "2.orbax-checkpoint-tmp").exists()
+    with checkpoint.Checkpoints(tmp_path, keep=3) as checkpoints:
+        assert checkpoints.latest_step == 1
+        checkpoints.save(make_state(2.0), 2, RUN)
+    with checkpoint.Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest_step == 2
+
+
+def test_another_encoder_is_refused(tmp_path):
+    other = RUN | {"config": saved(TrainConfig(data_dir="a", workdir="b", size="medium"))}
+    with pytest.raises(UserError, match="size was 'small', now 'medium'"):
+        checkpoint.refuse_changes(RUN, other, tmp_path)
+
+
+def test_changed_data_is_refused_and_a_moved_folder_is_not(tmp_path):
+    moved = RUN | {"config": saved(TrainConfig(data_dir="elsewhere", workdir="b"))}
+    checkpoint.refuse_changes(RUN, moved, tmp_path)
+    with pytest.raises(UserError, match="the data set changed"):
+        checkpoint.refuse_changes(RUN, RUN | {"data": {"data set": "2"}}, tmp_path)
+
+
+def test_parameters_of_no_run_are_refused(tmp_path):
+    trainer = state_lib.make_trainer(
+        TrainConfig(data_dir="", workdir="", size="tiny"), lambda step: 0.0, mesh_lib.make_mesh()
+    )
+    with pytest.raises(UserError, match="no training run"):
+        checkpoint.restore_params(tmp_path, trainer)
+    checkpoint.Checkpoints(tmp_path, keep=1).__exit__(None)
+    with pytest.raises(UserError, match="no finished checkpoint"):
+        checkpoint.restore_params(tmp_path, trainer)
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@failures_of_orbax
+@pytest.mark.parametrize("damage", [flip, cut, lambda path: path.unlink()])
+def test_whatever_file_is_damaged_what_comes_back_is_what_was_saved(damage, two_saves, tmp_path):
+    names = [p.relative_to(two_saves) for p in two_saves.rglob("2/**/*") if p.is_file()]
+    assert names
+    steps = []
+    for number, name in enumerate(names):
+        workdir = tmp_path / str(number)
+        shutil.copytree(two_saves, workdir)
+        damage(workdir / name)
+        with checkpoint.Checkpoints(workdir, keep=3) as checkpoints:
+            back = checkpoints.restore_newest(abstract(make_state()), take_any)
+        assert back is not None
+        steps.append(back.step)
+        assert set(back.damaged) == ({2} if back.step == 1 else set())
+        for got, want in zip(
+            jax.tree.leaves(back.state), jax.tree.leaves(make_state(float(back.step))), strict=True
+        ):
+            np.testing.assert_array_equal(got, want)
+    assert 1 in steps
+
+
+@failures_of_orbax
+def test_a_damaged_checkpoint_moves_aside_and_its_step_can_be_saved_again(two_saves, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(two_saves, workdir)
+    (workdir / checkpoint.FOLDER / "2" / "state" / "_METADATA").unlink()
+    with checkpoint.Checkpoints(workdir, keep=3) as checkpoints:
+        back = checkpoints.restore_newest(abstract(make_state()), take_any)
+        assert back is not None
+        folder = checkpoints.set_aside(list(back.damaged))
+        assert [path.name for path in folder.iterdir()] == ["2_0"]
+        assert checkpoints.latest_step == 1
+        checkpoints.save(make_state(5.0), 2, RUN)
+    with checkpoint.Checkpoints(workdir) as checkpoints:
+        params = checkpoints.restore(2, abstract(make_state())).params
+    np.testing.assert_array_equal(jax.tree.leaves(params)[0], np.full((3, 4), 5.0))
+
+
+@failures_of_orbax
+def test_a_run_without_any_whole_checkpoint_is_refused(two_saves, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(two_saves, workdir)
+    for step in ("1", "2"):
+        shutil.rmtree(workdir / checkpoint.FOLDER / step / "state")
+    with (
+        checkpoint.Checkpoints(workdir, keep=3) as checkpoints,
+        pytest.raises(UserError, match=r"No checkpoint in .* Step 2: .* Step 1: "),
+    ):
+        checkpoints.restore_newest(abstract(make_state()), take_any)
+
+
+def test_refusing_a_run_is_not_taken_for_damage(two_saves):
+    def refuse(run):
+        raise UserError("Not with these settings.")
+
+    with (
+        checkpoint.Checkpoints(two_saves) as checkpoints,
+        pytest.raises(UserError, match="Not with these settings"),
+    ):
+        checkpoints.restore_newest(abstract(make_state()), refuse)
+
+
+def test_the_digest_sees_any_bit_and_any_exchange_and_no_sharding():
+    state = make_state()
+    want = checkpoint.digest(state)
+    kernel = np.arange(64, dtype=np.float32).reshape(8, 8)
+    digest = lambda x: checkpoint.digest(dataclasses.replace(state, params=x))[1]  # noqa: E731
+    for bit in (0, 7, 22, 31):
+        bits = kernel.view(np.uint32).copy()
+        bits[3, 5] ^= np.uint32(1 << bit)
+        assert digest(bits.view(np.float32)) != digest(kernel)
+    assert digest(kernel[::-1].copy()) != digest(kernel)
+    assert digest(kernel.T.copy()) != digest(kernel)
+    divided = jax.device_put(kernel, mesh_lib.rows(mesh_lib.make_mesh()))
+    assert digest(divided) == digest(kernel)
+    assert checkpoint.digest(jax.tree.map(np.asarray, state)) == want
+
+
+@contextlib.contextmanager
+def no_file_above(num_bytes):
+    """What a full disk is like, for this process and for files that are larger."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, limit[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+
+
+@failures_of_orbax
+def test_a_save_that_fails_is_told_and_the_one_before_it_stays(tmp_path):
+    noise = jax.random.normal(jax.random.key(0), (100_000,))
+    large = dataclasses.replace(make_state(), params=nnx.State({"kernel": noise}))
+
+    def save_both():
+        with checkpoint.Checkpoints(tmp_path, keep=3) as checkpoints:
+            checkpoints.save(make_state(), 1, RUN)
+            with no_file_above(50_000):
+                checkpoints.save(large, 2, RUN)
+                checkpoints.wait()
+
+    with pytest.raises(UserError, match=r"step 2 could not be written.*goes on after step 1"):
+        save_both()
+    with checkpoint.Checkpoints(tmp_path, keep=3) as checkpoints:
+        assert checkpoints.latest_step == 1
+        checkpoints.save(large, 2, RUN)
+    with checkpoint.Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest_step == 2

@@ -1,0 +1,122 @@
+"""Annotations come out as wfdb reads them, or are refused with the reason."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from clef_jax.finding import Defect
+from clef_jax.simulation import fixture
+from clef_jax.wfdb import annotation as wfdb_annotation
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # pandas complains about wfdb's own code as it is imported
+    import wfdb
+    import wfdb.io.annotation
+
+pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword")  # within wfdb.rdann
+
+
+def drawn(seed, num):
+    """Samples, symbols and notes with short and long intervals, and beats on top of each other."""
+    rng = np.random.default_rng(seed)
+    intervals = rng.choice([0, 1, 200, 1023, 1024, 70_000, 200_000], num)
+    symbols = rng.choice(list("NSVQ+"), num).tolist()
+    notes = [rng.choice(["(N", ")", "(AFIB", "(AFL"]) if s == "+" else "" for s in symbols]
+    return np.cumsum(intervals), symbols, notes
+
+
+def same_as_wfdb(path):
+    ours, theirs = wfdb_annotation.read(path), wfdb.rdann(str(path), "atr")
+    np.testing.assert_array_equal(ours.sample, theirs.sample)
+    assert list(ours.symbol) == theirs.symbol
+    assert list(ours.note) == [note.strip("\0 ") for note in theirs.aux_note]
+    return ours
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_reads_what_wfdb_writes(seed, tmp_path):
+    sample, symbols, notes = drawn(seed, 300)
+    wfdb.wrann(
+        "r",
+        "atr",
+        sample,
+        symbols,
+        aux_note=notes,
+        chan=np.arange(300) % 3,
+        num=np.arange(300) % 5,
+        subtype=np.arange(300) % 7,
+        fs=250,
+        write_dir=str(tmp_path),
+    )
+    ours = same_as_wfdb(tmp_path / "r")
+    np.testing.assert_array_equal(ours.sample, sample)
+    assert list(ours.note) == notes
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_reads_what_the_simulation_writes(seed, tmp_path):
+    sample, symbols, notes = drawn(seed, 300)
+    listed = list(zip(sample.tolist(), symbols, notes, strict=True))
+    fixture.write_annotations(tmp_path / "r", listed)
+    ours = same_as_wfdb(tmp_path / "r")
+    assert list(zip(ours.sample.tolist(), ours.symbol, ours.note, strict=True)) == listed
+
+
+def test_symbols_are_those_of_the_format():
+    known = {
+        label.label_store: label.symbol
+        for label in wfdb.io.annotation.ann_labels
+        if label.label_store and label.symbol.strip()
+    }
+    assert {code: known.get(code) for code in wfdb_annotation.SYMBOLS} == wfdb_annotation.SYMBOLS
+
+
+def test_notes_that_look_like_words_of_their_own_are_text(tmp_path):
+    note = "\0\0".join(["a" * 3, "\xff" * 4, "bb"])
+    fixture.write_annotations(tmp_path / "r", [(5, "+", note), (9, "N", "")])
+    found = wfdb_annotation.read(tmp_path / "r")
+    assert found.sample.tolist() == [5, 9]
+    assert found.note[0] == note
+
+
+@pytest.mark.parametrize("data", [b"", bytes(2), bytes(20)])
+def test_files_without_annotations(data, tmp_path):
+    (tmp_path / "r.atr").write_bytes(data)
+    found = wfdb_annotation.read(tmp_path / "r")
+    assert (len(found.sample), found.symbol, found.note) == (0, (), ())
+
+
+def test_an_unknown_code_has_no_symbol(tmp_path):
+    (tmp_path / "r.atr").write_bytes(np.array([45 << 10 | 7, 1 << 10 | 1, 0], "<u2").tobytes())
+    found = wfdb_annotation.read(tmp_path / "r")
+    assert found.symbol == ("", "N")
+    assert found.sample.tolist() == [7, 8]
+
+
+def whole(path):
+    fixture.write_annotations(path, [(5, "N", ""), (5000, "+", "(AFIB"), (5100, "V", "")])
+    return path.with_suffix(".atr").read_bytes()
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 7, 9, 13, 15, 19])
+def test_a_truncated_file_is_refused(length, tmp_path):
+    data = whole(tmp_path / "r")
+    assert len(data) > length
+    (tmp_path / "r.atr").write_bytes(data[:length])
+    with pytest.raises(Defect, match="truncated") as caught:
+        wfdb_annotation.read(tmp_path / "r")
+    assert caught.value.problem == "unreadable"
+
+
+def test_other_faults_have_their_sentence(tmp_path):
+    with pytest.raises(Defect, match="does not exist") as caught:
+        wfdb_annotation.read(tmp_path / "r")
+    assert caught.value.problem == "missing_annotation"
+    words = [1 << 10 | 7, 59 << 10, 0xFFFF, 0xFFFE, 1 << 10, 0]
+    (tmp_path / "r.atr").write_bytes(np.array(words, "<u2").tobytes())
+    with pytest.raises(Defect, match="back in time"):
+        wfdb_annotation.read(tmp_path / "r")
+    (tmp_path / "d.atr").mkdir()
+    with pytest.raises(Defect, match="cannot be read"):
+        wfdb_annotation.read(tmp_path / "d")
