@@ -73,7 +73,10 @@ def read(folder: pathlib.Path) -> list[dict[str, Any]]:
     for path in sorted(folder.glob("*.json")):
         result = json.loads(path.read_text())
         if result.get("version") != VERSION:
-            raise UserError(f"{path} is of another version: run make bench there again.")
+            raise UserError(
+                f"{path} is of another version: run make bench there again.",
+                problem="other_version",
+            )
         found.append(result)
     return sorted(found, key=lambda result: result["name"])
 

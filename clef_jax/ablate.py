@@ -126,9 +126,12 @@ def points_of(config: Config) -> Iterator[Point]:
         flag, _, values = text.partition("=")
         flag = flag.strip().lstrip("-").replace("_", "-")
         if not flag or not values.split():
-            raise UserError(f"--grid {text!r} must be FLAG=VALUE VALUE, such as 'leads=random I'.")
+            raise UserError(
+                f"--grid {text!r} must be FLAG=VALUE VALUE, such as 'leads=random I'.",
+                problem="unreadable_grid",
+            )
         if flag in axes:
-            raise UserError(f"--grid names {flag} twice.")
+            raise UserError(f"--grid names {flag} twice.", problem="duplicate_flag")
         axes[flag] = list(dict.fromkeys(values.split()))
     if config.design == "product":
         yield from (dict(zip(axes, one, strict=True)) for one in itertools.product(*axes.values()))

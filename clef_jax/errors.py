@@ -11,7 +11,15 @@ import rich.markup
 
 
 class UserError(ValueError):
-    """What is wrong, where, and what to do about it, in the user's words."""
+    """What is wrong, where, and what to do about it, in the user's words.
+
+    `problem` is a short stable code of the fault, for example `half_built`. Errors that their names
+    and numbers identify need none.
+    """
+
+    def __init__(self, message: object, *, problem: str | None = None):
+        super().__init__(message)
+        self.problem = problem
 
 
 @contextlib.contextmanager

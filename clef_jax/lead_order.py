@@ -32,7 +32,8 @@ def find(lead: str, names: Sequence[str]) -> int:
         return places[0]
     known = ", ".join(name or "(without a name)" for name in names)
     many = "no lead" if not places else f"{len(places)} leads called"
-    raise UserError(f"There is {many} {lead!r} among {known}.")
+    problem = "duplicate_lead" if places else "missing_lead"
+    raise UserError(f"There is {many} {lead!r} among {known}.", problem=problem)
 
 
 def find_unnamed(lead: str, signal: np.ndarray) -> int:
@@ -48,7 +49,8 @@ def find_unnamed(lead: str, signal: np.ndarray) -> int:
     if signal.ndim < 2 or signal.shape[-2] != len(leads.STANDARD_12):
         raise UserError(
             f"A signal of shape {list(signal.shape)} does not say which row is lead {lead}; give "
-            "lead_names."
+            "lead_names.",
+            problem="unnamed_rows",
         )
     places = [find(lead, order) for order in _ORDERS]
     if len(set(places)) == 1:
@@ -59,7 +61,8 @@ def find_unnamed(lead: str, signal: np.ndarray) -> int:
     if max(fits) - min(fits) < _LEAST_DIFFERENCE:
         raise UserError(
             f"These twelve leads do not tell which row is {lead}: aVL and aVF are not what leads I "
-            "and II make of them. Give lead_names."
+            "and II make of them. Give lead_names.",
+            problem="ambiguous_order",
         )
     return places[int(np.argmax(fits))]
 

@@ -81,14 +81,16 @@ def _head(arrays: Mapping[str, Any], size: str) -> Head:
     if missing:
         raise UserError(
             f"These weights lack {' and '.join(missing)}, ECGFounder's classifier. If they are an "
-            "encoder alone, convert them as CLEF's weights."
+            "encoder alone, convert them as CLEF's weights.",
+            problem="no_classifier",
         )
     head = Head(np.asarray(arrays[HEAD_WEIGHT]), np.asarray(arrays[HEAD_BIAS]))
     width = weights.size_lib.by_name(size).embedding_width
     if head.weight.ndim != 2 or head.weight.shape[1] != width or head.bias.shape != (len(head[0]),):
         raise UserError(
             f"ECGFounder's classifier maps {width} features to classes, but {HEAD_WEIGHT} is "
-            f"{list(head.weight.shape)} and {HEAD_BIAS} {list(head.bias.shape)}."
+            f"{list(head.weight.shape)} and {HEAD_BIAS} {list(head.bias.shape)}.",
+            problem="wrong_classifier",
         )
     return head
 
@@ -100,7 +102,8 @@ def _check_unused(arrays: Mapping[str, np.ndarray]) -> None:
             f"{len(counted)} batch norms have counted batches ({counted[0]} and others), so they "
             "were used in training, while the published ECGFounder does without. Say "
             "batch_norm=True (--batch-norm) if this network applies them, else batch_norm=False "
-            "(--no-batch-norm)."
+            "(--no-batch-norm).",
+            problem="undecided_batch_norm",
         )
 
 
@@ -134,9 +137,14 @@ def _scale_and_shift(arrays: Mapping[str, np.ndarray], norm: str) -> tuple[np.nd
     names = [f"{norm}.{name}" for name in ("weight", "bias", "running_mean", "running_var")]
     missing = [name for name in names if name not in arrays]
     if missing:
-        raise UserError(f"Batch norm needs {', '.join(missing)}, which these weights lack.")
+        raise UserError(
+            f"Batch norm needs {', '.join(missing)}, which these weights lack.",
+            problem="missing_batch_norm",
+        )
     weight, bias, mean, variance = (arrays[name].astype(np.float64) for name in names)
     if (variance < 0).any():
-        raise UserError(f"{names[-1]} has negative numbers, which no variance is.")
+        raise UserError(
+            f"{names[-1]} has negative numbers, which no variance is.", problem="negative_variance"
+        )
     scale = weight / np.sqrt(variance + EPSILON)
     return scale, bias - mean * scale

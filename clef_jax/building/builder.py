@@ -215,7 +215,8 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         bad = [finding for finding in findings if finding.action == "quarantined"]
         if self.options.strict and bad:
             raise _NothingToKeep(
-                f"Stopped by --strict at {bad[0].record_id}: {bad[0].problem}. {bad[0].detail}"
+                f"Stopped by --strict at {bad[0].record_id}: {bad[0].problem}. {bad[0].detail}",
+                problem="strict",
             )
 
     def _finish(self, kept: Sequence[shard.Summary], listing: listing_lib.Listing) -> None:
@@ -225,7 +226,8 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             problems = ", ".join(sorted({problem for problem, _ in self.report.problems}))
             raise _NothingToKeep(
                 f"None of the {listing.num_records} recordings is usable ({problems}), so no data "
-                "set was made. --strict shows the first one's reason."
+                "set was made. --strict shows the first one's reason.",
+                problem="nothing_usable",
             )
         by_split = _by_split(kept, listing.splits)
         for split in listing.splits:

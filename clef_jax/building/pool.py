@@ -45,7 +45,8 @@ def run(tasks: Iterable[shard.Task], num_workers: int) -> Iterator[shard.Summary
     except concurrent.futures.process.BrokenProcessPool:
         raise UserError(
             "A worker process died while it wrote a shard. If the machine ran out of memory, "
-            "start again with fewer --workers."
+            "start again with fewer --workers.",
+            problem="worker_died",
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -67,7 +67,8 @@ def _locked(lock: IO[str], version_dir: pathlib.Path) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UserError(
-            f"Another prepare is at work on {version_dir}; wait for it, or stop it first."
+            f"Another prepare is at work on {version_dir}; wait for it, or stop it first.",
+            problem="build_in_progress",
         ) from None
     except OSError:
         return False

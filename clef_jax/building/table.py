@@ -33,7 +33,10 @@ def duckdb_errors() -> Iterator[None]:
         yield
     except duckdb.Error as error:
         # Further lines of DuckDB's words quote the file.
-        raise UserError(f"The tables could not be read: {str(error).splitlines()[0]}") from error
+        raise UserError(
+            f"The tables could not be read: {str(error).splitlines()[0]}",
+            problem="unreadable_table",
+        ) from error
 
 
 def view(
@@ -66,7 +69,9 @@ def view(
         # Where nothing is found the first line may be no heading but a patient's row.
         known = set(map(str.lower, (*columns, *optional))) & set(named)
         hint = f"; it has {', '.join(found)}" if known else ""
-        raise UserError(f"The table {path} has no column {', '.join(missing)}{hint}.")
+        raise UserError(
+            f"The table {path} has no column {', '.join(missing)}{hint}.", problem="missing_column"
+        )
     optional = tuple(optional)
     absent = tuple(column for column in optional if column.lower() not in named)
     selected = [
@@ -87,13 +92,15 @@ def column_names(path: pathlib.Path, delimiter: str = ",") -> list[str]:
         UserError: the file is not there, or is no table.
     """
     if not path.is_file():
-        raise UserError(f"The table {path} does not exist.")
+        raise UserError(f"The table {path} does not exist.", problem="missing_file")
     with duckdb.connect(":memory:") as database:
         try:
             found = database.execute(f"DESCRIBE SELECT * FROM {_read_csv(path, delimiter)}")
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
-            raise UserError(f"{path} cannot be read as a table: {reason}") from error
+            raise UserError(
+                f"{path} cannot be read as a table: {reason}", problem="unreadable_table"
+            ) from error
         return [row[0] for row in found.fetchall()]
 
 

@@ -21,37 +21,44 @@ def detect(path: pathlib.Path) -> Literal["archive", "safetensors"]:
         with path.open("rb") as file:
             head = file.read(512)
     except FileNotFoundError:
-        raise UserError(f"There is no file {path}.") from None
+        raise UserError(f"There is no file {path}.", problem="missing_file") from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+        raise UserError(
+            f"{path} cannot be read: {error.strerror}.", problem="unreadable"
+        ) from error
     if head.startswith(b"PK\x03\x04"):
         return "archive"
     if len(head) > 8 and head[8:9] == b"{":
         return "safetensors"
-    raise UserError(f"{path} {_seems(head)}")
+    problem, sentence = _seems(head)
+    raise UserError(f"{path} {sentence}", problem=problem)
 
 
-def _seems(head: bytes) -> str:
+def _seems(head: bytes) -> tuple[str, str]:
+    """Returns the problem's code and the rest of a sentence that begins with the file's path."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head:
-        return "is empty. Copy or download it again."
+        return "empty", "is empty. Copy or download it again."
     if text.startswith(b"version https://git-lfs"):
         return (
+            "git_lfs_pointer",
             "is a Git LFS pointer: it only names the weights. Fetch them with git lfs pull, or "
-            "download the file itself."
+            "download the file itself.",
         )
     if text.startswith(b"<"):
         return (
+            "web_page",
             "is a web page, not weights: the download ended on an error or a login page. Open the "
-            "link in a browser and download the file itself."
+            "link in a browser and download the file itself.",
         )
     if head.startswith(b"\x80"):
         return (
+            "bare_pickle",
             "is a bare pickle, as PyTorch before 1.6 wrote. What it claims cannot be checked, so "
             "it was not opened. Ask its owner to load it where it is trusted and to save it with a "
-            "current PyTorch, or as safetensors."
+            "current PyTorch, or as safetensors.",
         )
-    return f"is no file of weights that is known. {KNOWN}."
+    return "unknown_kind", f"is no file of weights that is known. {KNOWN}."
 
 
 def checked(path: pathlib.Path, key: str, array: np.ndarray) -> np.ndarray:
@@ -65,7 +72,8 @@ def checked(path: pathlib.Path, key: str, array: np.ndarray) -> np.ndarray:
     if not np.isfinite(array).all():
         raise UserError(
             f"{path}: {listed([key])} holds NaN or infinity. The training that wrote it failed, or "
-            "the file is damaged."
+            "the file is damaged.",
+            problem="not_finite",
         )
     return array
 

@@ -68,7 +68,9 @@ def _md5(path: pathlib.Path) -> str:
             # Not for security: the MD5 is what the archive lists.
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+        raise UserError(
+            f"{path} cannot be read: {error.strerror}.", problem="unreadable"
+        ) from error
 
 
 def _confirmation(path: pathlib.Path, published: Published) -> str:

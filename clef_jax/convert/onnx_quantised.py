@@ -63,7 +63,7 @@ def quantise(
     require("onnx", "onnxruntime")
     path, out = pathlib.Path(path).expanduser(), pathlib.Path(out).expanduser()
     if not path.is_file():
-        raise UserError(f"There is no ONNX file {path}.")
+        raise UserError(f"There is no ONNX file {path}.", problem="missing_file")
     with tempfile.TemporaryDirectory(dir=folder_of(out), prefix=".onnx_") as scratch:
         unchecked = pathlib.Path(scratch) / out.name
         (_quantise_dynamically if dynamic else _quantise_weights)(path, unchecked)
@@ -132,11 +132,12 @@ def _load(path: pathlib.Path) -> Any:
     try:
         model = onnx.load(path)
     except DecodeError:
-        raise UserError(f"{path.name} is no ONNX file.") from None
+        raise UserError(f"{path.name} is no ONNX file.", problem="no_onnx") from None
     if model.producer_name != "clef_jax" or [i.name for i in model.graph.input] != [INPUT]:
         raise UserError(
             f"{path.name} was not written by clef_jax from an encoder in float32; give a file of "
-            "`to-onnx`."
+            "`to-onnx`.",
+            problem="foreign_file",
         )
     return model
 

@@ -46,7 +46,7 @@ def read_safetensors(path: str | pathlib.Path) -> dict[str, np.ndarray]:
 
     path = pathlib.Path(path)
     if detect(path) != "safetensors":
-        raise UserError(f"{path} is a PyTorch file, not safetensors.")
+        raise UserError(f"{path} is a PyTorch file, not safetensors.", problem="pytorch_file")
     _check_header(path)
     arrays = {}
     try:
@@ -54,11 +54,15 @@ def read_safetensors(path: str | pathlib.Path) -> dict[str, np.ndarray]:
             for key in sorted(file.keys()):
                 kind = file.get_slice(key).get_dtype()
                 if kind not in _REAL and not (kind == "I64" and key.endswith(weights.COUNT)):
-                    raise UserError(f"{path}: {listed([key])} has the type {kind}, no real number.")
+                    raise UserError(
+                        f"{path}: {listed([key])} has the type {kind}, no real number.",
+                        problem="not_real",
+                    )
                 arrays[key] = checked(path, key, file.get_tensor(key))
     except (safetensors.SafetensorError, OSError) as error:
         raise UserError(
-            f"{path} is damaged or was not copied whole ({error}). Copy or download it again."
+            f"{path} is damaged or was not copied whole ({error}). Copy or download it again.",
+            problem="damaged",
         ) from error
     return arrays
 
@@ -70,20 +74,26 @@ def _check_header(path: pathlib.Path) -> None:
         if length > min(MAX_HEADER_BYTES, path.stat().st_size - 8):
             raise UserError(
                 f"{path} claims a header of {length} bytes, more than it has or than any encoder "
-                "needs. It was not opened."
+                "needs. It was not opened.",
+                problem="header_too_large",
             )
         header = file.read(length)
     try:
         json.loads(header, object_pairs_hook=_unique)
     except UserError as error:
-        raise UserError(f"{path} {error}") from None
+        raise UserError(f"{path} {error}", problem=error.problem) from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} has a header that is no JSON. Download it again.") from error
+        raise UserError(
+            f"{path} has a header that is no JSON. Download it again.", problem="unreadable_header"
+        ) from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise UserError(f"names {listed({n for n in names if names.count(n) > 1})} twice.")
+        raise UserError(
+            f"names {listed({n for n in names if names.count(n) > 1})} twice.",
+            problem="duplicate_name",
+        )
     return found

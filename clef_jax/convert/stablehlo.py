@@ -79,7 +79,8 @@ def write(
         path.unlink()
         raise UserError(
             f"The exported model differs from the model by {found.difference:.1e}, more than "
-            f"{verify.LARGEST_DIFFERENCE:.0e}, so {path} was not kept."
+            f"{verify.LARGEST_DIFFERENCE:.0e}, so {path} was not kept.",
+            problem="features_differ",
         )
     files.write_text(path.with_suffix(".json"), json.dumps(_facts(model, rate, preprocessing)))
     return found

@@ -55,14 +55,16 @@ def import_torch(*, to_read: bool = False) -> types.ModuleType:
     except ImportError:
         raise UserError(
             "PyTorch's own files need PyTorch: pip install 'clef_jax[torch]'. Safetensors files "
-            "need no PyTorch; ask the owner of the weights for one."
+            "need no PyTorch; ask the owner of the weights for one.",
+            problem="missing_package",
         ) from None
     found = re.match(r"(\d+)\.(\d+)", torch.__version__)
     if to_read and (found is None or tuple(map(int, found.groups())) < MIN_TORCH):
         raise UserError(
             f"PyTorch {torch.__version__} can be made to run code by a file of weights: install "
             "2.10 or later with pip install 'clef_jax[torch]', or ask the owner of the weights "
-            "for a safetensors file."
+            "for a safetensors file.",
+            problem="old_package",
         )
     return torch
 
@@ -88,7 +90,10 @@ def read(path: pathlib.Path) -> Archive:
     tensors, others = _state_dict(path, found)
     total = sum(t.numel() * t.element_size() for t in tensors.values())
     if total > path.stat().st_size:
-        raise UserError(f"{path} claims weights of {total} bytes, more than it holds.")
+        raise UserError(
+            f"{path} claims weights of {total} bytes, more than it holds.",
+            problem="larger_than_file",
+        )
     arrays = {key: _array(path, key, tensor) for key, tensor in tensors.items()}
     return Archive(arrays, others, LIGHTNING_VERSION in found)
 
@@ -102,14 +107,14 @@ def _load(path: pathlib.Path) -> Any:
     except _PICKLE_ERRORS as error:
         raise _damaged(path, error) from error
     if refused:
-        raise UserError(_refusal(path, sorted(map(str, refused))))
+        raise UserError(_refusal(path, sorted(map(str, refused))), problem="pickled_objects")
     try:
         with warnings.catch_warnings():
             # PyTorch warns of its own doings when it describes what a damaged file made of it.
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
-        raise UserError(_refusal(path, [])) from error
+        raise UserError(_refusal(path, []), problem="pickled_objects") from error
     except _PICKLE_ERRORS as error:
         raise _damaged(path, error) from error
 
@@ -118,10 +123,15 @@ def _state_dict(path: pathlib.Path, found: Any) -> tuple[dict[str, Any], tuple[s
     """Tensors by name, and the names of what else a checkpoint holds."""
     torch = import_torch()
     if not isinstance(found, dict):
-        raise UserError(f"{path} holds a {type(found).__name__}, not weights by their names.")
+        raise UserError(
+            f"{path} holds a {type(found).__name__}, not weights by their names.",
+            problem="no_weights",
+        )
     state = found.get("state_dict", found)
     if not isinstance(state, dict) or not state:
-        raise UserError(f"{path} holds no weights: its state_dict is empty or none.")
+        raise UserError(
+            f"{path} holds no weights: its state_dict is empty or none.", problem="no_weights"
+        )
     strange = [
         str(key)
         for key, value in state.items()
@@ -130,7 +140,8 @@ def _state_dict(path: pathlib.Path, found: Any) -> tuple[dict[str, Any], tuple[s
     if strange:
         raise UserError(
             f"{path} holds other things than tensors where weights are expected: "
-            f"{listed(strange)}. A checkpoint keeps its weights under the name state_dict."
+            f"{listed(strange)}. A checkpoint keeps its weights under the name state_dict.",
+            problem="other_objects",
         )
     return state, () if state is found else tuple(str(key) for key in found if key != "state_dict")
 
@@ -144,11 +155,15 @@ def _array(path: pathlib.Path, key: str, tensor: Any) -> np.ndarray:
     if not plain or not (tensor.dtype in real or counts):
         raise UserError(
             f"{path}: {listed([key])} is a {tensor.dtype} tensor ({tensor.layout}, on "
-            f"{tensor.device}), not one of real numbers."
+            f"{tensor.device}), not one of real numbers.",
+            problem="not_real",
         )
     # A view can repeat a number by steps of zero: small in the file, huge in memory.
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise UserError(f"{path}: {listed([key])} is larger than what the file holds of it.")
+        raise UserError(
+            f"{path}: {listed([key])} is larger than what the file holds of it.",
+            problem="larger_than_file",
+        )
     if tensor.dtype == torch.bfloat16:
         tensor = tensor.float()
     whole = tensor.detach().clone(memory_format=torch.contiguous_format)
@@ -159,7 +174,10 @@ def _check_archive(path: pathlib.Path) -> None:
     """PyTorch stores its entries uncompressed, so what they claim cannot exceed the file."""
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
-        raise UserError(f"{path} has {size >> 30} GiB, more than any checkpoint of these encoders.")
+        raise UserError(
+            f"{path} has {size >> 30} GiB, more than any checkpoint of these encoders.",
+            problem="too_large",
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -168,25 +186,32 @@ def _check_archive(path: pathlib.Path) -> None:
     names = [entry.filename for entry in entries]
     pickles = [entry for entry in entries if entry.filename.split("/")[1:] == ["data.pkl"]]
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        problem = "has compressed entries, which PyTorch never writes and which may fill the memory"
+        problem, words = (
+            "compressed",
+            "has compressed entries, which PyTorch never writes and which may fill the memory",
+        )
     elif sum(entry.file_size for entry in entries) > size:
-        problem = "claims to hold more bytes than it has"
+        problem, words = "overlapping_entries", "claims to hold more bytes than it has"
     elif len(names) > MAX_ENTRIES or len(set(names)) < len(names):
-        problem = "has too many entries, or several of one name"
+        problem, words = "duplicate_entries", "has too many entries, or several of one name"
     elif len(pickles) != 1:
-        problem = "is a zip archive, but not of PyTorch's: it has no data.pkl"
+        problem, words = "no_data_pkl", "is a zip archive, but not of PyTorch's: it has no data.pkl"
     elif pickles[0].file_size > MAX_PICKLE_BYTES:
-        problem = f"has a data.pkl of {pickles[0].file_size >> 20} MiB, which is no list of weights"
+        problem, words = (
+            "pickle_too_large",
+            f"has a data.pkl of {pickles[0].file_size >> 20} MiB, which is no list of weights",
+        )
     else:
         return
-    raise UserError(f"{path} {problem}. It was not opened.")
+    raise UserError(f"{path} {words}. It was not opened.", problem=problem)
 
 
 def _damaged(path: pathlib.Path, error: BaseException) -> UserError:
     first = str(error).strip().split("\n")[0].split(". ")[0].rstrip(".")
     return UserError(
         f"{path} is damaged or was not copied whole: it cannot be read as a PyTorch file "
-        f"({type(error).__name__}: {first}). Copy or download it again and compare its size."
+        f"({type(error).__name__}: {first}). Copy or download it again and compare its size.",
+        problem="damaged",
     )
 
 

@@ -86,7 +86,8 @@ def _bare(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> dict[str, np.
     if twice:
         raise UserError(
             f"{path} holds weights twice, with and without {weights.PREFIX!r}: {listed(twice)}. "
-            "Save only those that are meant."
+            "Save only those that are meant.",
+            problem="duplicate_weights",
         )
     prefixed = any(key.startswith(weights.PREFIX) for key in arrays)
     foreign = [
@@ -99,7 +100,8 @@ def _bare(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> dict[str, np.
         raise UserError(
             f"{path} holds weights that are none of an encoder: {listed(foreign) or 'none at all'}."
             " Save the encoder alone, whose names start with first_conv. and stage_list., with or "
-            f"without {weights.PREFIX}."
+            f"without {weights.PREFIX}.",
+            problem="foreign_weights",
         )
     return bare
 
@@ -127,7 +129,8 @@ def infer_size(arrays: Mapping[str, Any]) -> tuple[str, int]:
     if wrong[nearest]:
         raise UserError(
             f"These weights fit no encoder; sizes are {', '.join(SIZES)}. The nearest is "
-            f"{nearest!r}, but {listed(wrong[nearest], 3)}."
+            f"{nearest!r}, but {listed(wrong[nearest], 3)}.",
+            problem="unknown_shape",
         )
     return nearest, channels
 

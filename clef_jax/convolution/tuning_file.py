@@ -48,7 +48,8 @@ def load(setting: str, device: Any, folder: str = FOLDER) -> Choices | None:
         raise UserError(
             f"{path} was measured on {choices.device_kind} ({choices.platform}), but this run is "
             f"on {device.device_kind} ({device.platform}): run python -m clef_jax.autotune here, "
-            "or use the table."
+            "or use the table.",
+            problem="other_device",
         )
     return choices
 
@@ -86,14 +87,16 @@ def read(path: pathlib.Path) -> Choices:
     if not path.is_file():
         raise UserError(
             f"There is no file {path} with measured choices; write `auto` or `table`, or make one "
-            "with python -m clef_jax.autotune --out=FILE."
+            "with python -m clef_jax.autotune --out=FILE.",
+            problem="missing_file",
         )
     try:
         return from_json(json.loads(path.read_text()))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
             f"{path} does not hold choices that this version can read ({error}): make it again "
-            "with python -m clef_jax.autotune."
+            "with python -m clef_jax.autotune.",
+            problem="unreadable_choices",
         ) from error
 
 

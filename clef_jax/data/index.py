@@ -87,7 +87,8 @@ class Index:
         if len(rates) > 1:
             raise UserError(
                 f"The recordings of {self.dataset} are sampled at {len(rates)} rates, "
-                f"{rates[0]:g} to {rates[-1]:g} Hz; this needs one."
+                f"{rates[0]:g} to {rates[-1]:g} Hz; this needs one.",
+                problem="several_rates",
             )
         return float(rates[0])
 
@@ -107,7 +108,8 @@ def load(version_dir: str | pathlib.Path, split: str) -> Index:
     splits = metadata["splits"]
     if split not in splits:
         raise UserError(
-            f"{metadata['dataset']} has no split {split!r}; it has {', '.join(sorted(splits))}."
+            f"{metadata['dataset']} has no split {split!r}; it has {', '.join(sorted(splits))}.",
+            problem="unknown_split",
         )
     with np.load(version_dir / f"index_{split}.npz", allow_pickle=False) as arrays:
         stored = dict(arrays.items())
@@ -141,13 +143,15 @@ def read_metadata(version_dir: pathlib.Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(
             f"{path} does not exist, so {version_dir} is no data set that clef_jax.prepare "
-            "finished. Run `python -m clef_jax.prepare` with --overwrite."
+            "finished. Run `python -m clef_jax.prepare` with --overwrite.",
+            problem="not_prepared",
         )
     metadata = json.loads(path.read_text())
     if metadata["format"] != FORMAT:
         raise UserError(
             f"{path} has format {metadata['format']}, this version reads format {FORMAT}. "
-            "Prepare the data set again with `python -m clef_jax.prepare --overwrite`."
+            "Prepare the data set again with `python -m clef_jax.prepare --overwrite`.",
+            problem="other_format",
         )
     return metadata
 
@@ -171,7 +175,7 @@ def find(data_dir: str | pathlib.Path, dataset: str) -> pathlib.Path:
     finished = [p for p in found if _is_finished(p)]
     if finished:
         return max(finished, key=_version)
-    raise UserError(_not_prepared(data_dir, dataset, wanted))
+    raise _not_prepared(data_dir, dataset, wanted)
 
 
 def _default_config(folder: pathlib.Path) -> str:
@@ -197,20 +201,27 @@ def prepared(data_dir: str | pathlib.Path) -> list[str]:
     return sorted({str(p.parent.relative_to(data_dir)) for p in found if _is_finished(p)})
 
 
-def _not_prepared(data_dir: pathlib.Path, dataset: str, wanted: pathlib.Path) -> str:
+def _not_prepared(data_dir: pathlib.Path, dataset: str, wanted: pathlib.Path) -> UserError:
     command = f"python -m clef_jax.prepare --dataset={dataset} --source=... --data-dir={data_dir}"
     if not data_dir.is_dir():
-        return f"The data folder {data_dir} does not exist. Prepare the data with `{command}`."
+        return UserError(
+            f"The data folder {data_dir} does not exist. Prepare the data with `{command}`.",
+            problem="missing_folder",
+        )
     if any(wanted.glob("incomplete.*")) or any(wanted.glob(f"{UNFINISHED}*")):
-        return (
+        return UserError(
             f"{dataset} in {data_dir} is half built: a prepare is still running, or was "
-            f"killed. If none runs, start it again: `{command}`."
+            f"killed. If none runs, start it again: `{command}`.",
+            problem="half_built",
         )
     others = prepared(data_dir)
     hint = f" It holds {', '.join(others)}." if others else ""
     near = difflib.get_close_matches(dataset, others, n=1)
     hint += f" Did you mean {near[0]}?" if near else ""
-    return f"{dataset} is not prepared in {data_dir}.{hint} Prepare it with `{command}`."
+    return UserError(
+        f"{dataset} is not prepared in {data_dir}.{hint} Prepare it with `{command}`.",
+        problem="not_prepared",
+    )
 
 
 def write(

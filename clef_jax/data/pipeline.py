@@ -80,11 +80,13 @@ class BatchSampler:
             if not self.num_patients and (index.num_samples < num_samples).all():
                 raise UserError(
                     f"--window-seconds asks for {num_samples} samples, but the longest record has "
-                    f"{index.num_samples.max()} at {index.common_rate_hz:g} Hz."
+                    f"{index.num_samples.max()} at {index.common_rate_hz:g} Hz.",
+                    problem="window_too_long",
                 )
             raise UserError(
                 f"--global-batch-size={global_batch_size} is more than the "
-                f"{self.num_patients} patients with a usable lead; ask for fewer."
+                f"{self.num_patients} patients with a usable lead; ask for fewer.",
+                problem="too_few_patients",
             )
 
     @property

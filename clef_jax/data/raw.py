@@ -197,7 +197,8 @@ class Reader:
                 f"The shard {self._index.shard_paths[number]} cannot be read: "
                 f"{str(error).splitlines()[0]}. It is gone, damaged or cut short: restore it from "
                 "a copy, or prepare the data set again; `python -m clef_jax.prepare --check` reads "
-                "all of it."
+                "all of it.",
+                problem="unreadable_shard",
             ) from error
 
     def _shard(self, number: int) -> Any:

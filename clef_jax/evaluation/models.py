@@ -51,7 +51,10 @@ def collect(
         *(one for n in names for one in baselines.make(n, context)),
     ]
     if not found:
-        raise UserError("There is nothing to judge: give --checkpoint, --baselines or both.")
+        raise UserError(
+            "There is nothing to judge: give --checkpoint, --baselines or both.",
+            problem="no_models",
+        )
     return found
 
 

@@ -133,7 +133,10 @@ def predict(
         UserError: the data set does not fit the task, or there is nothing to learn from it.
     """
     if TRAIN not in splits:
-        raise UserError(f"The data of the task {task.name} has no split {TRAIN!r} to learn from.")
+        raise UserError(
+            f"The data of the task {task.name} has no split {TRAIN!r} to learn from.",
+            problem="no_training_split",
+        )
     metadata = index_lib.read_metadata(splits[TRAIN].index.version_dir)
     outputs = tasks.outputs_of(task, metadata)
     parts = {
@@ -149,7 +152,10 @@ def predict(
         return _answers(outputs, tested, chosen.answer(tested), [chosen], cross_validated=False)
     whole = _joined(list(parts.values()))
     if not len(whole):
-        raise UserError(f"No recording of the task {task.name} has a target and usable features.")
+        raise UserError(
+            f"No recording of the task {task.name} has a target and usable features.",
+            problem="no_targets",
+        )
     fold = folds(whole.patient, NUM_FOLDS, protocol.seed)
     predicted, used = np.full((2, *whole.target.shape), np.nan), []
     for number in np.unique(fold):

@@ -81,11 +81,15 @@ def fit(
 
 def check(kind: str, train: Examples) -> None:
     if not len(train):
-        raise UserError("No training recording has a target and usable features.")
+        raise UserError(
+            "No training recording has a target and usable features.", problem="no_targets"
+        )
     if not _tells(train):
         what = "value" if kind == "regression" else "class"
         raise UserError(
-            f"All {len(train)} training recordings are of one {what}, so there is nothing to learn."
+            f"All {len(train)} training recordings are of one {what}, so there is nothing to "
+            "learn.",
+            problem="one_class",
         )
 
 

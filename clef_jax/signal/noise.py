@@ -91,13 +91,15 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise UserError(
             f"There is no noise file {path}; give the path of DATA_noises_real.mat, or none to "
-            "train with generated noise."
+            "train with generated noise.",
+            problem="missing_file",
         )
     try:
         content = scipy.io.loadmat(path)
     except (ValueError, TypeError, NotImplementedError, OSError) as error:
         raise UserError(
-            f"{path} cannot be read as a MATLAB file of version 7.2 or older: {error}"
+            f"{path} cannot be read as a MATLAB file of version 7.2 or older: {error}",
+            problem="unreadable",
         ) from error
     kinds = {name: _checked(path, content, key) for name, key in _FILE_KEYS.items()}
     length = min(noise.shape[1] for noise in kinds.values())
@@ -109,14 +111,18 @@ def _checked(path: pathlib.Path, content: dict, key: str) -> np.ndarray:
         found = ", ".join(sorted(name for name in content if not name.startswith("__")))
         raise UserError(
             f"{path} has no variable {key!r} (it has: {found or 'none'}); a noise file holds "
-            f"{', '.join(_FILE_KEYS.values())}."
+            f"{', '.join(_FILE_KEYS.values())}.",
+            problem="missing_variable",
         )
     noise = np.asarray(content[key])
     if noise.ndim != 2 or noise.shape[0] != len(ROWS) or noise.shape[1] < 2:
         raise UserError(
             f"{key} in {path} has the shape {noise.shape}; it must be ({len(ROWS)}, samples), one "
-            f"row for each of {', '.join(ROWS)}."
+            f"row for each of {', '.join(ROWS)}.",
+            problem="wrong_shape",
         )
     if not np.issubdtype(noise.dtype, np.number) or not np.isfinite(noise).all():
-        raise UserError(f"{key} in {path} must hold finite numbers in millivolts.")
+        raise UserError(
+            f"{key} in {path} must hold finite numbers in millivolts.", problem="not_finite"
+        )
     return noise

@@ -78,12 +78,14 @@ def make_room(out: pathlib.Path, *, overwrite: bool) -> None:
         if not (out / MARKER).is_file():
             raise UserError(
                 f"{out} is not empty and was not written by this command, so it is left alone; "
-                "choose another --out."
+                "choose another --out.",
+                problem="foreign_folder",
             )
         if not overwrite:
             raise UserError(
                 f"{out} already holds a simulated cohort; choose another --out, or replace it "
-                "with --overwrite."
+                "with --overwrite.",
+                problem="already_simulated",
             )
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)

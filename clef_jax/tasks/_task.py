@@ -105,7 +105,7 @@ def _check_answer(task: Task, subject: str) -> None:
     """Where the answer comes from."""
     if (task.target is None) == (task.label is None):
         has = "neither a target nor a label" if task.label is None else "a target and a label"
-        raise UserError(f"{subject} has {has}; give one of the two.")
+        raise UserError(f"{subject} has {has}; give one of the two.", problem="target_or_label")
     if task.target is not None and not task.outputs:
         raise UserError(f"{subject} has a target but no outputs; name its columns.")
     if task.leave_out_empty and (task.label is None or task.kind != "multilabel"):
@@ -124,4 +124,4 @@ def _check_outputs(task: Task, subject: str) -> None:
     if task.kind == "multiclass" and len(task.outputs) == 1:
         raise UserError(f"{subject} must have two classes at least; with one it is binary.")
     if task.unit and task.is_classification:
-        raise UserError(f"{subject} is {task.kind}, so it has no unit.")
+        raise UserError(f"{subject} is {task.kind}, so it has no unit.", problem="unexpected_unit")

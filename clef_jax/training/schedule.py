@@ -38,7 +38,8 @@ def make(config: TrainConfig, *, steps_per_epoch: int, total_steps: int) -> opta
     if config.schedule == "cosine":
         if config.warmup_steps >= total_steps:
             raise UserError(
-                f"--warmup-steps={config.warmup_steps} leaves nothing of the {total_steps} steps."
+                f"--warmup-steps={config.warmup_steps} leaves nothing of the {total_steps} steps.",
+                problem="warmup_too_long",
             )
         return optax.warmup_cosine_decay_schedule(
             0.0, config.learning_rate, config.warmup_steps, total_steps, config.min_learning_rate

@@ -64,13 +64,15 @@ class Builder(builder.RecordingBuilder):
         protocol = self.builder_config.name
         if not (source / PARTICIPANTS).is_file():
             raise UserError(
-                f"{source} holds no {PARTICIPANTS}, so it is not the top of an Aurora-BP download."
+                f"{source} holds no {PARTICIPANTS}, so it is not the top of an Aurora-BP download.",
+                problem="not_the_source",
             )
         tree = f"measurements_{protocol}"
         if not (source / tree).is_dir():
             raise UserError(
                 f"There is no folder {tree} in {source}. Download it, or prepare the other "
-                f"protocol: --dataset=aurora_bp/{' or --dataset=aurora_bp/'.join(PROTOCOLS)}."
+                f"protocol: --dataset=aurora_bp/{' or --dataset=aurora_bp/'.join(PROTOCOLS)}.",
+                problem="missing_folder",
             )
         findings = Findings()
         with table.duckdb_errors(), table.connect(pathlib.Path(self.data_path)) as database:

@@ -86,7 +86,8 @@ def _folder(source: pathlib.Path, label_source: str | None) -> pathlib.Path | No
     if absent:
         raise UserError(
             f"{at} holds no {', '.join(absent)}. The HeartLang split needs all of "
-            f"{', '.join(FILES.values())}."
+            f"{', '.join(FILES.values())}.",
+            problem="missing_file",
         )
     return at
 
@@ -98,10 +99,13 @@ def _classes(
     classes = tuple(c for c in columns if c not in _OTHER and not c.startswith("Unnamed"))
     if _PATH not in columns or not classes:
         raise UserError(
-            f"The table {path} has no column {_PATH} or no classes; it has {', '.join(columns)}."
+            f"The table {path} has no column {_PATH} or no classes; it has {', '.join(columns)}.",
+            problem="missing_column",
         )
     if expected and set(classes) != set(expected):
-        raise UserError(f"The table {path} has other classes than {FILES[TRAIN]}.")
+        raise UserError(
+            f"The table {path} has other classes than {FILES[TRAIN]}.", problem="other_classes"
+        )
     return expected or classes
 
 

@@ -19,7 +19,8 @@ def find(source: pathlib.Path) -> tuple[str, ...]:
     if not found:
         raise UserError(
             f"{source} holds no {TREE} with recordings, so it is not the top of a "
-            "Chapman-Shaoxing-Ningbo download."
+            "Chapman-Shaoxing-Ningbo download.",
+            problem="not_the_source",
         )
     names = {pathlib.PurePosixPath(path).name for path in found}
     missing = {path for path in _named(source) if pathlib.PurePosixPath(path).name not in names}

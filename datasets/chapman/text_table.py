@@ -15,7 +15,7 @@ def read(path: pathlib.Path) -> tuple[tuple[str, ...], list[tuple[int, dict[str,
         UserError: the file is not there, or is no table.
     """
     if not path.is_file():
-        raise UserError(f"The table {path} does not exist.")
+        raise UserError(f"The table {path} does not exist.", problem="missing_file")
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
             reader = csv.reader(stream, skipinitialspace=True)
@@ -27,5 +27,7 @@ def read(path: pathlib.Path) -> tuple[tuple[str, ...], list[tuple[int, dict[str,
                     row = {c: cell.strip() for c, cell in zip(columns, cells, strict=False)}
                     rows.append((reader.line_num, row if whole else {}))
     except (csv.Error, OSError) as error:
-        raise UserError(f"{path} cannot be read as a table: {error}") from error
+        raise UserError(
+            f"{path} cannot be read as a table: {error}", problem="unreadable_table"
+        ) from error
     return columns, rows

@@ -26,7 +26,8 @@ def find(source: pathlib.Path, label_source: str | None) -> pathlib.Path:
             return found[0]
     raise UserError(
         f"{given} holds no {_FILES[-1]}, so it is not the top of a CinC 2017 download. If the "
-        "table is elsewhere, name it with --label-source."
+        "table is elsewhere, name it with --label-source.",
+        problem="not_the_source",
     )
 
 

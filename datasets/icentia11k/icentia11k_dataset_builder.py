@@ -70,7 +70,8 @@ class Builder(builder.RecordingBuilder):
         if not patients:
             raise UserError(
                 f"{source} holds no {RECORDS} of folders p00/p00000 and no such folders, so it is "
-                "not the top of an Icentia11k download."
+                "not the top of an Icentia11k download.",
+                problem="not_the_source",
             )
         entries = [Entry(record_id=path, patient_id=name) for path, name in patients.items()]
         yield Listing(

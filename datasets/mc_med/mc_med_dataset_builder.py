@@ -54,7 +54,8 @@ class Builder(builder.RecordingBuilder):
         if labels is None and visit.find(source, visit.NAME) is None:
             raise UserError(
                 f"{source} holds no {visit.NAME}.csv, neither itself nor in its folder data, so it "
-                "is not the top of an MC-MED download."
+                "is not the top of an MC-MED download.",
+                problem="not_the_source",
             )
         root = _root(source)
         with table.duckdb_errors(), table.connect(pathlib.Path(self.data_path)) as database:
@@ -88,7 +89,8 @@ def _root(source: pathlib.Path) -> str:
             return root
     raise UserError(
         f"There is no folder waveforms in {source} or its folder data. Unpack the archives "
-        "waveforms_0xx.zip to waveforms_9xx.zip, or some of them, into such a folder."
+        "waveforms_0xx.zip to waveforms_9xx.zip, or some of them, into such a folder.",
+        problem="missing_folder",
     )
 
 

@@ -136,7 +136,10 @@ def _with_reference(
     path = pathlib.Path(label_source)
     path = path / REFERENCE_FILE if path.is_dir() else path
     if not path.is_file():
-        raise UserError(f"The labels {path} do not exist; --label-source names {REFERENCE_FILE}.")
+        raise UserError(
+            f"The labels {path} do not exist; --label-source names {REFERENCE_FILE}.",
+            problem="missing_file",
+        )
     wanted = (*LABELS, "II_n_segments")
     absent = table.view(database, "reference", path, ("visit_id",), optional=wanted)
     if absent:

@@ -138,14 +138,16 @@ def find(source: pathlib.Path, clinical_source: str | None) -> dict[str, pathlib
             f"There are no MIMIC-IV hospital tables in {' or '.join(map(str, folders))}, and the "
             "risk comes from them. Give their folder with --clinical-source=DIR, or "
             "--clinical-source=FILE.csv for a table with ready risks, or --clinical-source=none "
-            f"to train without risk. The tables are at {where}."
+            f"to train without risk. The tables are at {where}.",
+            problem="no_tables",
         )
     found = {name: table.find(folder, name) for name in COLUMNS}
     for name, path in found.items():
         if path is None:
             raise UserError(
                 f"The table {name} is missing: neither {folder / name}.csv.gz nor {name}.csv is "
-                f"there. Get it from {where}, or build without risk by --clinical-source=none."
+                f"there. Get it from {where}, or build without risk by --clinical-source=none.",
+                problem="missing_file",
             )
     return {name: path for name, path in found.items() if path is not None}
 

@@ -62,7 +62,8 @@ def find(source: pathlib.Path, given: str | None) -> pathlib.Path:
         raise UserError(
             f"{source} holds no table of ejection fractions. Give one with "
             "--label-source=FILE.csv: its second column the recording's path, its last two the "
-            "ejection fraction in percent and the class."
+            "ejection fraction in percent and the class.",
+            problem="missing_file",
         )
     return found[0]
 
@@ -78,7 +79,10 @@ def load(database: duckdb.DuckDBPyConnection, path: pathlib.Path) -> Findings:
     """
     columns = table.column_names(path)
     if len(columns) < _COLUMNS_AT_LEAST:
-        raise UserError(f"The table {path} has {len(columns)} columns, fewer than four.")
+        raise UserError(
+            f"The table {path} has {len(columns)} columns, fewer than four.",
+            problem="missing_column",
+        )
     chosen = {"path": columns[1], "lvef": columns[-2], "below": columns[-1]}
     table.view(database, "lvef_source", path, chosen.values())
     database.execute(_TABLE.format(**{name: f'"{column}"' for name, column in chosen.items()}))
@@ -87,7 +91,8 @@ def load(database: duckdb.DuckDBPyConnection, path: pathlib.Path) -> Findings:
     ).fetchall()
     if rows and not paths:
         raise UserError(
-            f"The second column of {path}, {columns[1]!r}, holds no path that begins with files/."
+            f"The second column of {path}, {columns[1]!r}, holds no path that begins with files/.",
+            problem="no_paths",
         )
     findings = _judge(database)
     database.execute(

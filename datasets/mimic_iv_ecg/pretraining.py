@@ -35,7 +35,9 @@ def leave_out(database: duckdb.DuckDBPyConnection, path: pathlib.Path) -> dict[s
     )
     ((named,),) = database.execute("SELECT count(subject) FROM left_out").fetchall()
     if not named:
-        raise UserError(f"The table {path} holds no path like files/p1000/p10000032/.")
+        raise UserError(
+            f"The table {path} holds no path like files/p1000/p10000032/.", problem="no_paths"
+        )
     count = (
         "SELECT count(*), count(DISTINCT subject) FROM record SEMI JOIN left_out USING (subject)"
     )

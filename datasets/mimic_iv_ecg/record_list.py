@@ -59,7 +59,7 @@ def load(database: duckdb.DuckDBPyConnection, source: pathlib.Path) -> Findings:
     """
     path = source / FILE
     if not path.is_file():
-        raise UserError(_not_here(source))
+        raise UserError(_not_here(source), problem="not_the_source")
     table.lines(database, "listed", path)
     database.execute(_JUDGED.format(**_positions(path)))
     database.execute(
@@ -89,7 +89,9 @@ def _positions(path: pathlib.Path) -> dict[str, int]:
     if missing:
         # Without any of them the first line is no heading but a patient's row.
         hint = f"; it has {', '.join(names)}" if len(missing) < len(COLUMNS) else ""
-        raise UserError(f"The table {path} has no column {', '.join(missing)}{hint}.")
+        raise UserError(
+            f"The table {path} has no column {', '.join(missing)}{hint}.", problem="missing_column"
+        )
     return {"count": len(names)} | {name: names.index(name) + 1 for name in COLUMNS}
 
 

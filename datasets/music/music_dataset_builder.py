@@ -61,7 +61,9 @@ class Builder(builder.RecordingBuilder):
         findings = Findings()
         subjects, absent = subject.load(self._table(source), findings)
         if not (source / FOLDER).is_dir():
-            raise UserError(f"There is no folder {FOLDER} in {source}. Download it.")
+            raise UserError(
+                f"There is no folder {FOLDER} in {source}. Download it.", problem="missing_folder"
+            )
         files = (source / FOLDER).iterdir()
         # By the headers or signals, so that a Holter of which one is missing is told of.
         holters = {
@@ -88,9 +90,13 @@ class Builder(builder.RecordingBuilder):
         if path.is_file():
             return path
         if given:
-            raise UserError(f"There is no {path}, which was given as the source of labels.")
+            raise UserError(
+                f"There is no {path}, which was given as the source of labels.",
+                problem="missing_file",
+            )
         raise UserError(
-            f"{source} holds no {subject.FILE}, so it is not the top of a MUSIC download."
+            f"{source} holds no {subject.FILE}, so it is not the top of a MUSIC download.",
+            problem="not_the_source",
         )
 
 

@@ -69,7 +69,7 @@ def load(path: pathlib.Path, findings: Findings) -> tuple[list[Subject], tuple[s
     # Of columns with the same name the first counts.
     places = {column.key(names[place]): place for place in reversed(range(len(names)))}
     if column.key(column.ID) not in places:
-        raise UserError(f"The table {path} has no column {column.ID!r}.")
+        raise UserError(f"The table {path} has no column {column.ID!r}.", problem="missing_column")
     absent = tuple(name for name in OPTIONAL if column.key(name) not in places)
     wanted = {n: places[column.key(n)] for n in (column.ID, *OPTIONAL) if n not in absent}
     subjects: dict[str, Subject] = {}
@@ -106,7 +106,9 @@ def _rows(path: pathlib.Path) -> Iterator[list[str]]:
         try:
             yield from _stripped(csv.reader([line.rstrip("\n")], delimiter=delimiter))
         except csv.Error as error:
-            raise UserError(f"{path} cannot be read as a table: {error}.") from error
+            raise UserError(
+                f"{path} cannot be read as a table: {error}.", problem="unreadable_table"
+            ) from error
 
 
 def _stripped(rows: Iterable[list[str]]) -> Iterator[list[str]]:

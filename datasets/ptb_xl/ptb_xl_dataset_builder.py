@@ -86,7 +86,8 @@ class Builder(builder.RecordingBuilder):
         with table.duckdb_errors(), table.connect(pathlib.Path(self.data_path)) as database:
             if not (source / FILE).is_file():
                 raise UserError(
-                    f"{source} holds no {FILE}, so it is not the top of a PTB-XL download."
+                    f"{source} holds no {FILE}, so it is not the top of a PTB-XL download.",
+                    problem="not_the_source",
                 )
             absent = table.view(
                 database, "recording", source / FILE, (*_COLUMNS, column), optional=_OPTIONAL
@@ -94,7 +95,8 @@ class Builder(builder.RecordingBuilder):
             if not (source / tree).is_dir():
                 raise UserError(
                     f"There is no folder {tree} in {source}. Download it, or prepare the other "
-                    "rate: --dataset=ptb_xl/100hz or --dataset=ptb_xl/500hz."
+                    "rate: --dataset=ptb_xl/100hz or --dataset=ptb_xl/500hz.",
+                    problem="missing_folder",
                 )
             statements = statement.load(database, source)
             rows = table.rows(database, "recording")
