@@ -62,9 +62,9 @@ def test_every_objective_is_the_same_on_every_mesh(name):
 
 
 def test_unknown_names_get_the_nearest():
-    with pytest.raises(ValueError, match="Unknown objective 'clff'; did you mean 'clef'"):
+    with pytest.raises(ValueError, match="'clff'.*'clef'"):
         objectives.load_one("clff")
-    with pytest.raises(ValueError, match="no preset 'papper'; did you mean 'paper'"):
+    with pytest.raises(ValueError, match="'clef'.*'papper'.*'paper'"):
         objectives.preset("clef", "papper")
 
 

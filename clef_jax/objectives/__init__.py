@@ -1,4 +1,5 @@
-"""Training objectives. An objective is one module in this folder; nothing lists them.
+"""Training objectives. An objective is one module in this folder; nothing lists them. Another
+package adds one by an entry point of the group `clef_jax.objectives` (`clef_jax.plugin`).
 
 A module is an objective when its name has no leading underscore, and it defines
 
@@ -12,13 +13,13 @@ Modules with a leading underscore are mathematics that several objectives share.
 Shapes: N patients of the global batch, D embedding. Views are [N, D], risk and completeness [N].
 """
 
-import difflib
-import importlib
-import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
 import jax
+
+from clef_jax import plugin
+from clef_jax.errors import UserError
 
 
 class Objective(Protocol):
@@ -41,38 +42,31 @@ class Objective(Protocol):
         ...
 
 
+_KIND = plugin.Kind(label="objective", package=__name__, attribute="terms", expected=None)
+
+
 def load() -> dict[str, Objective]:
-    """Every objective by module name."""
-    names = sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
-    return {name: cast(Objective, importlib.import_module(f"{__name__}.{name}")) for name in names}
+    """Returns every objective by name, sorted."""
+    return {name: load_one(name) for name in _KIND.names()}
 
 
 def load_one(name: str) -> Objective:
-    """The objective of that name.
+    """Returns one objective; no other objective is imported.
 
     Raises:
-        ValueError: there is none; the message names the nearest.
+        UserError: the name is unknown; the message proposes the nearest.
     """
-    known = load()
-    if name not in known:
-        raise ValueError(f"Unknown objective {name!r}; {_suggestion(name, known)}.")
-    return known[name]
+    return cast(Objective, _KIND.module(name))
 
 
 def preset(name: str, preset_name: str) -> Any:
-    """The `Config` that objective `name` keeps under `preset_name`.
+    """Returns the `Config` that objective `name` keeps under `preset_name`.
 
     Raises:
-        ValueError: there is no such objective or preset; the message names the nearest.
+        UserError: the objective or the preset is unknown; the message proposes the nearest.
     """
     presets = load_one(name).PRESETS
     if preset_name not in presets:
-        hint = _suggestion(preset_name, presets)
-        raise ValueError(f"Objective {name!r} has no preset {preset_name!r}; {hint}.")
+        label = f"preset of the objective {name!r}"
+        raise UserError(plugin.unknown(label, preset_name, sorted(presets)))
     return presets[preset_name]
-
-
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    return f"{hint}there are {', '.join(sorted(known))}"
