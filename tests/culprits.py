@@ -31,10 +31,10 @@ def refuses(
     if problem:
         code = getattr(caught.value, "problem", None)
         assert code == problem, f"{code!r} rather than {problem!r}: {caught.value}"
-    names(getattr(caught.value, "detail", str(caught.value)), *culprits)
+    assert_names(getattr(caught.value, "detail", str(caught.value)), *culprits)
 
 
-def names(text: str, *culprits: object) -> None:
+def assert_names(text: str, *culprits: object) -> None:
     """Asserts that a text, such as the output of a command, names every culprit."""
     line = one_line(text)
     for culprit in culprits:
