@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from clef_jax.convert.weights import SCALE, SHIFT
+from clef_jax.convert.weights import SCALE, SHIFT, block_key
 from clef_jax.convolution.toeplitz import same_padding
 from clef_jax.errors import UserError
-from clef_jax.models.size import EncoderSize
+from clef_jax.models.size import BlockSpec, ConvSpec, EncoderSize
 
 OPSET = 17
 """Every onnxruntime since 1.12 of 2022 runs it, those for phones included; nothing here needs a
@@ -110,30 +110,27 @@ class _Network:
         self.builder, self.weights, self.size = builder, weights, size
 
     def add(self, signal: str, length: int, layers: bool) -> list[str]:
+        """Adds the whole network, and returns the names of its outputs."""
         self.builder.enter("encoder")
-        x = self.swish(self.conv(signal, "first_conv.conv", length, stride=2))
-        length, channels, outputs = -(-length // 2), self.size.stem_channels, []
-        depths = zip(self.size.stage_channels, self.size.stage_blocks, strict=True)
-        for i, (width, depth) in enumerate(depths):
-            for j in range(depth):
-                key, stride = f"stage_list.{i}.block_list.{j}", 1 if j else 2
-                y = self.branch(x, key, length, width, stride, activate_input=bool(i or j))
-                shortcut = self.shortcut(x, length, width - channels, stride)
-                x = self.builder.op("Add", y, shortcut)
-                length, channels = -(-length // stride), width
-            if layers:
-                outputs.append(self.mean(x, name=f"stage_{i + 1}"))
+        stem = self.size.stem()
+        x = self.swish(self.conv(signal, "first_conv.conv", length, stem))
+        length, outputs = stem.output_length(length), []
+        for block in self.size.blocks():
+            y = self.branch(x, length, block)
+            x = self.builder.op("Add", y, self.shortcut(x, length, block))
+            length = block.output_length(length)
+            if layers and block.number == self.size.stage_blocks[block.stage] - 1:
+                outputs.append(self.mean(x, name=f"stage_{block.stage + 1}"))
         return [self.mean(x, name="embedding"), *outputs]
 
-    def branch(
-        self, x: str, key: str, length: int, width: int, stride: int, *, activate_input: bool
-    ) -> str:
-        """The path with parameters of a block, gate included."""
+    def branch(self, x: str, length: int, block: BlockSpec) -> str:
+        """Adds the path with parameters of a block, gate included."""
+        key = block_key(block)
         y = self.affine(x, key) if f"{key}.{SCALE}" in self.weights else x
-        y = self.conv(self.swish(y) if activate_input else y, f"{key}.conv1.conv", length)
-        groups = self.size.groups(width)
-        y = self.conv(self.swish(y), f"{key}.conv2.conv", length, stride=stride, groups=groups)
-        y = self.conv(self.swish(y), f"{key}.conv3.conv", -(-length // stride))
+        for i, conv in enumerate(block.convolutions, start=1):
+            activated = self.swish(y) if i > 1 or block.activates_input else y
+            y = self.conv(activated, f"{key}.conv{i}.conv", length, conv)
+            length = conv.output_length(length)
         gate = self.linear(self.mean(y), f"{key}.se_fc1")
         gate = self.builder.op("Sigmoid", self.linear(self.swish(gate), f"{key}.se_fc2"))
         gate = self.builder.op("Unsqueeze", gate, self.builder.integers(2))
@@ -146,19 +143,17 @@ class _Network:
         )
         return self.builder.op("Add", self.builder.op("Mul", x, scale), shift)
 
-    def conv(self, x: str, key: str, length: int, *, stride: int = 1, groups: int = 1) -> str:
-        kernel = self.weights[f"{key}.weight"]
-        taps = kernel.shape[2]
+    def conv(self, x: str, key: str, length: int, conv: ConvSpec) -> str:
         return self.builder.op(
             "Conv",
             x,
             self.stored(f"{key}.weight"),
             self.stored(f"{key}.bias"),
-            kernel_shape=[taps],
-            strides=[stride],
-            group=groups,
+            kernel_shape=[conv.taps],
+            strides=[conv.stride],
+            group=conv.groups,
             # Written out: SAME_UPPER of an attribute is deprecated, and tools read it differently.
-            pads=list(same_padding(length, taps, stride)),
+            pads=list(same_padding(length, conv.taps, conv.stride)),
         )
 
     def linear(self, x: str, key: str) -> str:
@@ -175,9 +170,10 @@ class _Network:
     def mean(self, x: str, name: str | None = None) -> str:
         return self.builder.op("ReduceMean", x, axes=[2], keepdims=0, name=name)
 
-    def shortcut(self, x: str, length: int, missing: int, stride: int) -> str:
+    def shortcut(self, x: str, length: int, block: BlockSpec) -> str:
         """Halves time by the larger of two neighbours, and adds channels of zeros on both sides."""
-        if stride == 2:
+        missing = block.channels - block.in_channels
+        if block.stride == 2:
             if length % 2:
                 # A zero of its own: the pad of a MaxPool would be minus infinity.
                 x = self.builder.op("Pad", x, self.builder.integers(0, 0, 0, 0, 0, 1))

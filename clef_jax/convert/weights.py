@@ -87,7 +87,8 @@ def to_torch(encoder: Net1D, *, norms: bool = True) -> dict[str, np.ndarray]:
         raise UserError(
             "This encoder scales the input of its blocks, as a network with batch norm does, and "
             "the reference's network cannot. Write a model folder or safetensors instead: the "
-            "standalone PyTorch module reads them."
+            "standalone PyTorch module reads them.",
+            problem="input_affine",
         )
     flat = dict(nnx.to_flat_state(nnx.state(encoder, nnx.Param)))
     arrays = {}
@@ -140,44 +141,38 @@ def _from_reference(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def _table(
     size: size_lib.EncoderSize, in_channels: int, input_affine: bool
 ) -> Iterator[tuple[str, _Weight | _Norm]]:
-    """Every key of the reference, in its order; input affines stand for the norms they were."""
-    yield from _layer(
-        "first_conv.conv", ("stem",), (size.stem_channels, in_channels, size.kernel_taps)
-    )
-    yield from _norm("first_bn", size.stem_channels)
-    channels = size.stem_channels
-    for i, (width, depth) in enumerate(zip(size.stage_channels, size.stage_blocks, strict=True)):
-        for j in range(depth):
-            # The first block of all does not activate its input, and has no norm before it.
-            yield from _block(size, i, j, channels, width, input_affine and i + j > 0)
-            channels = width
+    """Yields every key of the reference, in its order; an input affine takes the place of its
+    norm."""
+    stem = size.stem(in_channels)
+    yield from _layer("first_conv.conv", ("stem",), _conv_shape(stem))
+    yield from _norm("first_bn", stem.channels)
+    for block in size.blocks():
+        yield from _block(block, input_affine and block.activates_input)
 
 
-def _block(
-    size: size_lib.EncoderSize,
-    stage: int,
-    block: int,
-    in_channels: int,
-    channels: int,
-    input_affine: bool,
-) -> Iterator[tuple[str, _Weight | _Norm]]:
-    key = f"stage_list.{stage}.block_list.{block}"
-    path = ("stage_list", stage, "blocks", block)
-    middle = size.middle_channels(channels)
-    per_group = middle // size.groups(channels)
-    squeezed = channels // 2
-    if input_affine:
-        yield f"{key}.{SCALE}", _Weight((*path, "affine", "scale"), (in_channels,))
-        yield f"{key}.{SHIFT}", _Weight((*path, "affine", "shift"), (in_channels,))
-    else:
-        yield from _norm(f"{key}.bn1", in_channels)
-    yield from _layer(f"{key}.conv1.conv", (*path, "reduce"), (middle, in_channels, 1))
-    yield from _norm(f"{key}.bn2", middle)
-    yield from _layer(f"{key}.conv2.conv", (*path, "mix"), (middle, per_group, size.kernel_taps))
-    yield from _norm(f"{key}.bn3", middle)
-    yield from _layer(f"{key}.conv3.conv", (*path, "expand"), (channels, middle, 1))
-    yield from _layer(f"{key}.se_fc1", (*path, "gate", "squeeze"), (squeezed, channels))
-    yield from _layer(f"{key}.se_fc2", (*path, "gate", "excite"), (channels, squeezed))
+def _block(block: size_lib.BlockSpec, input_affine: bool) -> Iterator[tuple[str, _Weight | _Norm]]:
+    """Yields the keys of one block: each convolution after the norm of its input, then the gate."""
+    key = block_key(block)
+    path = ("stage_list", block.stage, "blocks", block.number)
+    for i, conv in enumerate(block.convolutions, start=1):
+        if i == 1 and input_affine:
+            yield f"{key}.{SCALE}", _Weight((*path, "affine", "scale"), (conv.in_channels,))
+            yield f"{key}.{SHIFT}", _Weight((*path, "affine", "shift"), (conv.in_channels,))
+        else:
+            yield from _norm(f"{key}.bn{i}", conv.in_channels)
+        yield from _layer(f"{key}.conv{i}.conv", (*path, conv.name), _conv_shape(conv))
+    for i, linear in enumerate(block.gate, start=1):
+        shape = (linear.channels, linear.in_channels)
+        yield from _layer(f"{key}.se_fc{i}", (*path, "gate", linear.name), shape)
+
+
+def block_key(block: size_lib.BlockSpec) -> str:
+    """Returns the name that the reference gives to a block."""
+    return f"stage_list.{block.stage}.block_list.{block.number}"
+
+
+def _conv_shape(conv: size_lib.ConvSpec) -> tuple[int, ...]:
+    return conv.channels, conv.group_channels, conv.taps
 
 
 def _layer(

@@ -79,17 +79,15 @@ class LayerTimes:
 
 def layers(size: EncoderSize, num_samples: int, in_channels: int = 1) -> dict[ConvShape, int]:
     """The grouped convolutions of a `Net1D` and how often each occurs, in order."""
-    found: collections.Counter[ConvShape] = collections.Counter()
-    taps, length = size.kernel_taps, num_samples
-    found[ConvShape(length, taps, in_channels, size.stem_channels, 1, 2)] += 1
-    length = -(-length // 2)
-    for width, depth in zip(size.stage_channels, size.stage_blocks, strict=True):
-        middle, groups = size.middle_channels(width), size.groups(width)
-        for number in range(depth):
-            stride = 1 if number else 2
-            found[ConvShape(length, taps, middle // groups, middle, groups, stride)] += 1
-            length = -(-length // stride)
-    return dict(found)
+    counts: collections.Counter[ConvShape] = collections.Counter()
+    length = num_samples
+    for conv in (size.stem(in_channels), *(c for b in size.blocks() for c in b.convolutions)):
+        if conv.taps > 1:
+            depth = conv.group_channels
+            shape = ConvShape(length, conv.taps, depth, conv.channels, conv.groups, conv.stride)
+            counts[shape] += 1
+        length = conv.output_length(length)
+    return dict(counts)
 
 
 def candidates(platform: str, layer: ConvShape) -> list[Choice]:
@@ -160,7 +158,8 @@ def time_layer(
     if not running:
         raise UserError(
             f"This device cannot run any form of the convolution {tuple(layer)} of a batch of "
-            f"{programs.batch_size} signals; try a smaller --batch-size."
+            f"{programs.batch_size} signals; try a smaller --batch-size.",
+            problem="no_form_runs",
         )
     worst = _HOPELESS * min(first_seconds.values())
     hopeful = {c: run for c, run in running.items() if c == table or first_seconds[c] <= worst}

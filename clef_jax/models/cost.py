@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from clef_jax.models.size import EncoderSize
+from clef_jax.models.size import ConvSpec, EncoderSize
 
 
 class LinearOp(NamedTuple):
@@ -26,19 +26,20 @@ class LinearOp(NamedTuple):
 
 
 def layers(size: EncoderSize, num_samples: int, in_channels: int = 1) -> Iterator[LinearOp]:
-    """Every layer of a `Net1D` for a signal of `num_samples`, in order."""
-    length, channels = -(-num_samples // 2), size.stem_channels
-    yield LinearOp(in_channels, channels, size.kernel_taps, length)
-    for width, depth in zip(size.stage_channels, size.stage_blocks, strict=True):
-        middle, groups = size.middle_channels(width), size.groups(width)
-        for number in range(depth):
-            yield LinearOp(channels, middle, 1, length)
-            length = length if number else -(-length // 2)
-            yield LinearOp(middle // groups, middle, size.kernel_taps, length)
-            yield LinearOp(middle, width, 1, length)
-            yield LinearOp(width, width // 2, 1, 1)
-            yield LinearOp(width // 2, width, 1, 1)
-            channels = width
+    """Yields every linear map of a `Net1D` for a signal of `num_samples`, in order."""
+    stem = size.stem(in_channels)
+    length = stem.output_length(num_samples)
+    yield _linear_op(stem, length)
+    for block in size.blocks():
+        for conv in block.convolutions:
+            length = conv.output_length(length)
+            yield _linear_op(conv, length)
+        for linear in block.gate:
+            yield _linear_op(linear, 1)
+
+
+def _linear_op(conv: ConvSpec, length: int) -> LinearOp:
+    return LinearOp(conv.group_channels, conv.channels, conv.taps, length)
 
 
 def num_parameters(size: EncoderSize, in_channels: int = 1) -> int:

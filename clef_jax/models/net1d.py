@@ -18,9 +18,10 @@ from clef_jax.models.shortcut import shortcut
 class SqueezeExcitation(nnx.Module):
     """Scales each channel by a gate computed from the channels' means over time."""
 
-    def __init__(self, channels: int, *, rngs: nnx.Rngs):
-        self.squeeze = Linear(channels, channels // 2, rngs=rngs)
-        self.excite = Linear(channels // 2, channels, rngs=rngs)
+    def __init__(self, spec: size_lib.BlockSpec, *, rngs: nnx.Rngs):
+        squeeze, excite = spec.gate
+        self.squeeze = Linear(squeeze.in_channels, squeeze.channels, rngs=rngs)
+        self.excite = Linear(excite.in_channels, excite.channels, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [B, T, C] to [B, T, C]."""
@@ -34,31 +35,15 @@ class Block(nnx.Module):
     With `input_affine` its own path, not the shortcut, starts with a scale and shift per channel.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        *,
-        size: size_lib.EncoderSize,
-        stride: int,
-        activate_input: bool,
-        input_affine: bool = False,
-        rngs: nnx.Rngs,
-    ):
-        middle = size.middle_channels(channels)
-        self.stride, self.activate_input, self.channels = stride, activate_input, channels
-        self.affine = Affine(in_channels) if input_affine else None
-        self.reduce = Linear(in_channels, middle, rngs=rngs)
-        self.mix = Conv(
-            middle,
-            middle,
-            taps=size.kernel_taps,
-            stride=stride,
-            groups=size.groups(channels),
-            rngs=rngs,
-        )
-        self.expand = Linear(middle, channels, rngs=rngs)
-        self.gate = SqueezeExcitation(channels, rngs=rngs)
+    def __init__(self, spec: size_lib.BlockSpec, *, input_affine: bool = False, rngs: nnx.Rngs):
+        reduce, mix, expand = spec.convolutions
+        self.stride, self.activate_input = spec.stride, spec.activates_input
+        self.channels = spec.channels
+        self.affine = Affine(spec.in_channels) if input_affine else None
+        self.reduce = Linear(reduce.in_channels, reduce.channels, rngs=rngs)
+        self.mix = _conv(mix, rngs)
+        self.expand = Linear(expand.in_channels, expand.channels, rngs=rngs)
+        self.gate = SqueezeExcitation(spec, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [B, T, C_in] to [B, ceil(T / stride), C]."""
@@ -108,27 +93,12 @@ class Net1D(nnx.Module):
         self.size, self.in_channels = size, in_channels
         self.dtype = None if dtype is None else jnp.dtype(dtype)
         self.remat, self.input_affine = remat, input_affine
-        channels = size.stem_channels
-        self.stem = Conv(in_channels, channels, taps=size.kernel_taps, stride=2, rngs=rngs)
-        stage_list = []
-        for width, depth in zip(size.stage_channels, size.stage_blocks, strict=True):
-            blocks = []
-            for i in range(depth):
-                is_first = not (blocks or stage_list)
-                blocks.append(
-                    Block(
-                        channels,
-                        width,
-                        size=size,
-                        stride=1 if i else 2,
-                        activate_input=not is_first,
-                        input_affine=input_affine and not is_first,
-                        rngs=rngs,
-                    )
-                )
-                channels = width
-            stage_list.append(Stage(blocks))
-        self.stage_list = nnx.List(stage_list)
+        self.stem = _conv(size.stem(in_channels), rngs)
+        stages: list[list[Block]] = [[] for _ in size.stage_blocks]
+        for spec in size.blocks():
+            affine = input_affine and spec.activates_input
+            stages[spec.stage].append(Block(spec, input_affine=affine, rngs=rngs))
+        self.stage_list = nnx.List([Stage(blocks) for blocks in stages])
 
     def __call__(self, signal: jax.Array) -> jax.Array:
         """Maps [B, T, in_channels] to [B, D]: the mean over time of the last stage."""
@@ -189,6 +159,17 @@ def abstract_encoder(size: str, dtype: Any = None) -> tuple[nnx.GraphDef, nnx.St
     """Returns the structure of an encoder, and the shapes and types of its parameters."""
     encoder = nnx.eval_shape(lambda: create_encoder(size, dtype=dtype, rngs=nnx.Rngs(0)))
     return nnx.split(encoder, nnx.Param)
+
+
+def _conv(spec: size_lib.ConvSpec, rngs: nnx.Rngs) -> Conv:
+    return Conv(
+        spec.in_channels,
+        spec.channels,
+        taps=spec.taps,
+        stride=spec.stride,
+        groups=spec.groups,
+        rngs=rngs,
+    )
 
 
 def _time_mean(x: jax.Array) -> jax.Array:

@@ -1,7 +1,89 @@
-"""The encoder's sizes."""
+"""The encoder's sizes, and the one walk over the network that a size describes.
+
+Everything that follows the network's structure (the module itself, its costs, its convolutions,
+the names of its weights, its ONNX graph) goes by `EncoderSize.stem` and `EncoderSize.blocks`.
+"""
 
 import dataclasses
-import difflib
+from collections.abc import Iterator
+
+from clef_jax import plugin
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConvSpec:
+    """Shape of one convolution over time; a linear map has one tap."""
+
+    name: str
+    """Name of the attribute that holds it in the network."""
+    in_channels: int
+    channels: int
+    taps: int = 1
+    groups: int = 1
+    stride: int = 1
+
+    @property
+    def group_channels(self) -> int:
+        """Input channels that each output channel reads."""
+        return self.in_channels // self.groups
+
+    def output_length(self, length: int) -> int:
+        """Returns the number of output samples for `length` input samples."""
+        return -(-length // self.stride)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BlockSpec:
+    """Shape of one residual block."""
+
+    stage: int
+    """Number of its stage, from 0."""
+    number: int
+    """Number within the stage, from 0."""
+    in_channels: int
+    channels: int
+    middle_channels: int
+    """Input and output channels of the grouped convolution."""
+    groups: int
+    taps: int
+    """Taps of the grouped convolution."""
+    stride: int
+    """2 halves time."""
+
+    @property
+    def activates_input(self) -> bool:
+        """Whether the block activates (and may scale) its input: all but the network's first do."""
+        return self.stage > 0 or self.number > 0
+
+    @property
+    def convolutions(self) -> tuple[ConvSpec, ...]:
+        """The convolutions of the block's own path, in the order of their application."""
+        middle = self.middle_channels
+        return (
+            ConvSpec(name="reduce", in_channels=self.in_channels, channels=middle),
+            ConvSpec(
+                name="mix",
+                in_channels=middle,
+                channels=middle,
+                taps=self.taps,
+                groups=self.groups,
+                stride=self.stride,
+            ),
+            ConvSpec(name="expand", in_channels=middle, channels=self.channels),
+        )
+
+    @property
+    def gate(self) -> tuple[ConvSpec, ...]:
+        """The linear maps of the squeeze-excitation, which see one mean over time."""
+        squeezed = self.channels // 2
+        return (
+            ConvSpec(name="squeeze", in_channels=self.channels, channels=squeezed),
+            ConvSpec(name="excite", in_channels=squeezed, channels=self.channels),
+        )
+
+    def output_length(self, length: int) -> int:
+        """Returns the number of output samples for `length` input samples."""
+        return -(-length // self.stride)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +129,35 @@ class EncoderSize:
     def embedding_width(self) -> int:
         return self.stage_channels[-1]
 
+    def stem(self, in_channels: int = 1) -> ConvSpec:
+        """Returns the convolution before the first block, for signals of `in_channels`."""
+        return ConvSpec(
+            name="stem",
+            in_channels=in_channels,
+            channels=self.stem_channels,
+            taps=self.kernel_taps,
+            stride=2,
+        )
+
+    def blocks(self) -> Iterator[BlockSpec]:
+        """Yields the residual blocks in the order of their application."""
+        in_channels = self.stem_channels
+        for stage, (channels, depth) in enumerate(
+            zip(self.stage_channels, self.stage_blocks, strict=True)
+        ):
+            for number in range(depth):
+                yield BlockSpec(
+                    stage=stage,
+                    number=number,
+                    in_channels=in_channels,
+                    channels=channels,
+                    middle_channels=self.middle_channels(channels),
+                    groups=self.groups(channels),
+                    taps=self.kernel_taps,
+                    stride=1 if number else 2,
+                )
+                in_channels = channels
+
 
 SIZES: dict[str, EncoderSize] = {
     "tiny": EncoderSize(
@@ -86,10 +197,11 @@ def name_of(size: EncoderSize) -> str:
 
 
 def by_name(name: str) -> EncoderSize:
-    """The size called `name`; an unknown one raises and names its nearest neighbour."""
+    """Returns the size of this name.
+
+    Raises:
+        ValueError: the name is unknown; the message proposes the nearest.
+    """
     if name in SIZES:
         return SIZES[name]
-    near = difflib.get_close_matches(str(name), SIZES, n=1, cutoff=0.0)[0]
-    raise ValueError(
-        f"There is no encoder size {name!r}; did you mean {near!r}? Sizes: {', '.join(SIZES)}."
-    )
+    raise ValueError(plugin.unknown("encoder size", name, SIZES))

@@ -97,17 +97,16 @@ def model_flops(size: EncoderSize, num_samples: int, rows: int, global_batch_siz
 def least_bytes(size: EncoderSize, num_samples: int, rows: int, value_bytes: int) -> int:
     """Memory traffic of a step if every layer and every gate read its input and wrote its output
     once, with all that is elementwise done on the way; a backward pass takes twice as much."""
-    length, channels = -(-num_samples // 2), size.stem_channels
-    values = num_samples + length * channels
-    for width, depth in zip(size.stage_channels, size.stage_blocks, strict=True):
-        middle = size.middle_channels(width)
-        for number in range(depth):
-            shorter = length if number else -(-length // 2)
-            values += length * (channels + middle)  # 1x1 to the middle width
-            values += length * middle + shorter * middle  # the grouped convolution
-            values += shorter * (middle + width)  # 1x1 to the stage's width
-            # The gate needs a mean over time first, so its input is read again.
-            values += 2 * shorter * width + length * channels  # gated, with the shortcut
-            length, channels = shorter, width
+    stem = size.stem()
+    length = stem.output_length(num_samples)
+    values = num_samples + length * stem.channels
+    for block in size.blocks():
+        values += length * block.in_channels  # read by the shortcut
+        for conv in block.convolutions:
+            values += length * conv.in_channels
+            length = conv.output_length(length)
+            values += length * conv.channels
+        # The gate needs a mean over time first, so its input is read again.
+        values += 2 * length * block.channels
     state = cost.num_parameters(size) * _STATE_BYTES_PER_PARAMETER
     return _PASSES * VIEWS * rows * values * value_bytes + state
