@@ -23,7 +23,7 @@ import step_worker
 import train_step
 import tyro
 
-from clef_jax import files
+from clef_jax import files, plugin
 from clef_jax.chip import by_device_kind
 from clef_jax.errors import UserError, exit_on_user_error
 from clef_jax.models import SIZES
@@ -77,7 +77,7 @@ class Settings:
     def __post_init__(self):
         for name in (*self.sizes, *(self.compiled_torch or ())):
             if name not in SIZES:
-                raise UserError(f"There is no size {name!r}; sizes: {', '.join(SIZES)}.")
+                raise UserError(plugin.unknown("encoder size", name, SIZES))
 
 
 class Bench:

@@ -19,7 +19,7 @@ import rich.console
 import rich.table
 import tyro
 
-from clef_jax import mesh as mesh_lib, tasks
+from clef_jax import mesh as mesh_lib, plugin, tasks
 from clef_jax.data import index as index_lib
 from clef_jax.embedding import encoder as encoder_lib, prepared
 from clef_jax.embedding.encoder import Embedder, Encoder
@@ -106,8 +106,8 @@ class Config:
             raise UserError("--label-shares are shares above 0 and up to 1.")
         for name in self.methods:
             if name not in (*probe.METHODS, FINETUNE):
-                known = ", ".join((*probe.METHODS, FINETUNE))
-                raise UserError(f"--probes={name}: there is no such probe; there are {known}.")
+                unknown = plugin.unknown("probe", name, (*probe.METHODS, FINETUNE))
+                raise UserError(f"--probes: {unknown}")
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import re
 
+from clef_jax import plugin
 from clef_jax.errors import UserError
 
 STANDARD_12 = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -43,8 +44,7 @@ def canonical(name: str) -> str:
     try:
         return _CANONICAL[name.strip().upper()]
     except KeyError:
-        known = ", ".join(_CANONICAL.values())
-        raise UserError(f"Unknown lead {name!r}; the known leads are {known}.") from None
+        raise UserError(plugin.unknown("lead", name, _CANONICAL.values())) from None
 
 
 def usual(name: str) -> str:

@@ -1,25 +1,29 @@
-"""What a pre-trained encoder must beat. A baseline is one module of this folder that defines
-`make`; nothing lists them.
+"""Baselines: what a pre-trained encoder must beat. A baseline is one module of this folder that
+defines `make`; nothing lists them.
 
 ```
 def make(context: Context) -> Iterator[Encoder]:
     yield MyEncoder(...)
 ```
 
-Modules with a leading underscore are what several baselines share.
+Another package adds such a module by an entry point in its `pyproject.toml`:
+
+```
+[project.entry-points."clef_jax.baselines"]
+my_baseline = "my_package.my_baseline"
+```
+
+Modules with a leading underscore hold code that several baselines share.
 """
 
 import dataclasses
-import difflib
-import importlib
-import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from jax.sharding import Mesh
 
+from clef_jax import plugin
 from clef_jax.embedding.encoder import Encoder
 from clef_jax.embedding.recipe import Recipe
-from clef_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,24 +39,25 @@ class Context:
     """The first of them."""
 
 
+_KIND = plugin.Kind[Callable[[Context], Iterator[Encoder]]](
+    label="baseline", package=__name__, attribute="make", expected=None
+)
+
+
 def names() -> list[str]:
-    """The names of all baselines, sorted; none is imported."""
-    found = {module.name for module in pkgutil.iter_modules(__path__)}
-    return sorted(name for name in found if not name.startswith("_"))
+    """Returns the names of all baselines, sorted, without importing any baseline.
+
+    Raises:
+        UserError: two modules have the same name.
+    """
+    return _KIND.names()
 
 
 def make(name: str, context: Context) -> Iterator[Encoder]:
-    """The encoders of a baseline.
+    """Yields the encoders of a baseline.
 
     Raises:
-        UserError: there is no such baseline; says which is nearest.
+        UserError: the name is unknown, and the message proposes the nearest; or the module defines
+            no `make`.
     """
-    known = names()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise UserError(f"There is no baseline {name!r}; there are {', '.join(known)}.{hint}")
-    module = importlib.import_module(f"{__name__}.{name}")
-    if not hasattr(module, "make"):
-        raise UserError(f"The module {name} of clef_jax.baselines defines no `make`.")
-    yield from module.make(context)
+    yield from _KIND.load_one(name)(context)

@@ -3,66 +3,62 @@
 A data set is a folder there; nothing lists them.
 """
 
-import difflib
 import importlib
-import importlib.util
-import pkgutil
 import types
 from typing import TYPE_CHECKING, Any
 
+from clef_jax import plugin
 from clef_jax.errors import UserError
 
 if TYPE_CHECKING:
     from clef_jax.building.builder import RecordingBuilder
 
-_PACKAGE = "clef_datasets"
+_KIND = plugin.Kind(
+    label="data set",
+    package="clef_datasets",
+    attribute="Builder",
+    expected=type,
+    submodule="{name}_dataset_builder",
+)
 
 
 def names() -> list[str]:
-    """The data sets that there are builders for."""
-    found = importlib.util.find_spec(_PACKAGE)
-    if found is None or found.submodule_search_locations is None:
-        raise UserError(f"The package {_PACKAGE} is not installed; run `pip install -e .`.")
-    folders = [path for path in found.submodule_search_locations if not path.startswith("__")]
-    return sorted(module.name for module in pkgutil.iter_modules(folders) if module.ispkg)
+    """Returns the names of the data sets that have a builder, sorted, without importing any.
+
+    Raises:
+        UserError: the package of the builders is not installed.
+    """
+    return _KIND.names()
 
 
 def builder_class(name: str) -> "type[RecordingBuilder]":
-    """The class `Builder` in `clef_datasets.<name>.<name>_dataset_builder`.
+    """Returns the class `Builder` in `clef_datasets.<name>.<name>_dataset_builder`.
 
     Raises:
-        UserError: there is no such data set; says which is nearest.
+        UserError: the data set is unknown; the message proposes the nearest.
     """
-    known = names()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=3)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise UserError(f"There is no data set {name!r}; there are {', '.join(known)}.{hint}")
-    return importlib.import_module(f"{_PACKAGE}.{name}.{name}_dataset_builder").Builder
+    return _KIND.load_one(name)
 
 
 def simulated(name: str) -> types.ModuleType:
-    """The module of a data set that writes a small tree in its form.
+    """Returns the module of a data set that writes a small simulated source folder.
 
     Raises:
-        UserError: there is no such data set; says which is nearest.
+        UserError: the data set is unknown; the message proposes the nearest.
     """
     builder_class(name)
-    return importlib.import_module(f"{_PACKAGE}.{name}.simulated")
+    return importlib.import_module(f"{_KIND.package}.{name}.simulated")
 
 
 def builder(dataset: str, **kwargs: Any) -> "RecordingBuilder":
-    """A TFDS builder from `name` or `name/config`; further arguments go to its class.
+    """Returns a TFDS builder for `name` or `name/config`; further arguments go to its class.
 
     Raises:
-        UserError: the data set or the config does not exist; says which is nearest.
+        UserError: the data set or the config is unknown; the message proposes the nearest.
     """
     name, _, config = dataset.strip("/").partition("/")
     cls = builder_class(name)
     known = [known.name for known in cls.BUILDER_CONFIGS]
     if config and config not in known:
-        near = difflib.get_close_matches(config, known, n=1)
-        hint = f" Did you mean {name}/{near[0]}?" if near else ""
-        there = ", ".join(known) if known else "none"
-        raise UserError(f"{name} has no config {config!r}; there are {there}.{hint}")
+        raise UserError(plugin.unknown(f"config of the data set {name!r}", config, known))
     return cls(config=config or None, **kwargs)

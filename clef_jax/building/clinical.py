@@ -4,13 +4,12 @@ Shapes: N records.
 """
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
-from clef_jax import risk
+from clef_jax import plugin, risk
 from clef_jax.data.record import OBSERVED_NAMES, Observed
 from clef_jax.errors import UserError
 
@@ -101,9 +100,7 @@ def find_score(name: str) -> risk.Score:
     """
     scores = risk.load()
     if name not in scores:
-        near = difflib.get_close_matches(name, scores, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise UserError(f"Unknown risk score {name!r}; there are {', '.join(scores)}.{hint}")
+        raise UserError(plugin.unknown("risk score", name, scores))
     absent = [n for n in scores[name].inputs if n not in OBSERVED_NAMES]
     if absent:
         raise UserError(

@@ -5,7 +5,6 @@ Shapes: B batch, T time (samples), C channels, G groups.
 
 import contextlib
 import contextvars
-import difflib
 import functools
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -14,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from clef_jax import machine
+from clef_jax import machine, plugin
 from clef_jax.convolution.rules import ConvShape, choose
 from clef_jax.convolution.spatial import in_groups, spatial_conv
 from clef_jax.convolution.swish import swish
@@ -128,11 +127,7 @@ FORMS: dict[str, _Form] = {
 def _known(form: str) -> str:
     if form in FORMS:
         return form
-    near = difflib.get_close_matches(str(form), FORMS, n=1, cutoff=0.0)[0]
-    raise ValueError(
-        f"There is no form {form!r} of the grouped convolution; did you mean {near!r}? "
-        f"Forms: {', '.join(FORMS)}."
-    )
+    raise ValueError(plugin.unknown("form of the grouped convolution", form, FORMS))
 
 
 def _check(x: jax.Array, kernel: jax.Array, stride: int, groups: int) -> None:

@@ -1,5 +1,5 @@
-"""Recordings of any common kind, opened by one call. A format is one module of this package that
-defines `FORMAT`; nothing lists them.
+"""Reads recordings in common file formats. A format is one module of this package that defines
+`FORMAT`, a `Format`; nothing lists them.
 
 ```
 for path in formats.find(folder):
@@ -7,7 +7,14 @@ for path in formats.find(folder):
         window = recording.read(0, 5000)  # float32 [leads, 5000] millivolts
 ```
 
-Modules with a leading underscore are what several formats share.
+Another package adds such a module by an entry point in its `pyproject.toml`:
+
+```
+[project.entry-points."clef_jax.formats"]
+my_format = "my_package.my_format"
+```
+
+Modules with a leading underscore hold code that several formats share.
 """
 
 import dataclasses

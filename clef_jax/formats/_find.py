@@ -1,12 +1,11 @@
 """Finds the recordings of a folder, one folder in memory at a time, in the order of their names."""
 
 import dataclasses
-import difflib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from clef_jax import files
+from clef_jax import files, plugin
 from clef_jax.errors import UserError
 from clef_jax.finding import Defect, Finding
 from clef_jax.formats import _registry
@@ -37,7 +36,7 @@ def find(path: Path, survey: Survey | None = None) -> Iterator[Path]:
         survey: is told what is passed by. Names that begin with a dot are passed by in silence.
 
     Raises:
-        UserError: there is no such path.
+        UserError: the path does not exist; the message proposes the nearest name.
     """
     survey = Survey() if survey is None else survey
     if path.is_dir():
@@ -47,9 +46,8 @@ def find(path: Path, survey: Survey | None = None) -> Iterator[Path]:
     elif path.is_file() or path.with_name(f"{path.name}.hea").is_file():
         yield path
     else:
-        near = difflib.get_close_matches(path.name, _names(path.parent), n=3)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise UserError(f"There is no file, folder or record {path}.{hint}")
+        hint = plugin.did_you_mean(path.name, _names(path.parent))
+        raise UserError(f"No file, folder or record found at {path}.{hint}")
 
 
 def _names(parent: Path) -> list[str]:

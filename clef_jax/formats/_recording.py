@@ -4,7 +4,6 @@ Shapes: L leads, T time.
 """
 
 import dataclasses
-import difflib
 import importlib
 import math
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from clef_jax import leads
+from clef_jax import leads, plugin
 from clef_jax.errors import UserError
 from clef_jax.finding import Defect, Finding
 from clef_jax.formats import _unit
@@ -50,10 +49,7 @@ class Hints:
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise UserError(f"The {name} of the input must be more than 0, not {value:g}.")
         if self.units is not None and self.units not in UNITS:
-            near = difflib.get_close_matches(self.units, UNITS, n=1, cutoff=0.3)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            known = ", ".join(UNITS)
-            raise UserError(f"The unit {self.units!r} is not known; there are {known}.{hint}")
+            raise UserError(plugin.unknown("unit", self.units, UNITS))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,36 +1,22 @@
-"""All formats, found by scanning the folder."""
+"""Finds the formats, and the format of a file."""
 
 import functools
-import importlib
 import pathlib
-import pkgutil
 
-from clef_jax.errors import UserError
+from clef_jax import plugin
 from clef_jax.formats._recording import Format
 
-_PACKAGE = __name__.rpartition(".")[0]
-_FOLDER = str(pathlib.Path(__file__).parent)
+_KIND = plugin.Kind(label="format", package="clef_jax.formats", attribute="FORMAT", expected=Format)
 
 
 @functools.cache
 def load() -> dict[str, Format]:
-    """Every format by its module's name, sorted.
+    """Returns every format by its module's name, sorted.
 
     Raises:
-        UserError: a module defines no format.
+        UserError: a module defines no format, or two modules have the same name.
     """
-    found = {}
-    for module in sorted(module.name for module in pkgutil.iter_modules([_FOLDER])):
-        if module.startswith("_"):
-            continue
-        form = getattr(importlib.import_module(f"{_PACKAGE}.{module}"), "FORMAT", None)
-        if not isinstance(form, Format):
-            raise UserError(
-                f"The module {module} of clef_jax.formats defines no FORMAT of type "
-                "clef_jax.formats.Format. Define it, or begin the module's name with an underscore."
-            )
-        found[module] = form
-    return found
+    return _KIND.load()
 
 
 @functools.cache

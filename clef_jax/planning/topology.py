@@ -1,7 +1,6 @@
 """Machines by name, `v5e:16x16`, `2xv5e:16x16`, `h100:8` or `cpu:8`, there or not."""
 
 import dataclasses
-import difflib
 import importlib.util
 import math
 import os
@@ -13,7 +12,7 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import AbstractMesh, AxisType, Mesh
 
-from clef_jax import mesh as mesh_lib
+from clef_jax import mesh as mesh_lib, plugin
 from clef_jax.chip import CHIPS, Chip
 from clef_jax.errors import UserError
 
@@ -87,11 +86,7 @@ def by_name(name: str) -> Topology:
 def _chip(name: str, chip: str) -> Chip:
     if chip in CHIPS:
         return CHIPS[chip]
-    near = difflib.get_close_matches(chip, CHIPS, n=1, cutoff=0.0)[0]
-    raise UserError(
-        f"--topology={name}: there is no chip {chip!r}; did you mean {near!r}? "
-        f"Chips: {', '.join(CHIPS)}."
-    )
+    raise UserError(f"--topology={name}: {plugin.unknown('chip', chip, CHIPS)}")
 
 
 def make_mesh(topology: Topology) -> Mesh:

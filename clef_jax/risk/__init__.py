@@ -1,29 +1,47 @@
 """Clinical risk scores. A score is one module of this package that defines `SCORE`; nothing lists
-them, `load` finds them.
+them.
+
+```
+from clef_jax.risk import Score
+
+SCORE = Score(name="my_score", inputs=("age_years", "male"), function=my_function, ...)
+```
+
+Another package adds such a module by an entry point in its `pyproject.toml`:
+
+```
+[project.entry-points."clef_jax.risk"]
+my_score = "my_package.my_score"
+```
+
+Modules with a leading underscore hold code that several scores share.
 """
 
-import importlib
-import pkgutil
-
+from clef_jax import plugin
+from clef_jax.errors import UserError
 from clef_jax.risk._score import REGIONS, Score
 from clef_jax.risk.esc_2021 import score2
 
 __all__ = ["REGIONS", "Score", "load", "score2"]
 
 
+_KIND = plugin.Kind(label="risk score", package=__name__, attribute="SCORE", expected=Score)
+
+
 def load() -> dict[str, Score]:
-    """Every score by name.
+    """Returns every score by its own name, which may differ from its module's name.
 
     Raises:
-        AttributeError: a module of this package defines no `SCORE`.
-        ValueError: two modules define a score of the same name.
+        UserError: a module defines no score, or two modules define scores of the same name.
     """
     scores: dict[str, Score] = {}
-    for module in pkgutil.iter_modules(__path__):
-        if module.name.startswith("_"):
-            continue
-        score = importlib.import_module(f"{__name__}.{module.name}").SCORE
+    module_of: dict[str, str] = {}
+    for module, score in _KIND.load().items():
         if score.name in scores:
-            raise ValueError(f"Two modules define the score {score.name!r}; rename one.")
+            raise UserError(
+                f"Two modules define the risk score {score.name!r}: {module_of[score.name]} and "
+                f"{_KIND.module_name(module)}. Rename one of the scores."
+            )
         scores[score.name] = score
+        module_of[score.name] = _KIND.module_name(module)
     return scores

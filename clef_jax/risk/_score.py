@@ -1,11 +1,11 @@
 """What a risk score is."""
 
 import dataclasses
-import difflib
 from collections.abc import Callable
 
 import numpy as np
 
+from clef_jax import plugin
 from clef_jax.errors import UserError
 
 REGIONS = ("low", "moderate", "high", "very_high")
@@ -35,11 +35,13 @@ class Score:
 
 
 def check_region(region: str, regions: tuple[str, ...] = REGIONS) -> None:
-    """Refuses a region that the score has no calibration for, naming the nearest."""
+    """Rejects a region that the score has no calibration for.
+
+    Raises:
+        UserError: the region is unknown; the message proposes the nearest.
+    """
     if region not in regions:
-        near = difflib.get_close_matches(str(region).lower().replace(" ", "_"), regions, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise UserError(f"Unknown risk region {region!r}; there are {', '.join(regions)}.{hint}")
+        raise UserError(plugin.unknown("risk region", region, regions))
 
 
 def check_binary(**values: np.ndarray) -> None:

@@ -1,5 +1,4 @@
-"""The questions that are asked of embeddings. A task is one module of this folder that defines
-`TASK`; nothing lists them.
+"""Evaluation tasks. A task is one module of this folder that defines `TASK`; nothing lists them.
 
 ```
 from clef_jax.tasks import Task
@@ -7,17 +6,21 @@ from clef_jax.tasks import Task
 TASK = Task(dataset="chapman", kind="multilabel", label="diagnoses", description="Diagnoses.")
 ```
 
-A task reads a stored label (`label`), or computes its target from an example (`target`). Of every
-data set the patients are its `patient_id` and the splits are as prepared, so no task names them.
-Modules with a leading underscore are what several tasks share.
+Another package adds such a module by an entry point in its `pyproject.toml`:
+
+```
+[project.entry-points."clef_jax.tasks"]
+my_task = "my_package.my_task"
+```
+
+A task reads a stored label (`label`), or computes its target from an example (`target`). Patients
+are identified by the data set's `patient_id`, and the splits are the prepared ones, so a task
+names neither. Modules with a leading underscore hold code that several tasks share.
 """
 
 import dataclasses
-import difflib
-import importlib
-import pkgutil
 
-from clef_jax.errors import UserError
+from clef_jax import plugin
 from clef_jax.tasks._example import text, texts
 from clef_jax.tasks._target import absent_classes, outputs_of, targets
 from clef_jax.tasks._task import KINDS, Example, Kind, Released, Task
@@ -39,45 +42,32 @@ __all__ = [
 ]
 
 
+_KIND = plugin.Kind(label="task", package=__name__, attribute="TASK", expected=Task)
+
+
 def names() -> list[str]:
-    """The names of all tasks, sorted; no task is imported."""
-    found = {module.name for module in pkgutil.iter_modules(__path__)}
-    return sorted(name for name in found if not name.startswith("_"))
+    """Returns the names of all tasks, sorted, without importing any task.
+
+    Raises:
+        UserError: two modules have the same name.
+    """
+    return _KIND.names()
 
 
 def load() -> dict[str, Task]:
-    """Every task by its module's name, sorted.
+    """Returns every task by its module's name, sorted.
 
     Raises:
         UserError: a module defines no task, or one that contradicts itself.
     """
-    return {name: _load_one(name) for name in names()}
+    return {name: find(name) for name in names()}
 
 
 def find(name: str) -> Task:
-    """The task of that name.
+    """Returns the task of this name; no other task is imported.
 
     Raises:
-        UserError: there is none; says which are nearest.
+        UserError: the name is unknown, and the message proposes the nearest; or the module defines
+            no task, or one that contradicts itself.
     """
-    known = names()
-    if name not in known:
-        written = name.strip().lower().replace("-", "_").replace(" ", "_")
-        near = difflib.get_close_matches(written, known, n=3)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise UserError(f"There is no task {name!r}; there are {', '.join(known)}.{hint}")
-    return _load_one(name)
-
-
-def _load_one(name: str) -> Task:
-    try:
-        module = importlib.import_module(f"{__name__}.{name}")
-    except UserError as error:
-        raise UserError(f"The task {name} cannot be read. {error}") from error
-    task = getattr(module, "TASK", None)
-    if not isinstance(task, Task):
-        raise UserError(
-            f"The module {name} of clef_jax.tasks defines no TASK of type clef_jax.tasks.Task. "
-            "Define it, or begin the module's name with an underscore."
-        )
-    return dataclasses.replace(task, name=name)
+    return dataclasses.replace(_KIND.load_one(name), name=name)

@@ -3,12 +3,12 @@
 Shapes: N examples, C outputs.
 """
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from clef_jax import plugin
 from clef_jax.errors import UserError
 from clef_jax.tasks._example import text, texts
 from clef_jax.tasks._task import Example, Task
@@ -45,7 +45,8 @@ def outputs_of(task: Task, metadata: Mapping[str, Any]) -> tuple[str, ...]:
     unknown = [name for name in task.outputs if name not in declared]
     if unknown:
         words = f"has no class {unknown[0]!r} of {task.label!r}; it has {', '.join(declared)}."
-        raise UserError(_about(task, metadata, words + _nearest(unknown[0], declared)))
+        words += plugin.did_you_mean(unknown[0], declared)
+        raise UserError(_about(task, metadata, words))
     return task.outputs or declared
 
 
@@ -94,7 +95,8 @@ def _label(task: Task, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
     if task.label not in labels:
         there = f"it has {', '.join(labels)}" if labels else "it has none"
         words = f"has no label {task.label!r}; {there}."
-        raise UserError(_about(task, metadata, words + _nearest(str(task.label), labels)))
+        words += plugin.did_you_mean(task.label, labels)
+        raise UserError(_about(task, metadata, words))
     label = labels[task.label]
     if label["kind"] != _LABEL_KINDS[task.kind]:
         words = (
@@ -166,8 +168,3 @@ def _name(task: Task) -> str:
 
 def _about(task: Task, metadata: Mapping[str, Any], words: str) -> str:
     return f"The task {_name(task)} cannot be asked: the data set {metadata['dataset']} {words}"
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""

@@ -1,13 +1,12 @@
 """What a task is, and how the public reference does it."""
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from clef_jax import leads
+from clef_jax import leads, plugin
 from clef_jax.errors import UserError
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression"]
@@ -54,7 +53,6 @@ class Task:
     keep: Callable[[Example], bool] | None = None
     """Leaves out the examples for which it is False; None keeps all."""
     lead: str = "I"
-    window_seconds: float = 10.0
     unit: str = ""
     """Of a regression's outputs."""
     description: str = ""
@@ -73,8 +71,6 @@ class Task:
         _check_kind(self.kind, subject)
         if not self.dataset:
             raise UserError(f"{subject} names no data set.")
-        if not self.window_seconds > 0:
-            raise UserError(f"{subject} has a window of {self.window_seconds} seconds.")
         for field, value in (("outputs", self.outputs), ("caveats", self.caveats)):
             if not isinstance(value, tuple):
                 raise UserError(f"{subject} has {field} that are no tuple: write ('a', 'b').")
@@ -89,10 +85,7 @@ class Task:
 
 def _check_kind(kind: str, subject: str) -> None:
     if kind not in KINDS:
-        near = difflib.get_close_matches(str(kind).lower(), KINDS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        there = ", ".join(KINDS)
-        raise UserError(f"{subject} is of the unknown kind {kind!r}; there are {there}.{hint}")
+        raise UserError(f"{subject} has no valid kind. {plugin.unknown('kind', kind, KINDS)}")
 
 
 def _check_lead(lead: str, subject: str) -> None:
