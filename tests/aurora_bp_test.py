@@ -5,10 +5,10 @@ import importlib
 import numpy as np
 import prepared
 import pytest
+from culprits import refuses
 from prepared import examples, findings, problems
 
 from clef_jax.building.listing import Entry
-from clef_jax.errors import UserError
 from clef_jax.finding import Defect
 from clef_jax.simulation.fixture import Fixture
 
@@ -218,7 +218,9 @@ def test_the_other_protocol(tree, tmp_path):
     record_id = tree.measure(pid, "initial", "Calibration start 1")
     tree.write_tables()
     source = tree.made.source
-    with pytest.raises(UserError, match=r"no folder measurements_oscillometric .* --dataset="):
+    with refuses(
+        "measurements_oscillometric", "--dataset=aurora_bp/auscultatory", problem="missing_folder"
+    ):
         build(source, tmp_path / "none", config="oscillometric")
     (source / "measurements_auscultatory").rename(source / "measurements_oscillometric")
     made = build(source, tmp_path / "data", config="oscillometric")

@@ -56,7 +56,7 @@ def test_measured_forms_are_used_where_they_are_asked_for(monkeypatch):
         return Choices("cpu", "cpu", (MeasuredChoice(layer, "float32", Choice("taps")),))
 
     monkeypatch.setitem(FORMS, "taps", spy)
-    monkeypatch.setattr(bench_step.choice_file, "load", load)
+    monkeypatch.setattr(bench_step.tuning_file, "load", load)
     assert bench_step.run(bench_step.Settings(**TINY, conv_choices="auto")).fits
     assert set(traced) == {(500, 1)}, "the layer that was measured, and no other"
 

@@ -6,10 +6,9 @@ import pathlib
 
 import bench_results
 import benchmark_modules
-import pytest
+from culprits import refuses
 
 from clef_jax.chip import CHIPS
-from clef_jax.errors import UserError
 
 table = benchmark_modules.load("bench_table")
 work = benchmark_modules.load("bench_work")
@@ -102,7 +101,7 @@ def test_results_are_read_by_name_and_other_versions_refused(tmp_path):
         (tmp_path / f"{number}.json").write_text(json.dumps(result(name)))
     assert [one["name"] for one in table.read(tmp_path)] == ["A", "B"]
     (tmp_path / "3.json").write_text(json.dumps(result(version=0)))
-    with pytest.raises(UserError, match="another version"):
+    with refuses("3.json", problem="other_version"):
         table.read(tmp_path)
 
 

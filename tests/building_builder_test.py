@@ -9,13 +9,13 @@ import pickle
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from culprits import assert_names, refuses
 from mimic_tree import ecg
 
 from clef_jax.building import builder, shard
 from clef_jax.building.listing import Entry, Listing
 from clef_jax.data import index, raw
 from clef_jax.data.record import Label, Layout, Observed, Recording
-from clef_jax.errors import UserError
 from clef_jax.finding import Defect, Finding
 
 LEADS = ("I", "II", "V1")
@@ -177,15 +177,15 @@ def test_compression_changes_size_but_not_identity(source, every, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "culprits"),
     [
-        ({"label_source": "x"}, "toy has no use for --label-source;"),
-        ({"leave_out": "x", "clinical_source": "y"}, "--clinical-source, --leave-out"),
-        ({"max_windows": 2}, "--max-windows"),
+        ({"label_source": "x"}, ("toy", "--label-source")),
+        ({"leave_out": "x", "clinical_source": "y"}, ("--clinical-source", "--leave-out")),
+        ({"max_windows": 2}, ("--max-windows",)),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(options, words, tmp_path):
-    with pytest.raises(UserError, match=words):
+def test_settings_that_mean_nothing_are_refused(options, culprits, tmp_path):
+    with refuses(*culprits):
         Toy(data_dir=tmp_path, config="every", options=builder.Options(**options))
     Toy(data_dir=tmp_path, config="every", options=builder.Options(clinical_source="none"))
 
@@ -205,7 +205,7 @@ def test_other_content_has_another_fingerprint(source, every, tmp_path):
 
 
 def test_strict_stops_and_leaves_nothing(source, tmp_path):
-    with pytest.raises(UserError, match=r"--strict at p002_0: missing_file\. p002_0"):
+    with refuses("p002_0", "missing_file", "p002_0.npy", problem="strict"):
         build(source, tmp_path, strict=True)
     assert not list(tmp_path.glob("toy/every/*"))
 
@@ -214,7 +214,7 @@ def test_without_any_usable_recording_there_is_no_data_set(source, tmp_path):
     empty = tmp_path / "source"
     empty.mkdir()
     (empty / "list.txt").write_text("p0_0 p1_0")
-    with pytest.raises(UserError, match=r"None of the 2 recordings is usable \(missing_file\)"):
+    with refuses("2 recordings", "missing_file", problem="nothing_usable"):
         build(empty, tmp_path / "data")
     assert not list((tmp_path / "data").glob("toy/every/*"))
 
@@ -226,7 +226,8 @@ def test_an_empty_split_is_left_out_and_told(source, tmp_path):
     (few / "p000_0.npy").write_bytes((source / "p000_0.npy").read_bytes())
     made = build(few, tmp_path / "data")
     assert list(made.info.splits) == ["train"]
-    assert made.report.notes == ["No recording fell into the split 'validation': there is none."]
+    (note,) = made.report.notes
+    assert_names(note, "'validation'")
 
 
 def test_a_dead_worker_is_told(source, tmp_path, monkeypatch):
@@ -237,7 +238,7 @@ def test_a_dead_worker_is_told(source, tmp_path, monkeypatch):
             return (exit_hard, ())
 
     monkeypatch.setattr(Toy, "READ", Fatal())
-    with pytest.raises(UserError, match="fewer --workers"):
+    with refuses("--workers", problem="worker_died"):
         build(source, tmp_path, num_workers=2)
     assert not list(tmp_path.glob("toy/every/*"))
 
@@ -257,7 +258,7 @@ def test_recordings_of_several_lengths_and_rates(source, tmp_path, monkeypatch):
         assert [e["signal"].shape[1] for e in examples] == found.num_samples.tolist()
         got = raw.Reader(found).read(found.row, [0], 1000)
         np.testing.assert_array_equal(got[:, 0], [e["signal"][0, :1000] for e in examples])
-    with pytest.raises(UserError, match="sampled at 2 rates, 125 to 250 Hz"):
+    with refuses("toy", "125 to 250 Hz", problem="several_rates"):
         _ = index.load(made.data_path, "train").common_rate_hz
 
 

@@ -5,9 +5,9 @@ import pathlib
 import numpy as np
 import pytest
 from building_builder_test import Toy, build, content
+from culprits import refuses
 
 from clef_jax.building import builder, clinical, resume
-from clef_jax.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_two_builds_do_not_mix(source, tmp_path):
     version_dir = tmp_path / "toy" / "every" / "1.0.0"
     with (
         resume.owned(version_dir, tmp_path),
-        pytest.raises(UserError, match="Another prepare is at work on"),
+        refuses(version_dir, problem="build_in_progress"),
     ):
         build(source, tmp_path)
 

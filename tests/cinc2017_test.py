@@ -3,9 +3,9 @@
 import numpy as np
 import prepared
 import pytest
+from culprits import refuses
 from prepared import examples
 
-from clef_jax.errors import UserError
 from clef_jax.simulation import fixture
 
 
@@ -124,5 +124,5 @@ def test_recordings_of_another_form_are_left_out(tmp_path):
 def test_a_missing_table_is_named(tmp_path):
     source = tmp_path / "source"
     add(source, "A00001")
-    with pytest.raises(UserError, match=r"holds no REFERENCE\.csv.*--label-source"):
+    with refuses("nowhere", "REFERENCE.csv", "--label-source", problem="not_the_source"):
         build(source, tmp_path / "data", label_source=str(tmp_path / "nowhere"))

@@ -11,11 +11,11 @@ import numpy as np
 import prepared
 import pytest
 import tensorflow_datasets as tfds
+from culprits import refuses
 
 from clef_jax import leads
 from clef_jax.building import catalog
 from clef_jax.data import index
-from clef_jax.errors import UserError
 
 
 @pytest.fixture(scope="module", params=catalog.names())
@@ -146,5 +146,5 @@ def test_the_folder_says_what_it_is(name):
 def test_another_folder_is_told_what_it_should_be(name, tmp_path):
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "README.txt").write_text("Something else.")
-    with pytest.raises(UserError, match=r"(?s)holds no .*not the top of an? .* download"):
+    with refuses(tmp_path / "source", problem="not_the_source"):
         prepared.build(name, tmp_path / "source", tmp_path / "data")
