@@ -6,11 +6,11 @@ import jax
 import numpy as np
 import onnx_run
 import pytest
+from culprits import refuses
 from flax import nnx
 
 from clef_jax import convert
 from clef_jax.convert import onnx_graph
-from clef_jax.errors import UserError
 from clef_jax.models import create_encoder
 
 pytest.importorskip("onnxruntime")
@@ -85,5 +85,5 @@ def test_equal_constants_are_stored_once_and_weights_keep_their_names():
 
 def test_a_missing_package_is_told_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(UserError, match=r"package onnx, .* pip install 'clef_jax\[onnx\]'"):
+    with refuses("onnx", "pip install 'clef_jax[onnx]'"):
         onnx_graph.Builder()

@@ -3,12 +3,12 @@
 import jax
 import numpy as np
 import pytest
-from clef_jax.embedding.recipe import Recipe
+from culprits import refuses
 
 from clef_jax import mesh as mesh_lib
 from clef_jax.convert import onnx_file, onnx_quantised, onnx_session, verify
 from clef_jax.embedding import encoder as encoder_lib
-from clef_jax.errors import UserError
+from clef_jax.embedding.recipe import Recipe
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -83,14 +83,14 @@ def test_a_file_without_preprocessing(tmp_path):
 
 def test_files_that_are_not_ours_are_told(exact, tmp_path):
     out = tmp_path / "int8.onnx"
-    with pytest.raises(UserError, match="There is no ONNX file"):
+    with refuses(tmp_path / "none.onnx", problem="missing_file"):
         onnx_quantised.quantise(tmp_path / "none.onnx", out)
     (tmp_path / "text.onnx").write_bytes(b"no protobuf")
-    with pytest.raises(UserError, match=r"text.onnx is no ONNX file"):
+    with refuses("text.onnx", problem="no_onnx"):
         onnx_quantised.quantise(tmp_path / "text.onnx", out)
     foreign = onnx.load(exact)
     foreign.producer_name = "another"
     onnx.save(foreign, tmp_path / "foreign.onnx")
-    with pytest.raises(UserError, match=r"foreign.onnx was not written by clef_jax"):
+    with refuses("foreign.onnx", problem="foreign_file"):
         onnx_quantised.quantise(tmp_path / "foreign.onnx", out)
     assert not out.exists()

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 import safetensors
+from culprits import refuses
 
 from clef_jax.convert.safetensors_file import read_safetensors, write_safetensors
-from clef_jax.errors import UserError
 
 
 @pytest.fixture
@@ -47,42 +47,41 @@ def test_bfloat16_comes_in_as_float32(path):
 
 
 @pytest.mark.parametrize(
-    ("header", "num_bytes", "length", "words"),
+    ("header", "num_bytes", "length", "problem"),
     [
-        ({"w": entry([4], 0, 16)}, 16, 1 << 40, "claims a header"),
-        ({"w": entry([4], 0, 16)}, 16, 500, "claims a header"),
+        ({"w": entry([4], 0, 16)}, 16, 1 << 40, "header_too_large"),
+        ({"w": entry([4], 0, 16)}, 16, 500, "header_too_large"),
         ({"w": entry([4], 0, 16)}, 8, None, "damaged"),
         ({"w": entry([1 << 40], 0, 16)}, 16, None, "damaged"),
         ({"w": entry([1 << 40], 0, 4 << 40)}, 16, None, "damaged"),
         ({"v": entry([4], 0, 16), "w": entry([2], 8, 16)}, 16, None, "damaged"),
         ({"w": entry([4], 0, 16, "F77")}, 16, None, "damaged"),
-        (b'{"w": ', 0, None, "no JSON"),
-        (b"{" * 100_000, 0, None, "no JSON"),
-        ({"w": entry([2], 0, 16, "I64")}, 16, None, "w has the type I64"),
-        ({"w": entry([4], 0, 4, "F8_E4M3")}, 4, None, "w has the type F8_E4M3"),
+        (b'{"w": ', 0, None, "unreadable_header"),
+        (b"{" * 100_000, 0, None, "unreadable_header"),
+        ({"w": entry([2], 0, 16, "I64")}, 16, None, "not_real"),
+        ({"w": entry([4], 0, 4, "F8_E4M3")}, 4, None, "not_real"),
     ],
 )
-def test_malformed_files_are_refused_in_a_sentence(path, header, num_bytes, length, words):
+def test_malformed_files_are_refused_in_a_sentence(path, header, num_bytes, length, problem):
     write_raw(path, header, num_bytes, length)
-    with pytest.raises(UserError, match=words) as error:
+    with refuses(path, problem=problem):
         read_safetensors(path)
-    assert path.name in str(error.value)
 
 
 def test_a_name_that_stands_twice_is_refused(path):
     one = json.dumps(entry([4], 0, 16))
     write_raw(path, f'{{"w": {one}, "w": {one}}}'.encode(), 16)
-    with pytest.raises(UserError, match="names w twice"):
+    with refuses(path, "w", problem="duplicate_name"):
         read_safetensors(path)
 
 
 def test_infinite_weights_are_refused_by_name(path):
     write_safetensors(path, {"w": np.array([1, np.inf])}, {})
-    with pytest.raises(UserError, match="w holds NaN or infinity"):
+    with refuses(path, "w", problem="not_finite"):
         read_safetensors(path)
 
 
 def test_a_header_beyond_the_limit_is_refused_although_the_file_has_it(path):
     write_raw(path, b"{" + b" " * (17 << 20) + b"}", 0)
-    with pytest.raises(UserError, match="claims a header"):
+    with refuses(path, problem="header_too_large"):
         read_safetensors(path)

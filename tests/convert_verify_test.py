@@ -3,14 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
-from clef_jax.embedding.recipe import Recipe
+from culprits import refuses
 from flax import nnx
 
 from clef_jax import mesh as mesh_lib
 from clef_jax.convert import verify
 from clef_jax.embedding import encoder as encoder_lib
-from clef_jax.errors import UserError
+from clef_jax.embedding.recipe import Recipe
 from clef_jax.models import create_encoder
 
 MESH = mesh_lib.make_mesh(jax.devices()[:1])
@@ -57,7 +56,7 @@ def test_a_machine_without_jax_on_the_cpu_is_told(monkeypatch):
 
     model = encoder_lib.random("tiny", MESH, seed=0)
     monkeypatch.setattr(verify.jax, "local_devices", refuse)
-    with pytest.raises(UserError, match="Add cpu to the environment variable JAX_PLATFORMS"):
+    with refuses("JAX_PLATFORMS", "cpu"):
         verify.our_features(model, np.zeros((1, 1, 5000), np.float32), 500.0)
 
 

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from culprits import refuses
 from flax import nnx
 
 from clef_jax import models
 from clef_jax.convolution import tuning
 from clef_jax.convolution.program import LayerPrograms
 from clef_jax.convolution.rules import Choice, ConvShape, of_table, use_choices
-from clef_jax.errors import UserError
 from clef_jax.models import cost, layer as layer_lib
 
 LAYER = ConvShape(length=30, taps=16, group_channels=4, channels=8, groups=2, stride=2)
@@ -119,7 +119,7 @@ def test_forms_that_cannot_run_are_told_and_the_others_go_on():
     assert found.table is None
     assert found.best.choice not in found.failed
     everything = tuning.candidates("cpu", LAYER)
-    with pytest.raises(UserError, match="smaller --batch-size"):
+    with refuses("--batch-size", problem="no_form_runs"):
         time_layer(Machine({}, cannot=everything))
 
 
