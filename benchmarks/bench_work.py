@@ -5,7 +5,7 @@ import statistics
 from typing import Any
 
 from clef_jax.chip import CHIPS, Chip
-from clef_jax.models import size as size_lib
+from clef_jax.models import cost, size as size_lib
 from clef_jax.planning import roofline as roofline_lib
 from clef_jax.planning.topology import Topology
 
@@ -54,7 +54,7 @@ def figures(
     """The figures of a step that fits, from what its process told (`bench_step.Outcome`)."""
     num_devices, precision = outcome["machine"]["num_devices"], outcome["precision"]
     rows, spec = global_batch_size // num_devices, size_lib.by_name(size)
-    flops = roofline_lib.model_flops(spec, num_samples, rows, global_batch_size)
+    flops = cost.model_flops(spec, num_samples, rows, global_batch_size)
     seconds = statistics.median(outcome["step_seconds"])
     least_bytes = roofline_lib.least_bytes(spec, num_samples, rows, _VALUE_BYTES[precision])
     # One device by itself: its exchanges are not known without the compiled program.
@@ -89,4 +89,4 @@ def appetite(size: str, num_samples: int) -> float:
     peak = CHIPS[APPETITE_CHIP].peak_flops_per_second
     assert peak is not None
     spec = size_lib.by_name(size)
-    return APPETITE_SHARE * peak / roofline_lib.encoder_flops(spec, num_samples, rows=1)
+    return APPETITE_SHARE * peak / cost.encoder_flops(spec, num_samples, rows=1)

@@ -14,8 +14,7 @@ import bench_process
 import tyro
 from rich.console import Console
 
-from clef_jax.models import size as size_lib
-from clef_jax.planning import roofline
+from clef_jax.models import cost, size as size_lib
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,7 @@ def row(plan: dict) -> str:
     """A line of the table, Markdown."""
     num_devices, batch = plan["topology"]["num_devices"], plan["global_batch_size"]
     width = size_lib.by_name(plan["size"]).embedding_width
-    loss = roofline.loss_flops(plan["rows"], batch, width)
+    loss = cost.loss_flops(plan["rows"], batch, width)
     sums = [x for x in plan["collectives"] if x["kind"] == "all-reduce"]
     others = [x for x in plan["collectives"] if x["kind"] != "all-reduce"]
     sizes = [sum(x["num_bytes"] * x["times"] for x in kind) / 2**20 for kind in (others, sums)]

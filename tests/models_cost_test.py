@@ -29,3 +29,23 @@ def test_twice_the_time_is_twice_the_operations():
     size = size_lib.by_name("small")
     once, twice = cost.forward_flops(size, 5120), cost.forward_flops(size, 10240)
     assert twice == pytest.approx(2 * once, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "gigaflops"), [("small", 0.058), ("medium", 2.28), ("large", 12.08)]
+)
+def test_a_training_step_takes_three_passes_of_two_views(name, gigaflops):
+    flops = cost.encoder_flops(size_lib.by_name(name), 5000, 1) / (3 * 2)
+    assert flops / 1e9 == pytest.approx(gigaflops, rel=0.01)
+
+
+def test_loss_grows_with_own_rows_and_all_patients():
+    one = cost.loss_flops(1, 1, 256)
+    assert one == 3 * 2 * 2 * 2 * 256
+    assert cost.loss_flops(8, 128, 256) == 8 * 128 * one
+
+
+def test_a_step_is_the_encoder_and_the_loss():
+    size = size_lib.by_name("small")
+    flops = cost.encoder_flops(size, 5000, 8) + cost.loss_flops(8, 128, size.embedding_width)
+    assert cost.model_flops(size, 5000, 8, 128) == flops

@@ -41,24 +41,16 @@ def test_between_islands_each_device_sends_its_share_over_the_network():
 
 
 @pytest.mark.parametrize(
-    ("size", "gigaflops", "megabytes"),
+    ("size", "megabytes"),
     # One forward pass of one signal of 5000 samples, from another count, in bfloat16.
-    [("small", 0.058, 3.5), ("medium", 2.28, 20.2), ("large", 12.08, 49.9)],
+    [("small", 3.5), ("medium", 20.2), ("large", 49.9)],
 )
-def test_work_of_the_sizes(size, gigaflops, megabytes):
+def test_memory_traffic_of_the_sizes(size, megabytes):
     size = SIZES[size]
     passes = 3 * 2
-    flops = roofline.encoder_flops(size, 5000, 1) / passes
-    assert flops / 1e9 == pytest.approx(gigaflops, rel=0.01)
     of_state = roofline.least_bytes(size, 5000, 0, 2)
     per_signal = (roofline.least_bytes(size, 5000, 7, 2) - of_state) / 7 / passes
     assert per_signal / 1e6 == pytest.approx(megabytes, rel=0.02)
-
-
-def test_loss_grows_with_own_rows_and_all_patients():
-    one = roofline.loss_flops(1, 1, 256)
-    assert one == 3 * 2 * 2 * 2 * 256
-    assert roofline.loss_flops(8, 128, 256) == 8 * 128 * one
 
 
 def test_a_tiny_network_moves_what_can_be_counted_by_hand():

@@ -5,6 +5,12 @@ from typing import NamedTuple
 
 from clef_jax.models.size import ConvSpec, EncoderSize
 
+VIEWS = 2
+"""Views that a training step takes of each patient."""
+
+PASSES = 3
+"""Cost of a training step in forward passes: one forward pass, and a backward pass of two."""
+
 
 class LinearOp(NamedTuple):
     """One linear map or convolution, applied at so many places in time."""
@@ -51,3 +57,21 @@ def forward_flops(size: EncoderSize, num_samples: int, in_channels: int = 1) -> 
     """Floating-point operations of the layers for one signal; a training step takes three times
     as many (one forward pass, two in the backward one)."""
     return sum(layer.flops for layer in layers(size, num_samples, in_channels))
+
+
+def encoder_flops(size: EncoderSize, num_samples: int, rows: int) -> int:
+    """Returns the operations of the encoder in one training step over `rows` patients."""
+    return PASSES * VIEWS * rows * forward_flops(size, num_samples)
+
+
+def loss_flops(rows: int, global_batch_size: int, width: int) -> int:
+    """Returns the operations of the similarities of a device's `rows` patients with all patients,
+    and of their gradient."""
+    return PASSES * 2 * (VIEWS * rows) * (VIEWS * global_batch_size) * width
+
+
+def model_flops(size: EncoderSize, num_samples: int, rows: int, global_batch_size: int) -> int:
+    """Returns the operations of the network and the loss in one training step of one device with
+    `rows` patients."""
+    flops = encoder_flops(size, num_samples, rows)
+    return flops + loss_flops(rows, global_batch_size, size.embedding_width)

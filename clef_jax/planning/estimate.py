@@ -8,7 +8,7 @@ import numpy as np
 
 from clef_jax import machine
 from clef_jax.config import TrainConfig
-from clef_jax.models import size as size_lib
+from clef_jax.models import cost, size as size_lib
 from clef_jax.planning import (
     hlo,
     memory as memory_lib,
@@ -195,14 +195,14 @@ def _work(
     """What a device has to do, counted from shapes."""
     size, batch = size_lib.by_name(config.size), config.global_batch_size
     rows = batch // topology.num_devices
-    flops = roofline_lib.model_flops(size, num_samples, rows, batch)
+    flops = cost.model_flops(size, num_samples, rows, batch)
     least_bytes = roofline_lib.least_bytes(size, num_samples, rows, value_bytes)
     return {"model_flops": flops, "least_bytes": least_bytes}
 
 
 def _embeddings_bytes(config: TrainConfig) -> int:
     width = size_lib.by_name(config.size).embedding_width
-    return roofline_lib.VIEWS * config.global_batch_size * width * np.dtype(np.float32).itemsize
+    return cost.VIEWS * config.global_batch_size * width * np.dtype(np.float32).itemsize
 
 
 def _program(

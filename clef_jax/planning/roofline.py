@@ -8,11 +8,6 @@ from clef_jax.models.size import EncoderSize
 from clef_jax.planning.hlo import Collective
 from clef_jax.planning.topology import Topology
 
-VIEWS = 2
-
-_PASSES = 3
-"""A forward pass and a backward pass of twice its cost."""
-
 _STATE_BYTES_PER_PARAMETER = 4 * 10
 """Parameters read in both passes and by the optimiser, gradient written and read, two moments and
 the parameters read and written: float32 each."""
@@ -78,22 +73,6 @@ def _over(amount: float, rate: float | None) -> float | None:
     return None if rate is None else amount / rate
 
 
-def encoder_flops(size: EncoderSize, num_samples: int, rows: int) -> int:
-    """Operations of the encoder in one step over `rows` patients, forward and backward."""
-    return _PASSES * VIEWS * rows * cost.forward_flops(size, num_samples)
-
-
-def loss_flops(rows: int, global_batch_size: int, width: int) -> int:
-    """Operations of the similarities of a device's `rows` patients with all, and their gradient."""
-    return _PASSES * 2 * (VIEWS * rows) * (VIEWS * global_batch_size) * width
-
-
-def model_flops(size: EncoderSize, num_samples: int, rows: int, global_batch_size: int) -> int:
-    """Operations of the network and the loss in one step, of one device with `rows` patients."""
-    flops = encoder_flops(size, num_samples, rows)
-    return flops + loss_flops(rows, global_batch_size, size.embedding_width)
-
-
 def least_bytes(size: EncoderSize, num_samples: int, rows: int, value_bytes: int) -> int:
     """Memory traffic of a step if every layer and every gate read its input and wrote its output
     once, with all that is elementwise done on the way; a backward pass takes twice as much."""
@@ -109,4 +88,4 @@ def least_bytes(size: EncoderSize, num_samples: int, rows: int, value_bytes: int
         # The gate needs a mean over time first, so its input is read again.
         values += 2 * length * block.channels
     state = cost.num_parameters(size) * _STATE_BYTES_PER_PARAMETER
-    return _PASSES * VIEWS * rows * values * value_bytes + state
+    return cost.PASSES * cost.VIEWS * rows * values * value_bytes + state

@@ -1,4 +1,4 @@
-"""How much of the machine a step uses: operations against the peak, and memory."""
+"""Measures how much of the machine a training step uses: share of peak operations, memory."""
 
 import resource
 import sys
@@ -6,8 +6,7 @@ import sys
 import jax
 
 from clef_jax import chip as chip_lib
-from clef_jax.models import size as size_lib
-from clef_jax.planning import roofline
+from clef_jax.models import cost, size as size_lib
 from clef_jax.training import state as state_lib
 
 _GIB = 2**30
@@ -15,20 +14,24 @@ _RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
 class Usage:
-    """Of the training step of one run."""
+    """Measures compute and memory use of a training step."""
 
     def __init__(self, trainer: state_lib.Trainer, num_samples: int):
         config, mesh = trainer.config, trainer.mesh
         size, batch = size_lib.by_name(config.size), config.global_batch_size
         rows = batch // mesh.size
-        self._flops = roofline.model_flops(size, num_samples, rows, batch)
+        self._flops = cost.model_flops(size, num_samples, rows, batch)
         chip = chip_lib.by_device_kind(mesh.devices.flat[0].device_kind)
         self._peak = None if chip is None else chip.peak_flops_per_second
 
     def measure(self, step_seconds: float) -> dict[str, float]:
-        """`model_flops_utilization`, the share of the chip's bfloat16 peak that the network's own
-        operations reach (Chowdhery et al. 2022, arXiv 2204.02311, appendix B), where the peak is
-        known; the largest memory so far of this process and, where JAX tells, of its devices."""
+        """Returns the use of the machine by a step of `step_seconds`.
+
+        `model_flops_utilization` is the share of the chip's bfloat16 peak that the network's own
+        operations reach (Chowdhery et al. 2022, arXiv 2204.02311, appendix B); it is absent where
+        the peak is unknown. `host_memory_gib` is the peak memory of this process so far, and
+        `device_memory_gib` that of its devices, absent where JAX does not report it.
+        """
         values = {}
         if self._peak and step_seconds > 0:
             values["model_flops_utilization"] = self._flops / self._peak / step_seconds
