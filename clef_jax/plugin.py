@@ -137,7 +137,7 @@ class Kind(Generic[T]):
             message = f"The {self.label} {name!r} cannot be loaded from {module_name}. {error}"
             raise UserError(message) from error
         except ImportError as error:
-            if module_name.startswith(f"{self.package}."):
+            if module_name == self._own_module_name(name):
                 raise
             raise UserError(
                 f"The {self.label} {name!r} cannot be imported from {module_name}, which another "
