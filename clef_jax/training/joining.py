@@ -1,4 +1,4 @@
-"""A process finds the others of its run, and leaves them without making them wait."""
+"""Joins the processes of a run, and reports the failure of one to the others."""
 
 import contextlib
 import socket
@@ -7,28 +7,27 @@ import traceback
 from collections.abc import Iterator
 
 import jax
-from jax._src import distributed
 
 from clef_jax.config import TrainConfig
 from clef_jax.errors import UserError
-from clef_jax.training import watch
+from clef_jax.training import coordinator as coordinator_lib, watch
 
 _MARGIN_SECONDS = 60
-"""JAX's own limits lie behind ours by so much: they end a process without a sentence."""
+"""Time by which JAX's own limits exceed ours: they end a process without an explanation."""
 
 _LOST = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "coordination service")
-"""What the message of an exchange that lost a peer contains."""
+"""Parts of the messages of a collective that lost a process."""
 
 
 @contextlib.contextmanager
 def joined(config: TrainConfig) -> Iterator[None]:
-    """Joins the other processes before anything touches a device, and tells them of an error.
+    """Joins the other processes before anything uses a device, and reports an error to them.
 
-    A process that fails beside others tells its error and ends at once: the usual way out waits
-    for the others, who wait for it.
+    A process that fails beside others prints its error and ends at once: Python's usual exit waits
+    for the others, which wait for this process.
 
     Raises:
-        UserError: the settings do not say how to join.
+        UserError: the settings do not describe how to join.
     """
     if config.coordinator_address is None:
         yield
@@ -40,7 +39,7 @@ def joined(config: TrainConfig) -> Iterator[None]:
         yield
     except BaseException as error:  # whatever it is, the others must not wait for this process
         known = error if isinstance(error, UserError) else _lost_contact(error)
-        guard.tell_failure(str(known) if known else f"{type(error).__name__}: {error}")
+        guard.report_failure(str(known) if known else f"{type(error).__name__}: {error}")
         if known is None:
             traceback.print_exc()
         watch.end_at_once(known)
@@ -95,7 +94,7 @@ def _check_address(config: TrainConfig) -> None:
 
 
 def _check_port(address: str, port: int) -> None:
-    """JAX does not always live to tell that a port is taken."""
+    """Raises where the port is taken, of which JAX itself may die without a message."""
     try:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -120,15 +119,16 @@ def _cannot_join(config: TrainConfig, error: Exception) -> str:
 
 
 def _who_is_absent(config: TrainConfig) -> str:
-    state = distributed.global_state
-    address = state.coordinator_address or config.coordinator_address or ""
+    coordinator = coordinator_lib.current()
+    address = coordinator.address or config.coordinator_address or ""
     waited = f"within {config.join_timeout_seconds:g} s"
     others = (
         "See that all are started, with the same number of processes and this address, and what "
         "they print; --join-timeout-seconds gives slow hosts more time."
     )
-    if state.process_id == 0:
-        return f"Not all {state.num_processes} processes came to {address} {waited}. {others}"
+    if coordinator.process == 0:
+        count = coordinator.num_processes
+        return f"Not all {count} processes came to {address} {waited}. {others}"
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=2):
@@ -141,13 +141,13 @@ def _who_is_absent(config: TrainConfig) -> str:
 
 
 def _lost_contact(error: BaseException) -> UserError | None:
-    """A sentence for an exchange that another process did not take part in."""
+    """Returns a UserError for a collective that another process did not take part in, else None."""
     if not isinstance(error, (RuntimeError, ValueError)) or isinstance(error, UserError):
         return None
     text = str(error)
     if not any(sign in text for sign in _LOST):
         return None
     return UserError(
-        f"Process {distributed.global_state.process_id} lost contact with the others: "
+        f"Process {coordinator_lib.current().process} lost contact with the others: "
         f"{text.splitlines()[0]}. See their output for the cause. {watch.AGAIN}"
     )
