@@ -67,16 +67,8 @@ def read(path: pathlib.Path) -> Header:
         Defect: there is none, or it breaks the format.
     """
     file = path.with_name(path.name + ".hea")
-    try:
-        with file.open("rb") as stream:
-            text = stream.read(_MAX_HEADER_BYTES).decode("utf-8", errors="replace")
-    except FileNotFoundError:
-        raise Defect("missing_file", f"The header {file.name} does not exist.") from None
-    except OSError as error:
-        raise Defect("unreadable", f"{file.name} cannot be read: {error.strerror}.") from None
-    stripped = [line.strip() for line in text.splitlines()]
-    comments = [found for line in stripped if (found := _COMMENT.fullmatch(line))]
-    lines = [line for line in stripped if line and not line.startswith("#")]
+    lines, remarks = read_lines(file)
+    comments = [match for line in remarks if (match := _COMMENT.fullmatch(line))]
     record = _RECORD_LINE.fullmatch(lines[0]) if lines else None
     if record is None or not (0 < int(record["signals"]) <= len(lines) - 1) or record["segments"]:
         detail = f"The first line of the header {file.name} describes no record of one segment."
@@ -90,33 +82,57 @@ def read(path: pathlib.Path) -> Header:
         sample_rate_hz=rate,
         num_samples=int(record["samples"] or 0) or None,
         signals=tuple(_signal(line, file.name) for line in lines[1 : int(record["signals"]) + 1]),
-        comments={found["name"].lower(): found["value"].strip() for found in comments},
+        comments={match["name"].lower(): match["value"].strip() for match in comments},
     )
 
 
-def _signal(line: str, file_name: str) -> Signal:
-    found = _SIGNAL_LINE.fullmatch(line)
-    if found is None:
-        raise Defect("unreadable", f"The header {file_name} has a signal line without form.")
+def read_lines(
+    file: pathlib.Path, max_bytes: int = _MAX_HEADER_BYTES
+) -> tuple[list[str], list[str]]:
+    """Returns the lines of a header that are not empty: first records and signals, then comments.
+
+    Args:
+        max_bytes: what follows is not read.
+
+    Raises:
+        Defect: the file is missing or cannot be read.
+    """
     try:
-        gain = float(found["gain"] or 0)
+        with file.open("rb") as stream:
+            text = stream.read(max_bytes).decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        raise Defect("missing_file", f"The header {file.name} does not exist.") from None
+    except OSError as error:
+        raise Defect("unreadable", f"{file.name} cannot be read: {error.strerror}.") from None
+    lines = [stripped for line in text.splitlines() if (stripped := line.strip())]
+    remarks = [line for line in lines if line.startswith("#")]
+    return [line for line in lines if not line.startswith("#")], remarks
+
+
+def _signal(line: str, file_name: str) -> Signal:
+    match = _SIGNAL_LINE.fullmatch(line)
+    if match is None:
+        detail = f"The header {file_name} has a signal line without a storage format."
+        raise Defect("unreadable", detail)
+    try:
+        gain = float(match["gain"] or 0)
     except ValueError:
         raise Defect(
             "unreadable", f"The header {file_name} has a gain that is no number."
         ) from None
-    if os.path.basename(found["file"]) != found["file"] or "\0" in found["file"]:
-        detail = f"The header names the signal file {found['file']!r} in another folder."
+    if os.path.basename(match["file"]) != match["file"] or "\0" in match["file"]:
+        detail = f"The header names the signal file {match['file']!r} in another folder."
         raise Defect("path_outside_source", detail)
-    checksum = found["checksum"]
+    checksum = match["checksum"]
     return Signal(
-        file=found["file"],
-        format=found["format"],
-        samples_per_frame=int(found["frame"] or 1),
-        skew=int(found["skew"] or 0),
-        offset_bytes=int(found["offset"] or 0),
+        file=match["file"],
+        format=match["format"],
+        samples_per_frame=int(match["frame"] or 1),
+        skew=int(match["skew"] or 0),
+        offset_bytes=int(match["offset"] or 0),
         gain=gain,
-        baseline=int(found["baseline"] or found["zero"] or 0),
-        units=found["units"] or "mV",
+        baseline=int(match["baseline"] or match["zero"] or 0),
+        units=match["units"] or "mV",
         checksum=None if checksum is None else int(checksum),
-        lead=found["lead"] or "",
+        lead=match["lead"] or "",
     )

@@ -1,8 +1,8 @@
 """Reads WFDB records as they are stored: sample values, gains and lead names, no float in between.
 
 Formats 16 and 212 in one file, which nearly all ECG archives use, are read here, in a tenth of the
-time that wfdb takes and windows without the rest; every other record goes through wfdb. Format:
-physionet.org/physiotools/wag, signal(5).
+time that wfdb takes, and a window without the rest of its record; every other record goes through
+`wfdb.fallback`. Format: physionet.org/physiotools/wag, signal(5).
 """
 
 import pathlib
@@ -13,12 +13,10 @@ import numpy as np
 from clef_jax.data.record import Recording
 from clef_jax.finding import Defect
 from clef_jax.signal.adc import MISSING_ADC
-from clef_jax.wfdb import header as wfdb_header
+from clef_jax.wfdb import fallback, header as wfdb_header
 from clef_jax.wfdb.header import Header
 
-# What wfdb's own reader throws at malformed files.
-_WFDB_ERRORS = (ValueError, IndexError, KeyError, TypeError, AttributeError, OSError)
-_BITS = {"80": 8, "212": 12, "310": 10, "311": 10, "24": 24, "32": 32}
+_OWN_FORMATS = ("16", "212")
 _MATLAB_4_INT16 = 30
 """Type field of a little-endian int16 matrix in a MATLAB 4 file."""
 
@@ -30,10 +28,12 @@ def read(
     *,
     header: Header | None = None,
 ) -> Recording:
-    """Reads the record at a path without extension, or a window of it.
+    """Reads a record of calibrated leads, or a window of it.
 
     Args:
-        num_samples: length of the window; None is up to the end.
+        path: of the record, without extension.
+        start_sample: first sample of the window.
+        num_samples: length of the window; by default it ends with the record.
         header: of this record, if it has been read already.
 
     Raises:
@@ -45,24 +45,50 @@ def read(
         if signal.units.lower() != "mv" or not signal.gain > 0:
             detail = f"Lead {signal.lead} is in {signal.gain:g}/{signal.units}: no calibrated mV."
             raise Defect("wrong_units", detail, signal.lead)
-    form = header.common_format
-    if form in ("16", "212"):
-        samples, summable = _read_interleaved(path, header, form, start_sample, num_samples)
-    else:
-        samples = _read_by_wfdb(path, start_sample, num_samples)
-        summable = False
+    samples, bad_checksums = read_adc(path, header, start_sample, num_samples)
     return Recording(
         signal=samples,
         lead_names=tuple(s.lead for s in header.signals),
         gain_per_mv=np.array([s.gain for s in header.signals], np.float32),
         baseline=np.array([s.baseline for s in header.signals], np.int32),
         sample_rate_hz=header.sample_rate_hz,
-        bad_checksums=_bad_checksums(header, samples) if summable else (),
+        bad_checksums=bad_checksums,
     )
 
 
+def read_adc(
+    path: pathlib.Path, header: Header, start_sample: int = 0, num_samples: int | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Reads the stored samples of signals in any unit.
+
+    Args:
+        path: of the record, without extension.
+        header: of the record.
+        start_sample: first sample of the window.
+        num_samples: length of the window; by default it ends with the record.
+
+    Returns:
+        int16 [L, T], `MISSING_ADC` where nothing was recorded; and the leads whose samples
+        contradict the header's checksums, which only whole records of format 16 can tell.
+
+    Raises:
+        Defect: the signal file is missing, malformed or truncated, or the window leaves the record.
+    """
+    if not is_read_by_window(header):
+        return fallback.read_adc(path, start_sample, num_samples), ()
+    samples, is_complete = _read_interleaved(path, header, start_sample, num_samples)
+    # The checksums of other formats count missing samples by another value than ours.
+    summable = is_complete and header.common_format == "16"
+    return samples, _bad_checksums(header, samples) if summable else ()
+
+
+def is_read_by_window(header: Header) -> bool:
+    """Returns whether a window of the record is read without wfdb and without the other samples."""
+    return header.common_format in _OWN_FORMATS
+
+
 def _bad_checksums(header: Header, samples: np.ndarray) -> tuple[str, ...]:
-    """The leads whose samples do not add up to what the header says."""
+    """Returns the leads whose samples do not add up to the header's checksum."""
     sums = samples.sum(axis=1, dtype=np.int64) & 0xFFFF
     return tuple(
         signal.lead
@@ -72,7 +98,7 @@ def _bad_checksums(header: Header, samples: np.ndarray) -> tuple[str, ...]:
 
 
 def count_samples(path: pathlib.Path, header: Header) -> int:
-    """How many samples a record has, by its header or else by the size of its signal file.
+    """Returns the number of samples of a record, by its header or else by its signal file's size.
 
     Raises:
         Defect: the signal file is missing, or shorter than the header says.
@@ -85,13 +111,12 @@ def count_samples(path: pathlib.Path, header: Header) -> int:
         raise Defect("missing_file", f"The signal file {file.name} does not exist.") from None
     except OSError as error:
         raise Defect("unreadable", f"{file.name} cannot be read: {error.strerror}.") from None
-    form = header.common_format
-    if form not in ("16", "212"):
+    if not is_read_by_window(header):
         if header.num_samples is None:
             raise Defect("unreadable", "The header does not say how long the record is.")
         return header.num_samples
     # Format 212 packs two samples into three bytes.
-    halves = 4 if form == "16" else 3
+    halves = 4 if header.common_format == "16" else 3
     stored = 2 * max(size - first.offset_bytes, 0) // halves // count
     if header.num_samples is not None and stored < header.num_samples:
         needed = -(-header.num_samples * count * halves // 2) + first.offset_bytes
@@ -101,9 +126,9 @@ def count_samples(path: pathlib.Path, header: Header) -> int:
 
 
 def _read_interleaved(
-    path: pathlib.Path, header: Header, form: str, start: int, num_samples: int | None
+    path: pathlib.Path, header: Header, start: int, num_samples: int | None
 ) -> tuple[np.ndarray, bool]:
-    """int16 [L, T] of a record in one file, and whether its checksums can be told from them."""
+    """Returns samples int16 [L, T] of a record in one file, and whether they are all it has."""
     count, first = len(header.signals), header.signals[0]
     length = count_samples(path, header)
     wanted = length - start if num_samples is None else num_samples
@@ -111,15 +136,13 @@ def _read_interleaved(
         detail = f"Samples {start} to {start + wanted} are not inside of its {length} samples."
         raise Defect("window_outside_record", detail)
     file = path.with_name(first.file)
-    read = _read_16 if form == "16" else _read_212
+    read = _read_16 if header.common_format == "16" else _read_212
     try:
         _check_matlab(file, header, length)
         flat = read(file, first.offset_bytes, start * count, wanted * count)
     except OSError as error:
         raise Defect("unreadable", f"{file.name} cannot be read: {error.strerror}.") from None
-    # The checksums of other formats count missing samples by another value than ours.
-    whole = wanted == length and form == "16"
-    return np.ascontiguousarray(flat.reshape(wanted, count).T), whole
+    return np.ascontiguousarray(flat.reshape(wanted, count).T), wanted == length
 
 
 def _read_16(file: pathlib.Path, offset: int, start: int, count: int) -> np.ndarray:
@@ -127,7 +150,8 @@ def _read_16(file: pathlib.Path, offset: int, start: int, count: int) -> np.ndar
 
 
 def _read_212(file: pathlib.Path, offset: int, start: int, count: int) -> np.ndarray:
-    """Samples in pairs of 12 bits: low bytes in the first and third, high bits in the second."""
+    # Pairs of 12-bit samples fill three bytes: low bytes in the first and third, high bits in the
+    # second.
     skipped = start % 2
     pairs = -(-(count + skipped) // 2)
     packed = np.fromfile(file, np.uint8, 3 * pairs, offset=offset + 3 * (start // 2))
@@ -135,15 +159,15 @@ def _read_212(file: pathlib.Path, offset: int, start: int, count: int) -> np.nda
     low, middle, high = packed.T
     samples = np.stack([low | (middle & 0x0F) << 8, high | (middle & 0xF0) << 4], axis=1)
     samples = (samples ^ 0x800) - 0x800  # sign of 12 bits
-    samples[samples == _missing_value("212")] = MISSING_ADC
+    samples[samples == fallback.missing_value("212")] = MISSING_ADC
     return samples.reshape(-1)[skipped : skipped + count]
 
 
 def _check_matlab(file: pathlib.Path, header: Header, length: int) -> None:
-    """The matrix of a .mat file has the shape that the header says.
+    """Checks that the matrix of a .mat file has the shape that the header states.
 
     Raises:
-        Defect: it has another, or the file is no MATLAB 4 file with one matrix of int16.
+        Defect: it has another shape, or the file is no MATLAB 4 file with one matrix of int16.
     """
     if file.suffix != ".mat" or header.signals[0].format != "16":
         return
@@ -159,28 +183,3 @@ def _check_matlab(file: pathlib.Path, header: Header, length: int) -> None:
             f"header says {expected[0]} x {expected[1]} from byte {expected[2]}."
         )
         raise Defect("header_mismatch", detail)
-
-
-def _read_by_wfdb(path: pathlib.Path, start: int, num_samples: int | None) -> np.ndarray:
-    """int16 [L, T] of any other record."""
-    import wfdb  # half a second to import, and most archives never need it
-
-    end = None if num_samples is None else start + num_samples
-    try:
-        record = wfdb.rdrecord(str(path), physical=False, sampfrom=start, sampto=end)
-    except _WFDB_ERRORS as error:
-        detail = f"wfdb cannot read it ({type(error).__name__}: {error})."
-        raise Defect("unreadable", detail) from error
-    assert isinstance(record, wfdb.Record)  # the header has one segment
-    assert record.fmt is not None
-    samples = np.asarray(record.d_signal).T.astype(np.int64)
-    for row, form in zip(samples, record.fmt, strict=True):
-        row[row == _missing_value(form)] = MISSING_ADC
-    if samples.min() < MISSING_ADC or samples.max() > -MISSING_ADC - 1:
-        raise Defect("unreadable", "Its samples need more than 16 bits.")
-    return samples.astype(np.int16)
-
-
-def _missing_value(form: str) -> int:
-    """The sample that means "not recorded" in a storage format: its smallest value."""
-    return -(1 << (_BITS.get(form, 16) - 1))
