@@ -21,13 +21,36 @@ Schedule = Literal["warm_restarts", "cosine"]
 WindowStart = Literal["record_start", "random"]
 
 
+_RESUMABLE, _PER_PROCESS = "resumable", "per_process"
+
+
+def setting(
+    default: Any = dataclasses.MISSING, *, resumable: bool = False, per_process: bool = False
+) -> Any:
+    """Declares a setting that may change although all else about its run stays the same.
+
+    Args:
+        resumable: a resumed run may change it, because it does not alter what a step computes,
+            but for rounding. (Of `preset` the outcome counts, `objective_config`; the data and the
+            noise are compared by fingerprint.)
+        per_process: the processes of one run may differ in it.
+    """
+    metadata = {_RESUMABLE: resumable, _PER_PROCESS: per_process}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def _declared(config: type, mark: str) -> frozenset[str]:
+    """Returns the names of the settings that are declared with a mark."""
+    return frozenset(f.name for f in dataclasses.fields(config) if f.metadata.get(mark))
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """One pre-training run. A run with a checkpoint in its workdir goes on by itself."""
 
-    data_dir: str
+    data_dir: str = setting(resumable=True, per_process=True)
     """Folder that `python -m clef_jax.prepare` wrote to."""
-    workdir: str
+    workdir: str = setting(resumable=True, per_process=True)
     """Folder of this run: checkpoints, metrics, config. Start the same command again to resume."""
     size: str = "small"
     """Encoder: small (0.4 M parameters), medium (31 M), large (297 M), or tiny for tests."""
@@ -46,21 +69,21 @@ class TrainConfig:
     band_hz: tuple[float, float] = (0.67, 40.0)
     """Pass band of the zero-phase 5th-order Butterworth filter."""
     augment: AugmentConfig = AugmentConfig()
-    noise_path: str | None = None
+    noise_path: str | None = setting(None, resumable=True, per_process=True)
     """DATA_noises_real.mat with recorded noise at 500 Hz; without it noise is generated."""
 
     objective: str = "clef"
     """Loss, by the name of its file in clef_jax/objectives/."""
-    preset: str = "paper"
+    preset: str = setting("paper", resumable=True)
     """Settings of the objective to start from: paper, or released (as the public code does)."""
     objective_config: Annotated[Any, tyro.conf.Suppress] = None
     """The objective's own settings where they differ from the preset's; see `loss_config`."""
 
     global_batch_size: int = 64
     """Patients per step over all hosts and devices; each gives two views."""
-    num_epochs: float = 100.0
+    num_epochs: float = setting(100.0, resumable=True)
     """Passes over the patients. Ignored when --num-steps is given."""
-    num_steps: int | None = None
+    num_steps: int | None = setting(None, resumable=True)
     """Optimiser steps; overrides --num-epochs."""
     learning_rate: float = 1e-4
     """Peak learning rate of AdamW."""
@@ -78,70 +101,65 @@ class TrainConfig:
     precision: Precision = "auto"
     """Of the encoder's activations: auto is bfloat16 on TPU and GPU, float32 on CPU. Parameters,
     filters, loss and optimiser are float32 always."""
-    remat: bool = False
+    remat: bool = setting(False, resumable=True)
     """Recompute each block's activations in the backward pass: less memory, more time."""
-    num_microbatches: int = 1
+    num_microbatches: int = setting(1, resumable=True)
     """Parts in which each device encodes its patients, one after the other. The loss is that of the
     whole batch all the same; memory holds the activations of one part, for a third more time."""
-    shard_optimizer: bool = False
+    shard_optimizer: bool = setting(False, resumable=True)
     """Divide the state of the optimiser over the devices (ZeRO-1) instead of keeping it on each:
     saves 8 bytes per parameter, for one more exchange of the parameters in each step."""
     seed: int = 42
     """Decides initial weights, order of patients, leads, and augmentation."""
 
-    max_nonfinite_steps: int = 10
+    max_nonfinite_steps: int = setting(10, resumable=True)
     """Consecutive steps with a non-finite loss or gradient (each is skipped) before giving up."""
-    debug_nans: bool = False
+    debug_nans: bool = setting(False, resumable=True)
     """Stop at the operation that makes the first NaN, for debugging; slow."""
-    log_every_steps: int = 10
+    log_every_steps: int = setting(10, resumable=True)
     """Steps between two lines of metrics."""
-    health_every_steps: int = 500
+    health_every_steps: int = setting(500, resumable=True)
     """Steps between two looks at the representation (validation patients); 0 never looks."""
-    health_patients: int = 256
+    health_patients: int = setting(256, resumable=True)
     """Patients in such a look."""
-    checkpoint_every_steps: int = 500
+    checkpoint_every_steps: int = setting(500, resumable=True)
     """Steps between two checkpoints; the last step and SIGTERM always save."""
-    keep_checkpoints: int = 3
+    keep_checkpoints: int = setting(3, resumable=True)
     """Newest checkpoints to keep."""
-    conv_choices: str = "table"
+    conv_choices: str = setting("table", resumable=True)
     """Forms of the grouped convolution: table; auto, those that clef_jax.autotune measured on this
     kind of device, if it did; or its FILE. A run keeps those of its first start."""
-    read_threads: int = 2
+    read_threads: int = setting(2, resumable=True, per_process=True)
     """Threads that read batches ahead; one gives some 8,000 pairs a second."""
-    read_processes: int = 0
+    read_processes: int = setting(0, resumable=True, per_process=True)
     """Processes that read batches ahead, each with these threads; for hosts whose devices want more
     than threads of one process give (eight GPUs of one host, say). 0 reads in this process."""
-    read_ahead_batches: int = 4
+    read_ahead_batches: int = setting(4, resumable=True, per_process=True)
     """Batches kept ready."""
-    compilation_cache_dir: str | None = "~/.cache/clef_jax/xla"
+    compilation_cache_dir: str | None = setting(
+        "~/.cache/clef_jax/xla", resumable=True, per_process=True
+    )
     """Where compiled steps are kept between starts; None keeps none."""
-    coordinator_address: str | None = None
+    coordinator_address: str | None = setting(None, resumable=True, per_process=True)
     """HOST:PORT of process 0 when several processes train together, or auto to ask the cluster
     (TPU pods, SLURM); None for one process."""
-    num_processes: int | None = None
+    num_processes: int | None = setting(None, resumable=True)
     """Number of processes; only with a HOST:PORT."""
-    process_id: int | None = None
+    process_id: int | None = setting(None, resumable=True, per_process=True)
     """Number of this process, from 0; only with a HOST:PORT."""
-    join_timeout_seconds: float = 60.0
+    join_timeout_seconds: float = setting(60.0, resumable=True)
     """How long processes wait for each other at the start before they say who is missing."""
-    stall_timeout_seconds: float = 600.0
+    stall_timeout_seconds: float = setting(600.0, resumable=True)
     """A step, a batch or a save that takes longer ends the run, with a sentence; 0 waits for ever.
     The first step, which compiles, may take as long as it likes."""
-    profile_steps: tuple[int, int] | None = None
+    profile_steps: tuple[int, int] | None = setting(None, resumable=True)
     """First and last step to record for TensorBoard and Perfetto, in the workdir's `profile`."""
 
-    FREE_TO_CHANGE: ClassVar[frozenset[str]] = frozenset(
-        {"data_dir", "workdir", "noise_path", "num_epochs", "num_steps", "preset"}
-        | {"remat", "num_microbatches", "shard_optimizer", "conv_choices"}
-        | {"max_nonfinite_steps", "debug_nans", "log_every_steps", "health_every_steps"}
-        | {"health_patients", "checkpoint_every_steps", "keep_checkpoints", "read_threads"}
-        | {"read_processes", "read_ahead_batches", "compilation_cache_dir", "coordinator_address"}
-        | {"num_processes", "process_id", "join_timeout_seconds", "stall_timeout_seconds"}
-        | {"profile_steps"}
-    )
-    """Settings that a resumed run may change: none alters what a step computes, but for rounding.
-    (Of `preset` the outcome counts, `objective_config`; the data and the noise are compared by
-    fingerprint.)"""
+    FREE_TO_CHANGE: ClassVar[frozenset[str]]
+    """Settings that a resumed run may change: those declared `resumable`."""
+
+    PER_PROCESS: ClassVar[frozenset[str]]
+    """Settings in which the processes of a run may differ: those declared `per_process`."""
 
     def __post_init__(self):
         size_lib.by_name(self.size)
@@ -195,6 +213,10 @@ class TrainConfig:
     @property
     def folder(self) -> pathlib.Path:
         return pathlib.Path(self.workdir).expanduser().resolve()
+
+
+TrainConfig.FREE_TO_CHANGE = _declared(TrainConfig, _RESUMABLE)
+TrainConfig.PER_PROCESS = _declared(TrainConfig, _PER_PROCESS)
 
 
 def saved(config: TrainConfig) -> dict[str, Any]:

@@ -18,12 +18,6 @@ SHARED_FOLDER_SECONDS = 15.0
 SIGN_FILE = ".process_0"
 """File by which the other processes recognise the workdir of process 0."""
 
-OWN = frozenset(
-    {"coordinator_address", "process_id", "data_dir", "noise_path", "workdir"}
-    | {"compilation_cache_dir", "read_threads", "read_processes", "read_ahead_batches"}
-)
-"""Settings in which the processes of a run may differ; the data is compared by fingerprint."""
-
 _FACTS = "clef_jax/facts/"
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "clef_jax")
 
@@ -75,7 +69,7 @@ def refuse_differences(process: int, mine: dict, theirs: dict) -> None:
     differences = []
     for kind in ("software", "config", "data"):
         here, there = mine.get(kind, {}), theirs.get(kind, {})
-        for name in sorted({*here, *there} - OWN):
+        for name in sorted({*here, *there} - TrainConfig.PER_PROCESS):
             if here.get(name) != there.get(name):
                 values = f"({here.get(name)!r}, there {there.get(name)!r})"
                 differences.append(
