@@ -10,7 +10,7 @@ from culprits import refuses
 from flax import nnx
 
 from clef_jax import convert
-from clef_jax.baselines import ecgfounder
+from clef_jax.baselines import _ecgfounder as ecgfounder
 from clef_jax.models import create_encoder
 
 TOLERANCE = {"float32": 5e-6, "float64": 1e-9}

@@ -35,7 +35,7 @@ def test_names_tell_chip_and_number_of_devices(name, chip, num_devices, island):
     [
         ("v5x:4x4", ("--topology=v5x:4x4", "'v5x'")),
         ("h10:8", ("'h10'", "'h100'")),
-        ("v5e", ("--topology=v5e", "v5e:4x4")),
+        ("v5e", ("--topology=v5e", "v5e:16x16")),
         ("v5e:4x4x4", ("--topology=v5e:4x4x4", "v5e:4x4")),
         ("v5p:4x4", ("--topology=v5p:4x4", "v5p:4x4x4")),
         ("v5e:0x4", ("--topology=v5e:0x4", "v5e:4x4")),

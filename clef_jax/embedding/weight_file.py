@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from jax.sharding import Mesh
 
-from clef_jax.baselines import ecgfounder
+from clef_jax.baselines import _ecgfounder as ecgfounder
 from clef_jax.convert import known_files, torch_file, weights
 from clef_jax.embedding import encoder as encoder_lib
 from clef_jax.embedding.encoder import Embedder
