@@ -12,14 +12,13 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import rich.console
 import rich.progress
 import tyro
 
-from clef_jax.building.clinical import Settings
-from clef_jax.building.shard import Compression
+from clef_jax.building.settings import BuildSettings
 from clef_jax.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
@@ -30,8 +29,8 @@ _PREVIOUS = "previous_"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """Turns raw recordings into a prepared data set."""
+class _Folders:
+    """Where a build reads and writes; apart, so that `--help` lists these settings first."""
 
     source: pathlib.Path | None = None
     """The folder of the raw recordings, as downloaded. Only --check does without."""
@@ -39,39 +38,17 @@ class Config:
     """The folder of prepared data sets; this one goes into DATA_DIR/NAME/CONFIG/VERSION."""
     dataset: str = "mimic_iv_ecg"
     """A folder of datasets/, or NAME/CONFIG for a variant other than its default."""
-    clinical_source: str | None = None
-    """A folder of clinical tables, a table with ready risks, or "none" to build with unknown risk.
-    By default the tables are looked for in the source folder."""
-    label_source: str | None = None
-    """A folder or table of labels that the data set's README speaks of, if it is not in the source
-    folder."""
-    leave_out: str | None = None
-    """A table that names recordings whose patients are left out, so that they can serve as a test
-    (mimic_iv_ecg)."""
-    max_windows: int = 1
-    """Windows to keep of each class and patient, or of each long recording, at most."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(BuildSettings, _Folders):
+    """Turns raw recordings into a prepared data set."""
+
     workers: int = os.cpu_count() or 1
     """Processes that read and write; the result is the same for any number."""
-    beam_options: str | None = None
-    """Write with Apache Beam instead, for example "runner=FlinkRunner,flink_master=HOST:8081". This
-    needs the extra `beam`. The workers must see the folders of --source and --data-dir under the
-    same paths, or use the two that follow."""
-    remote_source: str | None = None
-    """A URL of the recordings for Beam's workers, gs://BUCKET/FOLDER for example. --source then
-    needs the tables only."""
-    remote_scratch: str | None = None
-    """A URL of an empty folder where Beam's workers leave the shards; they end up in --data-dir."""
-    compression: Compression = "none"
-    """Of the records: none takes as much space as the source and is read more than twice as fast
-    as zstd, which takes a third of it: for slow or small disks."""
-    strict: bool = False
-    """Stop at the first recording that must be left out, and leave no data set."""
-    overwrite: bool = False
-    """Replace the data set if it is there already, and keep nothing of a build that was stopped."""
     check: bool = False
     """Build nothing: read the prepared data set back, print what it holds, compare its fingerprint,
     and draw ten recordings to check.png beside it."""
-    clinical: Annotated[Settings, tyro.conf.arg(name="")] = Settings()
 
     def __post_init__(self):
         if self.workers < 1:
@@ -132,21 +109,8 @@ def _check(config: Config, console: rich.console.Console) -> pathlib.Path:
 def _builder(config: Config, watch: "Watch | None" = None) -> "RecordingBuilder":
     from clef_jax.building import builder, catalog
 
-    options = builder.Options(
-        clinical_source=config.clinical_source,
-        clinical=config.clinical,
-        label_source=config.label_source,
-        leave_out=config.leave_out,
-        max_windows=config.max_windows,
-        beam_options=config.beam_options,
-        remote_source=config.remote_source,
-        remote_scratch=config.remote_scratch,
-        num_workers=config.workers,
-        compression=config.compression,
-        strict=config.strict,
-        afresh=config.overwrite,
-        watch=watch,
-    )
+    shared = {f.name: getattr(config, f.name) for f in dataclasses.fields(BuildSettings)}
+    options = builder.Options(**shared, watch=watch)
     return catalog.builder(config.dataset, data_dir=str(config.data_dir), options=options)
 
 

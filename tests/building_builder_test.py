@@ -162,7 +162,7 @@ def content(folder):
 
 def test_any_number_of_workers_gives_the_same_bytes(source, every, tmp_path):
     seen = []
-    many = build(source, tmp_path, num_workers=3, watch=lambda report: seen.append(report.num_done))
+    many = build(source, tmp_path, workers=3, watch=lambda report: seen.append(report.num_done))
     assert content(many.data_path) == content(every.data_path)
     assert seen == sorted(seen)
     assert seen[-1] == 121
@@ -239,7 +239,7 @@ def test_a_dead_worker_is_told(source, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Toy, "READ", Fatal())
     with refuses("--workers", problem="worker_died"):
-        build(source, tmp_path, num_workers=2)
+        build(source, tmp_path, workers=2)
     assert not list(tmp_path.glob("toy/every/*"))
 
 

@@ -59,7 +59,7 @@ def test_the_same_bytes_as_without_a_stop(source, straight, tmp_path):
 
 def test_workers_go_on_from_it_too(source, straight, tmp_path):
     stop(source, tmp_path)
-    made = build(source, tmp_path, num_workers=2)
+    made = build(source, tmp_path, workers=2)
     assert content(made.data_path) == straight
     assert made.report.num_kept == 3 * 32
 
@@ -71,7 +71,7 @@ def test_other_settings_take_nothing_over(source, tmp_path):
 
 def test_starting_afresh_takes_nothing_over(source, straight, tmp_path):
     stop(source, tmp_path)
-    made = build(source, tmp_path, afresh=True)
+    made = build(source, tmp_path, overwrite=True)
     assert made.report.num_kept == 0
     assert content(made.data_path) == straight
 

@@ -60,7 +60,7 @@ def lay_out(materialise, tmp_path_factory):
 
 def prepare(source, dataset, data_dir):
     """The builder after preparing, its examples by record id, and its findings."""
-    made = prepared.build(dataset, source, data_dir, num_workers=2)
+    made = prepared.build(dataset, source, data_dir, workers=2)
     return made, prepared.examples(made), prepared.findings(made)
 
 

@@ -161,7 +161,7 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         source = pathlib.Path(dl_manager.manual_dir)
         scratch = pathlib.Path(self.data_path)
         with resume.owned(self._version_dir, scratch) as folder:
-            if self.options.afresh:
+            if self.options.overwrite:
                 resume.clear(folder)
             with self._listing(source) as listing:
                 try:
@@ -201,7 +201,7 @@ class RecordingBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
     def _run(self, tasks: Iterator[shard.Task]) -> Iterator[shard.Summary]:
         if self.options.beam_options is None:
-            return pool.run(tasks, self.options.num_workers)
+            return pool.run(tasks, self.options.workers)
         from clef_jax.building import beam
 
         settings = beam.Settings(

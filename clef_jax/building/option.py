@@ -1,11 +1,11 @@
-"""What there is to choose about a data set: its variants, and how a build runs."""
+"""Variants of a data set, and the options of a build."""
 
 import dataclasses
 
 import tensorflow_datasets as tfds
 
-from clef_jax.building import shard, summary as summary_lib
-from clef_jax.building.clinical import Settings
+from clef_jax.building import summary as summary_lib
+from clef_jax.building.settings import BuildSettings
 from clef_jax.data import record
 
 
@@ -23,30 +23,8 @@ class Config(tfds.core.BuilderConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """How to run a build. Only sources, clinical settings and windows change what is stored."""
+class Options(BuildSettings):
+    """Settings of a build that a program starts."""
 
-    clinical_source: str | None = None
-    """A folder or file that the builder understands, "none", or None for its usual place."""
-    clinical: Settings = Settings()
-    label_source: str | None = None
-    """A folder or file of labels that the builder understands, or None for its usual place."""
-    leave_out: str | None = None
-    """A table of recordings whose patients are to be left out, if the builder can do that."""
-    max_windows: int = 1
-    """Windows to keep of each class and patient, or of each long recording, at most."""
-    num_workers: int = 1
-    """Processes that read and write shards; 1 is this process."""
-    beam_options: str | None = None
-    """Options of an Apache Beam pipeline that writes the shards instead, separated by commas."""
-    remote_source: str | None = None
-    """Where Beam's workers fetch the recordings, if they do not see the source folder."""
-    remote_scratch: str | None = None
-    """Where they leave the shards then."""
-    compression: shard.Compression = "none"
-    """Of the shards: "zstd" takes a third of the space of "none", which reads twice as fast."""
-    strict: bool = False
-    """Stop at the first quarantined recording."""
-    afresh: bool = False
-    """Do not go on from a build that was stopped."""
     watch: summary_lib.Watch | None = None
+    """Called with the summary after each shard."""
