@@ -28,7 +28,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-_FORMS = ("jax", "onnx", "int8 weights", "int8 products", "torch")
+_FORMS = ("jax", "onnx", "int8 weights", "torch")
 _PROGRAMS = ("whole", "network")
 _HEADINGS = ("size", "program", "form", "core ms", "wall ms", "times faster than JAX", "file MB")
 _RATE_HZ, _SECONDS = 500, 10
@@ -45,7 +45,7 @@ class Config:
     sizes: tuple[str, ...] = ("small",)
     repeats: int = 41
     """Timed turns of each, after three that are not counted."""
-    worker: Literal["", "write", "jax", "onnx", "int8 weights", "int8 products", "torch"] = ""
+    worker: Literal["", "write", "jax", "onnx", "int8 weights", "torch"] = ""
     """For the processes that this program starts."""
     folder: str = ""
     """Likewise: where the ONNX files are."""
@@ -79,9 +79,7 @@ def write_files(size: str, folder: pathlib.Path) -> dict[str, Program]:
     for program in _PROGRAMS:
         exact = folder / f"onnx {program}.onnx"
         onnx_file.write(model, exact, preprocessing=program == "whole")
-        for form in ("weights", "products"):
-            out = folder / f"int8 {form} {program}.onnx"
-            onnx_quantised.quantise(exact, out, dynamic=form == "products")
+        onnx_quantised.quantise(exact, folder / f"int8 weights {program}.onnx")
     return {}
 
 
@@ -93,7 +91,7 @@ def make_jax(size: str) -> dict[str, Program]:
     model, signal_mv = make_model(size), make_signal()
     embed = jax.jit(lambda params, x: nnx.merge(model.graph, params)(x))
     return {
-        "whole": lambda: np.asarray(model.of_mv(signal_mv, _RATE_HZ)),
+        "whole": lambda: np.asarray(model(signal_mv[:, None], _RATE_HZ)),
         "network": lambda: np.asarray(embed(model.params, signal_mv[..., None])),
     }
 

@@ -99,9 +99,9 @@ class ToOnnx:
     """Of the recordings that it will be given; the encoder's own if not said."""
     layers: bool = False
     """Whether it also gives every stage."""
-    int8: Literal["no", "weights", "dynamic"] = "no"
-    """Also write an 8-bit file beside it, and say what that costs: weights alone (as fast as
-    32 bits, and close), or products too (slower on a processor, for runtimes that want them)."""
+    int8: Literal["no", "weights"] = "no"
+    """Also write a file with 8-bit weights beside it, as fast as 32 bits and close, and report its
+    error."""
 
     def run(self) -> None:
         from clef_jax.convert import onnx_file, onnx_quantised
@@ -122,9 +122,7 @@ class ToOnnx:
             f"{1e3 * found.latency_seconds:.1f} ms on one thread."
         )
         if self.int8 != "no":
-            small = onnx_quantised.quantise(
-                out, out.with_suffix(".int8.onnx"), dynamic=self.int8 == "dynamic"
-            )
+            small = onnx_quantised.quantise(out, out.with_suffix(".int8.onnx"))
             _CONSOLE.print(
                 f"Wrote {small.path}, {small.num_bytes / 1e6:.1f} MB; the least cosine to the "
                 f"embeddings before is {small.smallest_cosine:.6f}, and "
