@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from culprits import refuses
 from mimic_tree import LEADS, ecg
 
 from clef_jax.data import quality, record
@@ -149,20 +150,18 @@ def test_leads_that_are_not_asked_for_are_left_out():
 
 
 @pytest.mark.parametrize(
-    ("changes", "problem", "words"),
+    ("changes", "problem", "culprits"),
     [
-        ({"sample_rate_hz": 250.0}, "wrong_rate", "250 Hz instead of 500 Hz"),
-        ({"signal": ecg(0, num_samples=4999)}, "wrong_length", "4999 samples instead of 5000"),
-        ({"lead_names": ("V9", *STANDARD_12[1:])}, "unknown_lead", "'V9'"),
-        ({"lead_names": ("II", *STANDARD_12[1:])}, "duplicate_lead", "Lead II is there 2 times"),
-        ({"lead_names": ("X", *STANDARD_12[1:])}, "missing_lead", "no lead I."),
+        ({"sample_rate_hz": 250.0}, "wrong_rate", ("250 Hz", "500 Hz")),
+        ({"signal": ecg(0, num_samples=4999)}, "wrong_length", ("4999", "5000")),
+        ({"lead_names": ("V9", *STANDARD_12[1:])}, "unknown_lead", ("'V9'",)),
+        ({"lead_names": ("II", *STANDARD_12[1:])}, "duplicate_lead", ("II", "2")),
+        ({"lead_names": ("X", *STANDARD_12[1:])}, "missing_lead", ("I",)),
     ],
 )
-def test_another_form_is_refused(changes, problem, words):
-    with pytest.raises(Defect) as caught:
+def test_another_form_is_refused(changes, problem, culprits):
+    with refuses(*culprits, error=Defect, problem=problem):
         quality.arrange(recording(**changes), LAYOUT)
-    assert caught.value.problem == problem
-    assert words in caught.value.detail
 
 
 def test_a_finding_is_one_json_line():
@@ -174,3 +173,31 @@ def test_a_finding_is_one_json_line():
         "detail": "Sampled at 1 Hz.",
         "action": "quarantined",
     }
+
+
+@pytest.mark.parametrize("gap", [0, 99, 100, 101])
+def test_stored_samples_and_millivolts_have_the_same_flat_intervals(gap):
+    stored = ecg(0, num_samples=1050, num_leads=3)
+    stored[1, 200:400] = 7
+    stored[2, :gap] = MISSING
+    stored[2, gap:200] = 7
+    missing = stored == MISSING
+    millivolts = np.where(missing, np.nan, stored / 200)
+    of_stored = quality.find_flat(stored, missing, 100, np.full((3, 1), 200 * quality.FLAT_MV))
+    of_millivolts = quality.find_flat(millivolts, missing, 100, quality.FLAT_MV)
+    want = np.zeros((3, 5), bool)
+    want[1, 1], want[2, 0] = True, gap <= 100  # with more gaps, nothing is said of an interval
+    for flat in (of_stored, of_millivolts):
+        assert flat.num_samples == 200
+        np.testing.assert_array_equal(flat.is_flat, want)
+        np.testing.assert_array_equal(flat.fraction, [0, 0.2, 0.2 if gap <= 100 else 0])
+
+
+def test_the_full_range_of_stored_samples_does_not_overflow():
+    stored = np.array([[-32767, 32767] * 100], np.int16)
+    assert not quality.find_flat(stored, stored == MISSING, 100, 1e3).is_flat.any()
+
+
+def test_bad_samples_and_flat_intervals_make_a_signal_unusable():
+    bad, flat = np.array([0, 0.2, 0.21, 0.2]), np.array([0.8, 0, 0, 0.9])
+    assert quality.is_usable(bad, flat).tolist() == [True, True, False, False]

@@ -1,11 +1,12 @@
-"""What makes a recording, or a lead of it, unfit, and how it is reported.
+"""Judges signals: stored recordings lead by lead, and by the same limits any signals in millivolts.
 
-Shapes: L leads, T time, W windows.
+Shapes: L leads, N signals of one lead each, T time, I intervals of two seconds.
 """
 
 import collections
 import dataclasses
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,29 +16,86 @@ from clef_jax.finding import Action, Defect, Finding
 from clef_jax.signal.adc import MISSING_ADC
 
 MAX_BAD_FRACTION = 0.2
-"""A lead is unusable beyond this share of bad samples: the longest gap that training's own
+"""Largest fraction of bad samples in a usable lead: the longest gap that training's own
 zero-masking and gap filling leaves a beat of ordinary rate on both sides of is about 2 of 10 s."""
 FLAT_MV = 0.03
-"""A beat in any lead is several times taller, and a connected electrode's noise not much lower."""
-FLAT_STEPS = 2
-"""The same in steps of the converter, where nothing is known of millivolts."""
-FLAT_WINDOW_SECONDS = 2.0
-"""Holds a beat down to a rate of 30 per minute."""
+"""Largest peak-to-peak amplitude of a flat interval. A beat in any lead is several times taller,
+and the noise of a connected electrode not much lower."""
+FLAT_ADC_UNITS = 2
+"""The same limit where the samples are in no unit that is known."""
+FLAT_INTERVAL_SECONDS = 2.0
+"""Length of the intervals that are flat or not; holds a beat down to a rate of 30 per minute."""
 FLAT_LEAD_FRACTION = 0.9
-"""From this share of flat windows on the lead is called flat, below it has a flat run."""
+"""Fraction of flat intervals from which a lead is called flat; below, it has a flat run."""
+MIN_PRESENT_FRACTION = 0.5
+"""Fraction of samples that an interval needs in order to be called flat: a few samples between gaps
+are alike without being flat."""
 MAX_ECG_MV = 10.0
 """No heart gives more at the skin; electrodes being touched do."""
-SHORTEST_SECONDS = FLAT_WINDOW_SECONDS
+SHORTEST_SECONDS = FLAT_INTERVAL_SECONDS
 """A recording that is shorter may hold no beat at all."""
 RAIL_ADC = 32767
 """The largest sample; the smallest is `MISSING_ADC`, so a clipped low sample is one above it."""
 
 
+class FlatIntervals(NamedTuple):
+    """Where signals have no amplitude."""
+
+    is_flat: np.ndarray
+    """bool [N, I]."""
+    fraction: np.ndarray
+    """float [N], of the intervals with enough samples."""
+    num_samples: int
+    """Length of an interval. The rest of a signal is not judged."""
+
+
+def find_flat(
+    signal: np.ndarray, missing: np.ndarray, sample_rate_hz: float, limit: np.ndarray | float
+) -> FlatIntervals:
+    """Finds intervals whose peak-to-peak amplitude is small.
+
+    Args:
+        signal: [N, T], either int16 with `MISSING_ADC` or floating point with NaN where missing.
+        missing: bool [N, T].
+        limit: largest amplitude of a flat interval, in the signal's unit; scalar or [N, 1].
+    """
+    num_samples = min(signal.shape[1], max(1, round(FLAT_INTERVAL_SECONDS * sample_rate_hz)))
+    count = signal.shape[1] // num_samples
+    shape = (len(signal), count, num_samples)
+    intervals = signal[:, : count * num_samples].reshape(shape)
+    gaps = missing[:, : count * num_samples].reshape(shape)
+    enough = gaps.mean(axis=2) <= 1 - MIN_PRESENT_FRACTION
+    is_flat = enough & (_peak_to_peak(intervals, gaps) <= limit)
+    fraction = is_flat.sum(axis=1) / np.maximum(enough.sum(axis=1), 1)
+    return FlatIntervals(is_flat, fraction, num_samples)
+
+
+def _peak_to_peak(intervals: np.ndarray, gaps: np.ndarray) -> np.ndarray:
+    """Returns the amplitude of intervals [N, I, T], [N, I]; of one without samples, any or NaN."""
+    if intervals.dtype != np.int16:
+        # fmin and fmax ignore NaN.
+        return np.fmax.reduce(intervals, axis=2) - np.fmin.reduce(intervals, axis=2)
+    # A gap is int16's smallest value, so it is never the highest of an interval with samples.
+    filled = np.where(gaps, RAIL_ADC, intervals) if gaps.any() else intervals
+    return intervals.max(axis=2) - filled.min(axis=2).astype(np.int32)
+
+
+def is_usable(bad_fraction: np.ndarray, flat_fraction: np.ndarray) -> np.ndarray:
+    """Returns whether signals are good enough to train on and to embed, bool [N].
+
+    Args:
+        bad_fraction: [N], of samples that are missing, flat or of no possible amplitude.
+        flat_fraction: [N], of intervals, as `find_flat` gives it.
+    """
+    return (bad_fraction <= MAX_BAD_FRACTION) & (flat_fraction < FLAT_LEAD_FRACTION)
+
+
 def arrange(recording: Recording, layout: Layout) -> Recording:
-    """The recording with the layout's leads in the layout's order, found by name.
+    """Returns the recording with the layout's leads, found by name, in the layout's order.
 
     Raises:
-        Defect: another rate or length, or a lead that is unknown, missing or there twice.
+        Defect: the rate or length differs from the layout's, or a lead is unknown, missing or
+            duplicate.
     """
     rate, num_samples = recording.sample_rate_hz, recording.signal.shape[1]
     if not rate > 0 or layout.sample_rate_hz not in (None, rate):
@@ -53,7 +111,7 @@ def arrange(recording: Recording, layout: Layout) -> Recording:
     names = [_canonical(name) for name in recording.lead_names]
     for name, count in collections.Counter(names).items():
         if count > 1:
-            raise Defect("duplicate_lead", f"Lead {name} is there {count} times.", name)
+            raise Defect("duplicate_lead", f"Lead {name} occurs {count} times.", name)
     absent = tuple(name for name in layout.leads if name not in names)
     missing = [name for name in absent if name not in layout.optional_leads]
     if missing:
@@ -83,22 +141,30 @@ def _canonical(name: str) -> str:
 def check(
     recording: Recording, record_id: str, amplitude: Amplitude = "mv"
 ) -> tuple[np.ndarray, list[Finding]]:
-    """Looks at every lead: bool [L], the usable ones, and what was found.
+    """Checks every lead; returns which are usable, bool [L], and what is wrong with any of them.
 
-    The recording is to be quarantined if no lead is usable; then a finding says so.
+    If no lead is usable, the last finding says that the recording is quarantined.
 
     Args:
         amplitude: as in `record.Layout`.
     """
     missing = recording.signal == MISSING_ADC
-    beyond_mv, clipped = _extreme(recording, missing, amplitude)
-    flat, flat_fraction = _flat(recording, missing, amplitude)
-    bad_fraction = (missing | clipped | beyond_mv | flat).mean(axis=1)
-    usable = (bad_fraction <= MAX_BAD_FRACTION) & (flat_fraction < FLAT_LEAD_FRACTION)
-    shares = {
+    implausible, clipped = _extreme(recording, missing, amplitude)
+    limit = FLAT_MV * recording.gain_per_mv[:, None]
+    intervals = find_flat(
+        recording.signal,
+        missing,
+        recording.sample_rate_hz,
+        FLAT_ADC_UNITS if amplitude == "arbitrary" else limit,
+    )
+    bad = missing | clipped | implausible
+    flat = np.repeat(intervals.is_flat, intervals.num_samples, axis=1)
+    bad[:, : flat.shape[1]] |= flat
+    usable = is_usable(bad.mean(axis=1), intervals.fraction)
+    masks = {
         "nan_run": (missing, "has no value"),
         "clipped": (clipped, "is clipped at the converter's rail"),
-        "implausible_amplitude": (beyond_mv, f"is beyond {MAX_ECG_MV:g} mV"),
+        "implausible_amplitude": (implausible, f"is beyond {MAX_ECG_MV:g} mV"),
     }
     findings = []
     for number, name in enumerate(recording.lead_names):
@@ -107,12 +173,11 @@ def check(
             findings.append(Finding(record_id, "missing_lead", name, detail, "lead_unusable"))
             continue
         action: Action = "kept" if usable[number] else "lead_unusable"
-        for problem, (mask, words) in shares.items():
+        for problem, (mask, words) in masks.items():
             if mask[number].any():
-                share = _percent(mask[number].mean())
-                detail = f"{share} of lead {name} {words}."
+                detail = f"{_percent(mask[number].mean())} of lead {name} {words}."
                 findings.append(Finding(record_id, problem, name, detail, action))
-        findings += _flat_findings(record_id, name, flat_fraction[number], action, amplitude)
+        findings += _flat_findings(record_id, name, intervals.fraction[number], action, amplitude)
         if name in recording.bad_checksums:
             detail = f"The samples of lead {name} contradict the checksum in the header."
             findings.append(Finding(record_id, "checksum_mismatch", name, detail, "kept"))
@@ -125,7 +190,10 @@ def check(
 def _extreme(
     recording: Recording, missing: np.ndarray, amplitude: Amplitude
 ) -> tuple[np.ndarray, np.ndarray]:
-    """bool [L, T]: samples beyond any ECG's amplitude, and samples at the converter's rail."""
+    """Returns which samples are beyond any ECG's amplitude, and which at the converter's rail.
+
+    Both are bool [L, T].
+    """
     signal, zero = recording.signal, recording.baseline
     clipped = (signal == RAIL_ADC) | (signal == -RAIL_ADC)
     if amplitude == "arbitrary":
@@ -137,36 +205,12 @@ def _extreme(
     reach = MAX_ECG_MV * recording.gain_per_mv
     high = np.clip(zero + reach, -RAIL_ADC, RAIL_ADC).astype(np.int16)
     low = np.clip(zero - reach, -RAIL_ADC, RAIL_ADC).astype(np.int16)
-    beyond = ((signal > high[:, None]) | (signal < low[:, None])) & ~missing
-    return beyond & ~clipped, clipped
-
-
-def _flat(
-    recording: Recording, missing: np.ndarray, amplitude: Amplitude
-) -> tuple[np.ndarray, np.ndarray]:
-    """bool [L, T]: samples in windows without any signal; and the share of such windows, [L]."""
-    num_leads, num_samples = recording.signal.shape
-    width = min(num_samples, round(FLAT_WINDOW_SECONDS * recording.sample_rate_hz))
-    count = num_samples // width
-    shape = (num_leads, count, width)
-    windows = recording.signal[:, : count * width].reshape(shape)
-    gaps = missing[:, : count * width].reshape(shape)
-    if missing.any():
-        lowest = np.where(gaps, RAIL_ADC, windows).min(axis=2).astype(np.int32)
-    else:
-        lowest = windows.min(axis=2).astype(np.int32)
-    height = windows.max(axis=2) - lowest  # a gap is the smallest value and never the maximum
-    # A few samples between gaps are alike without being flat.
-    told = gaps.mean(axis=2) <= 0.5
-    limit = FLAT_STEPS if amplitude == "arbitrary" else FLAT_MV * recording.gain_per_mv[:, None]
-    flat = told & (height <= limit)  # [L, W]
-    samples = np.zeros(recording.signal.shape, bool)
-    samples[:, : count * width] = np.repeat(flat, width, axis=1)
-    return samples, flat.sum(axis=1) / np.maximum(told.sum(axis=1), 1)
+    implausible = ((signal > high[:, None]) | (signal < low[:, None])) & ~missing
+    return implausible & ~clipped, clipped
 
 
 def _flat_words(amplitude: Amplitude) -> str:
-    return f"{FLAT_STEPS} converter steps" if amplitude == "arbitrary" else f"{FLAT_MV:g} mV"
+    return f"{FLAT_ADC_UNITS} ADC units" if amplitude == "arbitrary" else f"{FLAT_MV:g} mV"
 
 
 def _flat_findings(

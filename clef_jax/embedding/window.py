@@ -8,14 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clef_jax.data.quality import (
-    FLAT_LEAD_FRACTION,
-    FLAT_MV,
-    FLAT_STEPS,
-    FLAT_WINDOW_SECONDS,
-    MAX_BAD_FRACTION,
-    MAX_ECG_MV,
-)
+from clef_jax.data import quality
 from clef_jax.embedding.recipe import Recipe
 from clef_jax.errors import UserError
 from clef_jax.signal import reference
@@ -64,88 +57,71 @@ def mirrored(signal: np.ndarray, num_samples: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class WindowQuality:
-    """What was seen in windows. The limits are those that judge a prepared data set."""
+    """Quality measures of windows; the limits are those that judge a prepared data set."""
 
     missing_fraction: np.ndarray
-    """[W]."""
+    """[W], of samples."""
     flat_fraction: np.ndarray
-    """[W], of pieces of two seconds."""
-    beyond_fraction: np.ndarray
-    """[W], share of samples further from the middle than any ECG reaches."""
+    """[W], of intervals of two seconds."""
+    implausible_fraction: np.ndarray
+    """[W], of samples that are further from the median than any ECG reaches."""
 
     @property
     def usable(self) -> np.ndarray:
         """bool [W]."""
-        bad = self.missing_fraction + np.maximum(self.flat_fraction, self.beyond_fraction)
-        return (bad <= MAX_BAD_FRACTION) & (self.flat_fraction < FLAT_LEAD_FRACTION)
+        bad = self.missing_fraction + np.maximum(self.flat_fraction, self.implausible_fraction)
+        return quality.is_usable(bad, self.flat_fraction)
 
     @property
     def problems(self) -> list[tuple[str, ...]]:
-        """Of each window, the codes that a quality report uses; empty where nothing is wrong."""
-        flat = self.flat_fraction >= FLAT_LEAD_FRACTION
-        named = {
+        """Problem codes of each window, as in a quality report; empty where nothing is wrong."""
+        flat = self.flat_fraction >= quality.FLAT_LEAD_FRACTION
+        masks = {
             "no_samples": self.missing_fraction == 1,
             "nan_run": (self.missing_fraction > 0) & (self.missing_fraction < 1),
             "flat_lead": flat,
             "flat_run": (self.flat_fraction > 0) & ~flat,
-            "implausible_amplitude": self.beyond_fraction > 0,
+            "implausible_amplitude": self.implausible_fraction > 0,
         }
         return [
-            tuple(name for name, where in named.items() if where[number])
+            tuple(name for name, mask in masks.items() if mask[number])
             for number in range(len(flat))
         ]
 
 
-def worst(looks: Sequence[WindowQuality]) -> WindowQuality:
-    """What is true of the worst of several leads, window by window."""
+def worst(qualities: Sequence[WindowQuality]) -> WindowQuality:
+    """Returns the measures of the worst of several leads, window by window."""
     return WindowQuality(
         *(
-            np.max([getattr(one, field.name) for one in looks], axis=0)
+            np.max([getattr(item, field.name) for item in qualities], axis=0)
             for field in dataclasses.fields(WindowQuality)
         )
     )
 
 
 def assess(windows: np.ndarray, sample_rate_hz: float, *, unit_known: bool = True) -> WindowQuality:
-    """Looks at windows [W, S] in millivolts, NaN where missing.
+    """Measures the quality of windows [W, S] in millivolts, NaN where missing.
 
-    Where the unit is not known nothing is said of amplitudes, and flat is what stays within two
-    steps of a converter, or does not change at all where samples are not whole numbers.
+    Where the unit is not known, no amplitude is implausible, and an interval is flat if it stays
+    within two ADC units, or if it is constant where samples are not whole numbers.
     """
     missing = ~np.isfinite(windows)
     if missing.any():
         windows = np.where(missing, np.nan, windows)
-    told, height = _heights(windows, missing, sample_rate_hz)
     if unit_known:
-        limit = FLAT_MV
+        limit = quality.FLAT_MV
         known = np.ma.array(windows, mask=missing)
-        middle = np.asarray(np.ma.median(known, axis=1).filled(0))
-        beyond = (np.abs(windows - middle[:, None]) > MAX_ECG_MV).mean(axis=1)
+        median = np.asarray(np.ma.median(known, axis=1).filled(0))
+        implausible = np.abs(windows - median[:, None]) > quality.MAX_ECG_MV
     else:
         whole = np.all((windows == np.rint(windows)) | missing)
-        limit = FLAT_STEPS if whole else 0
-        beyond = np.zeros(len(windows))
-    flat = told & (height <= limit)
+        limit = quality.FLAT_ADC_UNITS if whole else 0
+        implausible = np.zeros(windows.shape, bool)
     return WindowQuality(
         missing_fraction=missing.mean(axis=1),
-        flat_fraction=flat.sum(axis=1) / np.maximum(told.sum(axis=1), 1),
-        beyond_fraction=beyond,
+        flat_fraction=quality.find_flat(windows, missing, sample_rate_hz, limit).fraction,
+        implausible_fraction=implausible.mean(axis=1),
     )
-
-
-def _heights(
-    windows: np.ndarray, missing: np.ndarray, sample_rate_hz: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of pieces of two seconds: whether they hold enough samples to tell, and highest - lowest."""
-    count, num_samples = windows.shape
-    width = min(num_samples, max(1, round(FLAT_WINDOW_SECONDS * sample_rate_hz)))
-    shape = (count, num_samples // width, width)
-    pieces = windows[:, : shape[1] * width].reshape(shape)
-    gaps = missing[:, : shape[1] * width].reshape(shape)
-    told = gaps.mean(axis=2) <= 0.5
-    # fmin and fmax pass over NaN.
-    height = np.fmax.reduce(pieces, axis=2) - np.fmin.reduce(pieces, axis=2)
-    return told, np.where(told, height, np.inf)
 
 
 class Windower:
