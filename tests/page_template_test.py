@@ -17,6 +17,11 @@ def test_text_cannot_become_markup():
         assert f"<{name}>" not in page
 
 
+def test_a_section_may_have_an_anchor():
+    assert '<section id="costs"><h2>What' in template.section("What it costs", "", anchor="costs")
+    assert "<section><h2>What" in template.section("What it costs", "")
+
+
 def test_a_picture_is_inside_the_page():
     found = template.picture(Figure(figsize=(1, 1)), 'an "empty" one')
     assert 'src="data:image/png;base64,' in found

@@ -102,7 +102,9 @@ def _efficiency(results: Sequence[Result]) -> str:
     if not partial:
         return ""
     caption = "Fewer patients of the training split have labels; bands span the draws of who has."
-    return template.section("How many labels are needed?", caption, *pictures)
+    return template.section(
+        "How many labels are needed?", caption, *pictures, anchor="label_shares"
+    )
 
 
 def _comparisons(compared: Sequence[Compared]) -> str:
@@ -129,6 +131,7 @@ def _comparisons(compared: Sequence[Compared]) -> str:
         "Who is better?",
         caption,
         template.folded(f"{len(rows)} comparisons", template.table(header, rows)),
+        anchor="comparisons",
     )
 
 
@@ -152,7 +155,9 @@ def _groups(by_task: Mapping[str, Sequence[Result]]) -> str:
         f"{who}. The main score of each group with at least {score.MIN_GROUP_PATIENTS} patients, "
         "over the classes that both groups have."
     )
-    return template.section("Is it as good for everybody?", caption, template.table(header, rows))
+    return template.section(
+        "Is it as good for everybody?", caption, template.table(header, rows), anchor="groups"
+    )
 
 
 def _space(spaces: Sequence[Geometry]) -> str:
@@ -176,7 +181,9 @@ def _space(spaces: Sequence[Geometry]) -> str:
     ]
     header = ("measure", *(one.model for one in spaces), "")
     table = template.table(header, rows)
-    return template.section("Does the space follow risk?", caption, table, *pictures)
+    return template.section(
+        "Does the space follow risk?", caption, table, *pictures, anchor="geometry"
+    )
 
 
 def _task(found: Sequence[Result]) -> str:
@@ -244,7 +251,7 @@ def _costs(costs: Mapping[str, Mapping[str, float]]) -> str:
     ]
     caption = "Speeds are of this machine, on the day when the features were computed."
     return template.section(
-        "What it costs", caption, template.table(("model", *names.values()), rows)
+        "What it costs", caption, template.table(("model", *names.values()), rows), anchor="costs"
     )
 
 

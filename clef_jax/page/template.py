@@ -39,10 +39,16 @@ def facts(values: Mapping[str, str]) -> str:
     return f"<dl>{''.join(rows)}</dl>"
 
 
-def section(title: str, caption: str, *parts: str, level: int = 2) -> str:
-    """A heading, what to look for, and parts that are HTML already."""
+def section(
+    title: str, caption: str, *parts: str, level: int = 2, anchor: str | None = None
+) -> str:
+    """Returns a heading, a caption, and parts that are HTML already.
+
+    Links and tests find the section by its anchor, which stays when the title is rewritten.
+    """
     heading = f"<h{level}>{html.escape(title)}</h{level}><p>{html.escape(caption)}</p>"
-    return f"<section>{heading}{''.join(parts)}</section>"
+    name = f' id="{html.escape(anchor)}"' if anchor else ""
+    return f"<section{name}>{heading}{''.join(parts)}</section>"
 
 
 def picture(drawn: Figure, what: str) -> str:
