@@ -5,10 +5,9 @@ import pickle
 import time
 
 import numpy as np
-import pytest
+from culprits import refuses
 
 from clef_jax.data import index
-from clef_jax.errors import UserError
 
 LEADS = ["I", "II", "III"]
 
@@ -111,29 +110,29 @@ def test_find_takes_the_default_config_and_the_newest_version(tmp_path):
 
 
 def test_what_is_not_there_is_told(tmp_path):
-    with pytest.raises(UserError, match="does not exist"):
+    with refuses(tmp_path / "nowhere", problem="missing_folder"):
         index.find(tmp_path / "nowhere", "toy")
     write(tmp_path / "toy" / "a" / "1.0.0")
-    with pytest.raises(UserError, match=r"It holds toy/a\. Did you mean toy/a\?"):
+    with refuses("toy/aa", "toy/a", problem="not_prepared"):
         index.find(tmp_path, "toy/aa")
     (tmp_path / "toy" / "c" / "incomplete.XYZ_1.0.0").mkdir(parents=True)
-    with pytest.raises(UserError, match="half built"):
+    with refuses("toy/c", problem="half_built"):
         index.find(tmp_path, "toy/c")
     write(tmp_path / "toy" / "d" / "incomplete.XYZ_1.0.0")
-    with pytest.raises(UserError, match="half built"):
+    with refuses("toy/d", problem="half_built"):
         index.find(tmp_path, "toy/d")
     (tmp_path / "toy" / "e" / "unfinished_1.0.0").mkdir(parents=True)
-    with pytest.raises(UserError, match="half built"):
+    with refuses("toy/e", problem="half_built"):
         index.find(tmp_path, "toy/e")
 
 
 def test_load_tells_what_is_wrong(tmp_path):
-    with pytest.raises(UserError, match="no data set that"):
+    with refuses(tmp_path, "--overwrite", problem="not_prepared"):
         index.load(tmp_path, "train")
     write(tmp_path / "d")
-    with pytest.raises(UserError, match="no split 'test'; it has train"):
+    with refuses("'test'", "train", problem="unknown_split"):
         index.load(tmp_path / "d", "test")
     path = tmp_path / "d" / index.METADATA_FILE
     path.write_text(path.read_text().replace('"format": 2', '"format": 99'))
-    with pytest.raises(UserError, match="has format 99"):
+    with refuses(path, "99", problem="other_format"):
         index.load(tmp_path / "d", "train")

@@ -7,11 +7,11 @@ import pickle
 import numpy as np
 import pytest
 from array_record.python import array_record_module
+from culprits import refuses
 from data_record_test import LAYOUT, example
 from tensorflow_datasets.proto import tf_example_pb2, tf_feature_pb2
 
 from clef_jax.data import index, raw, record
-from clef_jax.errors import UserError
 
 LENGTHS = (3, 1, 4)
 
@@ -100,7 +100,7 @@ def test_texts_and_nothing(split):
 
 @pytest.mark.parametrize("row", [-1, 8])
 def test_rows_out_of_range_are_refused(split, row):
-    with pytest.raises(IndexError, match="a split of 8 records"):
+    with refuses("8 records", error=IndexError):
         raw.Reader(split).records([row])
 
 
@@ -130,7 +130,7 @@ def test_other_encodings_of_the_same_message_go_to_a_parser():
 
 @pytest.mark.parametrize("name", ["absent", "risk"])
 def test_what_is_no_bytes_feature_is_refused(name):
-    with pytest.raises(KeyError, match=name):
+    with refuses(name, error=KeyError):
         raw.feature(record.serialize(example(), LAYOUT), name)
 
 
@@ -146,7 +146,7 @@ def test_a_shard_that_cannot_be_read_is_named(split, tmp_path):
             path.write_bytes(content)
         reader = raw.Reader(damaged)
         assert len(reader.records([0])) == 1
-        with pytest.raises(UserError, match=f"{path} cannot be read.*--check"):
+        with refuses(path, "--check", problem="unreadable_shard"):
             reader.records([0, 3])
     path.write_bytes(whole)
     assert raw.Reader(damaged).records([3]) == raw.Reader(split).records([3])

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from culprits import assert_names
 
 from clef_jax import embed, mesh as mesh_lib
 from clef_jax.embedding import encoder as encoder_lib, folder as model_folder, pretrained
@@ -44,7 +45,7 @@ def test_a_folder_becomes_a_table(checkpoint, folder, tmp_path, capsys):
         capsys, f"--checkpoint={checkpoint}", f"--input={folder}", f"--out={out}", *hints
     )
     assert code == 0
-    assert "6 embeddings of 3 recordings" in said
+    assert_names(said, "6 embeddings", "3 recordings")
     found = pq.read_table(out).to_pylist()
     assert [(row["recording"], row["lead"]) for row in found][:3] == [
         ("0.npy", "I"),
@@ -75,8 +76,7 @@ def test_bad_files_are_named_and_the_exit_code_tells(checkpoint, folder, tmp_pat
         "--layer=all",
     )
     assert code == embed.SKIPPED
-    assert "Left out: 1 x unreadable, for example 1.npy" in said
-    assert "flat" in said
+    assert_names(said, "1 x unreadable", "1.npy", "flat_lead")
     with np.load(out, allow_pickle=False) as found:
         assert found["embedding"].shape == (8, 24)
         assert found["usable"].tolist() == [True] * 6 + [False] * 2
@@ -91,8 +91,8 @@ def test_bad_files_are_named_and_the_exit_code_tells(checkpoint, folder, tmp_pat
     ("option", "words"),
     [
         ("--out=out.csv", "should end in .parquet or .npz"),
-        ("--windows=some", "there are mean and each"),
-        ("--layer=stage_9", "no layer 'stage_9'"),
+        ("--windows=some", "'some'"),
+        ("--layer=stage_9", "'stage_9'"),
         ("--stride-seconds=99", "stride"),
         ("--unit=bar", "unit 'bar'"),
         ("--input=nothing", "no file, folder or record nothing"),

@@ -3,13 +3,13 @@
 import jax
 import numpy as np
 import pytest
+from culprits import refuses
 from prepared import build
 
 from clef_jax import mesh as mesh_lib, tasks
 from clef_jax.building import catalog
 from clef_jax.data import index as index_lib
 from clef_jax.embedding import encoder as encoder_lib, prepared
-from clef_jax.errors import UserError
 from clef_jax.evaluation import clinical_baseline, prediction, probe
 
 MESH = mesh_lib.make_mesh(jax.devices()[:1])
@@ -116,14 +116,14 @@ def test_floors_know_facts_but_not_the_answer(embedded):
 
 
 def test_a_data_set_without_training_recordings_is_told(embedded):
-    with pytest.raises(UserError, match="has no split 'train' to learn from"):
+    with refuses("ptb_xl_age", "'train'", problem="no_training_split"):
         prediction.predict(
             tasks.find("ptb_xl_age"), {"test": embedded["ptb_xl"]["test"]}, LAYERS, PLAIN
         )
 
 
 def test_another_data_set_is_told(embedded):
-    with pytest.raises(UserError, match="has no label 'superdiagnostic'"):
+    with refuses("ptb_xl_superdiagnostic", "mc_med", "'superdiagnostic'"):
         prediction.predict(tasks.find("ptb_xl_superdiagnostic"), embedded["mc_med"], LAYERS, PLAIN)
 
 
@@ -158,7 +158,7 @@ def test_a_held_out_patient_is_not_learned_from(embedded):
 
 @pytest.mark.parametrize("text", ["strat_fold", "strat_fold=eight", ""])
 def test_a_hold_out_that_is_none_is_told(text):
-    with pytest.raises(UserError, match="must be LABEL=NUMBER"):
+    with refuses(f"--hold-out={text}"):
         prediction.HoldOut.parse(text)
 
 

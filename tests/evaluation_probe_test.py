@@ -5,8 +5,8 @@ import pytest
 import sklearn.linear_model
 import sklearn.metrics
 import sklearn.neighbors
+from culprits import refuses
 
-from clef_jax.errors import UserError
 from clef_jax.evaluation import knn, linear, probe
 from clef_jax.evaluation.examples import Examples, folds, some
 
@@ -158,12 +158,12 @@ def test_constant_features_do_no_harm():
 
 
 @pytest.mark.parametrize(
-    ("examples", "words"),
+    ("examples", "problem"),
     [
-        (Examples(np.zeros((0, 2)), np.zeros((0, 1)), np.zeros(0, int)), "No training recording"),
-        (Examples(np.ones((3, 2)), np.ones((3, 1)), np.arange(3)), "All 3 .* of one class"),
+        (Examples(np.zeros((0, 2)), np.zeros((0, 1)), np.zeros(0, int)), "no_targets"),
+        (Examples(np.ones((3, 2)), np.ones((3, 1)), np.arange(3)), "one_class"),
     ],
 )
-def test_nothing_to_learn_is_told(examples, words):
-    with pytest.raises(UserError, match=words):
+def test_nothing_to_learn_is_told(examples, problem):
+    with refuses(problem=problem):
         probe.fit("binary", examples)

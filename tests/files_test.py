@@ -1,6 +1,7 @@
 """A file appears whole or not at all."""
 
 import pytest
+from culprits import refuses
 
 from clef_jax import files
 
@@ -24,7 +25,7 @@ def test_a_failure_leaves_what_was_there(tmp_path):
             half.write_text("after")
             raise RuntimeError("stopped")
 
-    with pytest.raises(RuntimeError, match="stopped"):
+    with refuses("stopped", error=RuntimeError):
         fail()
     assert path.read_text() == "before"
     assert [one.name for one in tmp_path.iterdir()] == ["note.txt"]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from culprits import refuses
 
 from clef_jax import formats
 from clef_jax.finding import Defect
@@ -199,7 +200,7 @@ def test_a_gain_turns_steps_into_millivolts(tmp_path):
 def test_other_texts_are_no_recordings(text, tmp_path):
     (tmp_path / "x.csv").write_text(text)
     assert not csv_table.looks_like(tmp_path / "x.csv")
-    with pytest.raises(Defect, match="unknown_format"):
+    with refuses(error=Defect, problem="unknown_format"):
         list(formats.open(tmp_path / "x.csv", AT_500))
 
 

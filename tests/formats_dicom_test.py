@@ -4,9 +4,9 @@ import sys
 
 import numpy as np
 import pytest
+from culprits import refuses
 
 from clef_jax import formats
-from clef_jax.errors import UserError
 from clef_jax.finding import Defect
 from clef_jax.formats import Hints
 
@@ -160,5 +160,5 @@ def test_files_without_waveforms_or_of_another_kind_are_refused(tmp_path):
 def test_without_pydicom_the_user_is_told_what_to_install(tmp_path, monkeypatch):
     path = write(tmp_path / "x.dcm", group())
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    with pytest.raises(UserError, match=r"pip install 'clef_jax\[formats\]'"):
+    with refuses("pydicom", "pip install 'clef_jax[formats]'"):
         list(formats.open(path))

@@ -4,9 +4,9 @@ import sys
 
 import numpy as np
 import pytest
+from culprits import refuses
 
 from clef_jax import formats
-from clef_jax.errors import UserError
 from clef_jax.finding import Defect
 
 edfio = pytest.importorskip("edfio")
@@ -50,7 +50,7 @@ def test_ecg_signals_are_read_in_millivolts(tmp_path):
         got = recording.read(start, length)
         assert got.dtype == np.float32
         np.testing.assert_array_equal(got, want[:, start : start + length].astype(np.float32))
-    with pytest.raises(Defect, match="window_outside_record"):
+    with refuses(error=Defect, problem="window_outside_record"):
         recording.read(1, LENGTH)
 
 
@@ -111,5 +111,5 @@ def test_gaps_in_time_are_refused(tmp_path):
 def test_without_edfio_the_user_is_told_what_to_install(tmp_path, monkeypatch):
     path = write(tmp_path, signal("ECG I"))
     monkeypatch.setitem(sys.modules, "edfio", None)
-    with pytest.raises(UserError, match=r"pip install 'clef_jax\[formats\]'"):
+    with refuses("edfio", "pip install 'clef_jax[formats]'"):
         list(formats.open(path))

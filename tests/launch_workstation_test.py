@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+from culprits import assert_names
 from launch_scripts import LAUNCH, commands, run, stub, with_stubs
 
 NAME = "train_workstation.sh"
@@ -74,7 +75,7 @@ def test_gpus_are_shared_evenly_or_not_at_all(tmp_path):
     assert visible_gpus(run(NAME, machine, "--size=tiny", "--dry-run")) == [None]
     three = run(NAME, machine | {"PROCESSES": "3"}, "--size=tiny", "--dry-run")
     assert three.returncode == 2
-    assert "8 GPUs cannot be shared evenly by 3 processes" in three.stderr
+    assert_names(three.stderr, "8 GPUs", "3 processes")
     some = machine | {"PROCESSES": "2", "CUDA_VISIBLE_DEVICES": "5,7"}
     assert visible_gpus(run(NAME, some, "--size=tiny", "--dry-run")) == ["5", "7"]
 
@@ -107,7 +108,7 @@ def test_the_first_failure_stops_the_others_and_is_the_exit_code(tmp_path):
     process = start(tmp_path, 3, f"if ((number == 1)); then sleep 0.5; exit 7; fi; {SAVES}")
     out, err = end(process)
     assert process.returncode == 7
-    assert "Process 1 ended with code 7" in err
+    assert_names(err, "Process 1", "7")
     assert out.count("saved") == 2
 
 
@@ -117,7 +118,7 @@ def test_a_process_that_does_not_stop_is_killed_after_the_grace(tmp_path):
     process = start(tmp_path, 2, f"{dies}; {DEAF}", GRACE_SECONDS="1")
     _, err = end(process)
     assert process.returncode == 128 + signal.SIGKILL
-    assert "Process 0 ended with code 137" in err
+    assert_names(err, "Process 0", "137")
     assert 1.4 < time.monotonic() - began < 10
 
 

@@ -6,9 +6,9 @@ import pathlib
 import numpy as np
 import prepared
 import pytest
+from culprits import refuses
 from prepared import examples, findings, problems
 
-from clef_jax.errors import UserError
 from clef_jax.simulation.fixture import Fixture
 
 disposition = importlib.import_module("clef_datasets.mc_med.disposition")
@@ -230,7 +230,7 @@ def test_waveforms_may_lie_in_data_or_bare(tree, tmp_path):
     (source / "data" / "waveforms").rmdir()
     assert list(examples(build(source, tmp_path / "b"))) == [bare]
     (source / bare[:3]).rename(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match=r"no folder waveforms .* Unpack the archives"):
+    with refuses(source, "waveforms", "waveforms_0xx.zip", problem="missing_folder"):
         build(source, tmp_path / "c")
 
 
@@ -271,7 +271,7 @@ def test_labels_of_the_reference_replace_those_of_visits(tree, tmp_path):
     found = examples(made)
     assert found[ids[0]]["patient_id"] == f"unknown of {csns[0]}".encode()
     assert (ids[0].removesuffix("@0"), "unknown_patient", "kept") in problems(made)
-    with pytest.raises(UserError, match="do not exist; --label-source names"):
+    with refuses(tmp_path / "nothing.csv", "--label-source", problem="missing_file"):
         build(tree.made.source, tmp_path / "none", label_source=str(tmp_path / "nothing.csv"))
 
 

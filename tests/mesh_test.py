@@ -1,9 +1,8 @@
 import jax
 import numpy as np
-import pytest
+from culprits import refuses
 
 from clef_jax import mesh as mesh_lib
-from clef_jax.errors import UserError
 
 
 def test_all_devices_are_used_by_default():
@@ -13,9 +12,9 @@ def test_all_devices_are_used_by_default():
 def test_uneven_batch_is_refused_with_sizes_that_would_do():
     mesh = mesh_lib.make_mesh()
     mesh_lib.check_batch_size(16, mesh)
-    with pytest.raises(UserError, match="16 or 24"):
+    with refuses("--global-batch-size=17", "16 or 24"):
         mesh_lib.check_batch_size(17, mesh)
-    with pytest.raises(UserError, match="over 8 devices; 8 does"):
+    with refuses("--global-batch-size=3", "8 devices"):
         mesh_lib.check_batch_size(3, mesh)
 
 

@@ -5,11 +5,11 @@ import os
 import numpy as np
 import prepared
 import pytest
+from culprits import refuses
 from mimic_tree import LEADS, Tree, ecg
 from prepared import examples, findings
 
 from clef_jax.data import index
-from clef_jax.errors import UserError
 from clef_jax.leads import STANDARD_12
 
 
@@ -188,17 +188,16 @@ def test_a_wrong_folder_is_told(where, hint, tmp_path):
     source = tree.write()
     if hint is None:
         (source / "record_list.csv").rename(tmp_path / "away.csv")
-        words = "Give the folder of MIMIC-IV-ECG"
+        culprit = source / where
     else:
-        words = f"--source={source}"
-    with pytest.raises(UserError, match=r"holds no record_list\.csv") as caught:
+        culprit = f"--source={source}"
+    with refuses("record_list.csv", culprit, problem="not_the_source"):
         build(source / where, tmp_path / "data")
-    assert words in str(caught.value)
 
 
 def test_a_list_without_its_columns_is_told(tmp_path):
     (tmp_path / "record_list.csv").write_text("subject,file\n1,2\n")
-    with pytest.raises(UserError, match="has no column subject_id"):
+    with refuses("record_list.csv", "subject_id", problem="missing_column"):
         build(tmp_path, tmp_path / "data")
 
 

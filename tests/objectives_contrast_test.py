@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from culprits import refuses
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 from clef_jax.machine import use_platform
@@ -110,7 +111,7 @@ def test_the_gradient_reaches_parameters_through_the_encoder_once():
 
 
 def test_patients_that_the_devices_cannot_share_are_refused():
-    with pytest.raises(ValueError, match="12 patients cannot be divided over 8 devices"):
+    with refuses("12 patients", "8 devices", error=ValueError):
         clef.loss(*batch(12), mesh=mesh_of(8))
 
 

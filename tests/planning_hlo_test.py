@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from culprits import refuses
 from jax.sharding import PartitionSpec as P
 
 from clef_jax import mesh as mesh_lib
@@ -146,7 +147,7 @@ def test_sizes_of_types():
 
 
 def test_what_is_no_module_is_refused():
-    with pytest.raises(ValueError, match="no entry computation"):
+    with refuses("entry", error=ValueError):
         hlo.read("HloModule nothing")
 
 

@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 import rich.console
+from culprits import assert_names
 
 from clef_jax.config import TrainConfig
 from clef_jax.planning import estimate, report, roofline, search, topology
@@ -41,56 +42,43 @@ def as_tpu(plan):
 
 def test_plan_of_gpus_says_that_nothing_was_compiled(plan):
     text = printed(report.show, plan)
-    for words in (
-        "64 patients per step on h100:8: 8 devices, 8 patients each",
-        "There is no compiler for this machine here",
-        "optimiser state",
-        "f32[2,64,16]",
-        "NVIDIA H100 SXM data sheet",
-        "It fits.",
-        "No exchange is larger than embeddings and gradients.",
-        "At the very best",
-    ):
-        assert words in text
-    assert "Costliest" not in text
+    assert_names(text, "64 patients", "h100:8", "8 devices", "8 patients", "optimiser state")
+    assert_names(text, "f32[2,64,16]", "H100", *report.verdicts(plan))
+    assert_names(text, "pairs/s")
+    assert "cycles" not in text
 
 
 def test_plan_of_tpus_names_cycles_clock_and_costliest_operations(plan):
     text = printed(report.show, as_tpu(plan))
-    for words in (
-        "compiled in 61 s",
-        "compiler: 1,500,000 cycles at 1.5 GHz",
-        "1.000",
-        "make_view/fft",
-        "fusion.2",
-        "By this estimate",
-    ):
-        assert words in text
+    assert_names(text, "61 s", "1,500,000 cycles", "1.5 GHz", "1.000", "make_view/fft", "fusion.2")
+    assert_names(text, "pairs/s")
+    assert report.verdicts(as_tpu(plan))[-1].split()[0] != report.verdicts(plan)[-1].split()[0]
 
 
 def test_one_device_exchanges_nothing(plan):
     alone = dataclasses.replace(plan, topology=topology.by_name("h100:1"))
     text = printed(report.show, alone)
-    assert "Exchanges" not in text
-    assert "No exchange" not in text
+    assert "Exchanges" not in text  # the table of them
+    assert len(report.verdicts(alone)) == len(report.verdicts(plan)) - 1
 
 
 def test_a_step_that_does_not_fit_is_told_what_to_change(plan):
     memory = dataclasses.replace(plan.memory, refused_bytes=2**40, fits=False)
     advice = ("--remat keeps less.",)
-    text = "\n".join(report.verdicts(dataclasses.replace(plan, memory=memory, advice=advice)))
-    assert "It does not fit. What to change:\n  --remat keeps less." in text
-    assert "pairs/s" not in text
+    refused = dataclasses.replace(plan, memory=memory, advice=advice)
+    first, second, *rest = report.verdicts(refused)
+    assert second.strip() == advice[0]
+    assert not any("pairs/s" in line for line in rest)
     unknown = dataclasses.replace(plan, memory=dataclasses.replace(plan.memory, fits=None))
-    assert "is not known" in report.verdicts(unknown)[0]
+    assert len({first, report.verdicts(plan)[0], report.verdicts(unknown)[0]}) == 3
 
 
 def test_too_large_exchanges_are_named(plan):
     signals = Collective("all-gather", "", 1, 64 * 2 * 500 * 4, 8, "f32[64,2,500]")
     large = dataclasses.replace(plan, collectives=(*plan.collectives, signals))
-    (sentence,) = [x for x in report.verdicts(large) if "larger" in x]
-    assert sentence.startswith("1 exchanges are larger")
-    assert "f32[64,2,500]" in sentence
+    (sentence,) = [x for x in report.verdicts(large) if "f32[64,2,500]" in x]
+    assert_names(sentence, "1")
+    assert not any("f32[64,2,500]" in x for x in report.verdicts(plan))
 
 
 def test_parameters_that_a_sharded_optimiser_puts_together_are_as_they_should_be(plan):
@@ -143,9 +131,12 @@ def test_sizes_are_told_in_a_unit_that_suits_them(num_bytes, want):
 def test_search_is_told_with_all_its_trials(plan):
     trials = (search.Trial(8, True, 2**30, 2**31), search.Trial(9, False, 2**32, 2**31))
     text = printed(report.show_search, search.SearchResult(8, trials), plan)
-    assert "The largest batch that fits is about 64 patients per step (8 on each device)" in text
-    assert "4.00 GiB" in text
+    close = text.strip().splitlines()[-1]
+    assert_names(close, "64 patients", "8")
+    assert_names(text, "4.00 GiB")
     text = printed(report.show_search, search.SearchResult(8, trials[:1]), plan)
-    assert "At least 64 patients per step" in text
+    cut_short = text.strip().splitlines()[-1]
+    assert_names(cut_short, "64 patients")
+    assert cut_short != close
     text = printed(report.show_search, search.SearchResult(0, trials[1:]), plan)
-    assert "Not even one patient per device fits." in text
+    assert "64 patients" not in text

@@ -3,11 +3,11 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from culprits import refuses
 
 from clef_jax import mesh as mesh_lib
 from clef_jax.config import TrainConfig
 from clef_jax.data import index as index_lib, pipeline
-from clef_jax.errors import UserError
 from clef_jax.objectives import clef
 from clef_jax.planning import mlir, step, topology
 from clef_jax.training import step as step_lib
@@ -71,7 +71,7 @@ def test_platform_decides_precision_and_form_and_not_this_machine(on_gpus):
 
 
 def test_a_batch_that_does_not_split_is_refused():
-    with pytest.raises(UserError, match="16 or 24"):
+    with refuses("--global-batch-size=17", "16 or 24"):
         lower("h100:8", global_batch_size=17)
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from culprits import refuses
 
 from clef_jax import signal
 from clef_jax.signal import adc, device
@@ -67,7 +68,7 @@ def test_bandpass_equals_the_filter_in_sixty_digit_arithmetic(tag, sample_rate_h
 
 def test_a_bandpass_for_another_length_is_refused():
     bandpass = device.make_bandpass(1000, 500.0)
-    with pytest.raises(ValueError, match="windows of 1000 samples; the signal has 900"):
+    with refuses("1000", "900", error=ValueError):
         device.bandpass(jnp.zeros((2, 900)), bandpass)
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from culprits import refuses
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 from clef_jax import signal
@@ -87,7 +88,7 @@ def test_dividing_the_batch_over_devices_changes_nothing(mapped):
 
 def test_noise_at_another_rate_is_refused():
     bank = noise.load_noise(sample_rate_hz=250.0, num_seconds=20)
-    with pytest.raises(ValueError, match=r"have 500.0 Hz and the noise 250.0 Hz"):
+    with refuses("500.0 Hz", "250.0 Hz", error=ValueError):
         view.make_view(*batch(), filter=FILTER, noise=bank, config=AugmentConfig())
 
 

@@ -8,8 +8,10 @@ import warnings
 
 import numpy as np
 import pytest
+from culprits import assert_names
 
 from clef_jax import simulate as simulate_command
+from clef_jax.signal import adc
 from clef_jax.simulate import SimulateConfig, main, simulate
 from clef_jax.simulation import defect, hospital, tree
 from clef_jax.simulation.recording import LEADS
@@ -113,11 +115,11 @@ def test_planted_defects_are_in_the_files_and_nowhere_else(cohort, wfdb):
     planted = {row["path"]: row for row in table(tree.planted_path(folder))}
     assert counts.defects == len(planted) > 0
     for row in table(folder / "record_list.csv"):
-        adc = wfdb.rdrecord(str(folder / row["path"]), physical=False).d_signal.T
+        stored = wfdb.rdrecord(str(folder / row["path"]), physical=False).d_signal.T
         found = {
-            "nan_run": (adc == adc.MISSING_ADC).any(axis=1),
-            "flat_lead": (adc == 0).all(axis=1),
-            "rail_run": (np.abs(adc.astype(int)) == defect.RAIL_ADC).any(axis=1),
+            "nan_run": (stored == adc.MISSING_ADC).any(axis=1),
+            "flat_lead": (stored == 0).all(axis=1),
+            "rail_run": (np.abs(stored.astype(int)) == defect.RAIL_ADC).any(axis=1),
         }
         seen = {(kind, LEADS[lead]) for kind in found for lead in np.flatnonzero(found[kind])}
         expected = planted.get(row["path"])
@@ -167,14 +169,16 @@ def test_folder_that_is_not_ours_is_left_alone(tmp_path, capsys):
         with pytest.raises(SystemExit) as exit_info:
             main([f"--out={tmp_path}", "--patients=1", *arguments])
         assert exit_info.value.code == 1
-        assert "left alone" in " ".join(capsys.readouterr().err.split())
+        shown = capsys.readouterr().err
+        assert_names(shown, tmp_path, "--out")
+        assert "--overwrite" not in shown
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
 def test_simulated_cohort_is_replaced_only_when_asked(tmp_path, capsys):
     arguments = [f"--out={tmp_path / 'c'}", "--patients=1"]
     main(arguments)
-    assert "1 simulated patients" in " ".join(capsys.readouterr().out.split())
+    assert_names(capsys.readouterr().out, "1")
     (tmp_path / "c" / "left_over").write_text("")
     with pytest.raises(SystemExit) as exit_info:
         main(arguments)

@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 import pytest
+from culprits import assert_names
 from train_command import (
     STEPS,
     assert_same_bits,
@@ -50,11 +51,10 @@ def test_sigterm_saves_and_the_next_start_goes_on_at_the_very_next_step(
     data_dir, undisturbed, tmp_path
 ):
     output = kill_after(start(data_dir, tmp_path), tmp_path, 12, signal.SIGTERM)
-    assert "Asked to stop; saved after step" in output
     stopped = logs.read(tmp_path)[-1]["step"]
-    assert f"saved after step {stopped}." in output
+    assert_names(output, f"saved after step {stopped}")
     assert stopped % 5, "a step between two checkpoints, else this shows nothing"
-    assert f"Resuming after step {stopped}" in finish(start(data_dir, tmp_path))
+    assert_names(finish(start(data_dir, tmp_path)), f"after step {stopped}")
     assert_same_bits(tmp_path, undisturbed)
 
 
@@ -82,22 +82,22 @@ def test_the_sentence_names_what_changed(data_dir, undisturbed, capsys):
     with pytest.raises(SystemExit) as error:
         train.main(flags(data_dir, undisturbed, seed=7, preset="released"))
     assert error.value.code == 1
-    told = " ".join(capsys.readouterr().err.split())
-    assert "seed was 42, now 7" in told
-    assert "objective_config.nce_weight was 1.0, now 0.5" in told
+    shown = capsys.readouterr().err
+    assert_names(shown, "seed", "42", "7", "objective_config.nce_weight", "1.0", "0.5")
+    assert_names(shown, undisturbed, "--workdir")
 
 
 def test_other_data_is_refused(data_dir, undisturbed, capsys):
     changed = flags(data_dir, undisturbed, dataset="mimic_iv_ecg/all_records")
     with pytest.raises(SystemExit):
         train.main(changed)
-    assert "the data set changed" in " ".join(capsys.readouterr().err.split())
+    assert_names(capsys.readouterr().err, undisturbed, "data set", "--workdir")
 
 
 def test_a_finished_run_says_so_and_does_nothing(data_dir, undisturbed, capsys):
     before = final_params(undisturbed)
     train.main(flags(data_dir, undisturbed))
-    assert f"Resuming after step {STEPS}" in capsys.readouterr().out
+    assert_names(capsys.readouterr().out, f"step {STEPS}")
     for a, b in zip(final_params(undisturbed), before, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -106,8 +106,7 @@ def test_a_run_of_steps_that_are_not_finite_ends_with_record_ids(data_dir, tmp_p
     exploding = [*flags(data_dir, tmp_path, max_nonfinite_steps=3), "--clef.nce-weight=1e38"]
     with pytest.raises(SystemExit):
         train.main([*exploding, "--clef.alignment-weight=1e38"])
-    told = " ".join(capsys.readouterr().err.split())
-    assert "3 steps in a row were not finite" in told
+    assert_names(capsys.readouterr().err, "3 steps", "step 3", loop.NONFINITE_FILE)
     kept = [json.loads(x) for x in (tmp_path / loop.NONFINITE_FILE).read_text().splitlines()]
     assert [line["step"] for line in kept] == [1, 2, 3]
     assert all(len(line["record_ids"]) == 8 for line in kept)
@@ -117,4 +116,4 @@ def test_a_run_of_steps_that_are_not_finite_ends_with_record_ids(data_dir, tmp_p
 def test_data_that_is_not_prepared_is_told(tmp_path, capsys):
     with pytest.raises(SystemExit):
         train.main(flags(tmp_path, tmp_path / "run"))
-    assert "clef_jax.prepare" in " ".join(capsys.readouterr().err.split())
+    assert_names(capsys.readouterr().err, tmp_path, "python -m clef_jax.prepare")

@@ -1,10 +1,10 @@
 import dataclasses
 
 import pytest
+from culprits import refuses
 
 from clef_jax import objectives
 from clef_jax.config import TrainConfig
-from clef_jax.errors import UserError
 from clef_jax.training import arguments
 
 PLACES = ["--data-dir=d", "--workdir=w"]
@@ -44,7 +44,7 @@ def test_cohort_distances_can_be_asked_for_before_the_data_is_known():
     [("--size=smal", "small"), ("--objective=cleff", "clef"), ("--preset=relesed", "released")],
 )
 def test_unknown_names_are_refused_with_the_nearest(flag, nearest):
-    with pytest.raises(UserError, match=nearest):
+    with refuses(nearest):
         arguments.parse([*PLACES, flag])
 
 
@@ -79,5 +79,5 @@ def test_a_command_may_add_settings_of_its_own():
     run, own = arguments.parse_beside(flags, Own, default=default, prog="look")
     assert own == Own(machine="big")
     assert (run.size, run.data_dir, run.loss_config.temperature) == ("large", "", 0.5)
-    with pytest.raises(UserError, match="small"):
+    with refuses("'smal'", "small"):
         arguments.parse_beside(["--machine=x", "--size=smal"], Own, default=default, prog="look")

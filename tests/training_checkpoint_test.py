@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from clef_jax.training.state import TrainState
 from flax import nnx
 
 from clef_jax import mesh as mesh_lib
 from clef_jax.config import TrainConfig, saved
 from clef_jax.errors import UserError
 from clef_jax.training import checkpoint, state as state_lib
+from clef_jax.training.state import TrainState
 
 RUN = {"config": saved(TrainConfig(data_dir="a", workdir="b")), "data": {"data set": "1"}}
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+from culprits import refuses
 
 from clef_jax.config import TrainConfig
-from clef_jax.errors import UserError
 from clef_jax.training import schedule
 
 
@@ -48,5 +48,5 @@ def test_cosine_ends_at_the_lowest_rate():
 
 
 def test_warm_up_longer_than_the_run_is_refused():
-    with pytest.raises(UserError, match="leaves nothing of the 100 steps"):
+    with refuses("--warmup-steps=100", "100 steps", problem="warmup_too_long"):
         make(schedule="cosine", warmup_steps=100)

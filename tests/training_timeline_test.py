@@ -1,5 +1,7 @@
 import json
 
+from culprits import assert_names
+
 from clef_jax.training import timeline
 
 
@@ -31,8 +33,7 @@ def test_goodput_is_the_share_of_time_in_steps_that_were_kept(tmp_path):
     assert found.useful_seconds == 60 + 140
     assert found.total_seconds == 400
     assert found.goodput == 0.5
-    assert "50% of 6.7 min" in str(found)
-    assert "2 starts, 25 steps done again" in str(found)
+    assert_names(str(found), "50%", "6.7 min", "2 starts", "25 steps")
 
 
 def test_what_a_start_appends_is_read_back_even_after_a_kill_in_a_write(tmp_path):

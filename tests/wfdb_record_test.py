@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.io
+from culprits import refuses
 from mimic_tree import LEADS, ecg, write_record
 
 from clef_jax import files
@@ -72,25 +73,23 @@ def test_reads_a_signal_after_a_file_header(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("head", "problem", "words"),
+    ("head", "problem", "culprits"),
     [
-        ((30, 12, 4999, 0, 4), "header_mismatch", "12 x 4999 samples from byte 24"),
-        ((30, 11, 5000, 0, 4), "header_mismatch", "but the header says 12 x 5000"),
-        ((30, 12, 5000, 0, 6), "header_mismatch", "from byte 26"),
-        ((0, 12, 5000, 0, 4), "unreadable", "no MATLAB 4 matrix of 16-bit integers"),
+        ((30, 12, 4999, 0, 4), "header_mismatch", ("12 x 4999", "24")),
+        ((30, 11, 5000, 0, 4), "header_mismatch", ("11 x 5000", "12 x 5000")),
+        ((30, 12, 5000, 0, 6), "header_mismatch", ("26",)),
+        ((0, 12, 5000, 0, 4), "unreadable", ("JS1.mat",)),
     ],
 )
-def test_a_matrix_of_another_form_is_refused(head, problem, words, tmp_path):
+def test_a_matrix_of_another_form_is_refused(head, problem, culprits, tmp_path):
     path = tmp_path / "JS1"
     write_record(path, ecg(1))
     header = path.with_suffix(".hea").read_text().replace("JS1.dat 16 ", "JS1.mat 16+24 ")
     path.with_suffix(".hea").write_text(header)
     data = path.with_suffix(".dat").read_bytes()
     path.with_suffix(".mat").write_bytes(struct.pack("<5i", *head) + b"val\0" + data)
-    with pytest.raises(Defect) as caught:
+    with refuses(*culprits, error=Defect, problem=problem):
         wfdb_record.read(path)
-    assert caught.value.problem == problem
-    assert words in caught.value.detail
 
 
 @pytest.mark.parametrize("form", ["16", "212", "80"])
@@ -120,7 +119,7 @@ def test_windows_are_what_wfdb_reads(form, leads, tmp_path):
 @pytest.mark.parametrize(("start", "count"), [(-1, 10), (0, 5001), (4999, 2), (5001, None)])
 def test_windows_outside_of_the_record_are_refused(start, count, tmp_path):
     write_record(tmp_path / "r", ecg(1))
-    with pytest.raises(Defect, match="window_outside_record"):
+    with refuses(error=Defect, problem="window_outside_record"):
         wfdb_record.read(tmp_path / "r", start, count)
 
 
@@ -155,33 +154,43 @@ def cut(path):
 
 
 FAULTS = {
-    "missing header": (lambda p: p.with_suffix(".hea").unlink(), "missing_file", "r.hea"),
-    "missing signal": (lambda p: p.with_suffix(".dat").unlink(), "missing_file", "r.dat"),
-    "truncated": (cut, "truncated", "60000 bytes instead of 120000"),
-    "garbage": (lambda p: p.with_suffix(".hea").write_bytes(os.urandom(99)), "unreadable", "r.hea"),
-    "empty": (lambda p: p.with_suffix(".hea").write_text(""), "unreadable", "first line"),
-    "too few lines": (lambda p: edit(p, "r 12", "r 13"), "unreadable", "first line"),
-    "bad line": (lambda p: edit(p, "r.dat 16", "r.dat sixteen"), "unreadable", "signal line"),
-    "bad gain": (lambda p: edit(p, "200.0(0)", "2.0.0(0)"), "unreadable", "no number"),
-    "bad rate": (lambda p: edit(p, " 500 5000", " 50-0 5000"), "unreadable", "no number"),
-    "null": (lambda p: edit(p, "r.dat 16", "r\0.dat 16"), "path_outside_source", "signal file"),
-    "microvolts": (lambda p: edit(p, "(0)/mV", "(0)/uV"), "wrong_units", "200/uV"),
-    "no calibration": (lambda p: edit(p, "200.0(0)", "0(0)"), "wrong_units", "no calibrated mV"),
-    "elsewhere": (lambda p: edit(p, "r.dat 16", "../r.dat 16"), "path_outside_source", "r.dat"),
-    "unknown format": (lambda p: edit(p, "r.dat 16", "r.dat 99"), "unreadable", "wfdb"),
+    "missing header": (lambda p: p.with_suffix(".hea").unlink(), "missing_file", ("r.hea",)),
+    "missing signal": (lambda p: p.with_suffix(".dat").unlink(), "missing_file", ("r.dat",)),
+    "truncated": (cut, "truncated", ("60000", "120000")),
+    "garbage": (
+        lambda p: p.with_suffix(".hea").write_bytes(os.urandom(99)),
+        "unreadable",
+        ("r.hea",),
+    ),
+    "empty": (
+        lambda p: p.with_suffix(".hea").write_text(""),
+        "unreadable",
+        ("first line", "r.hea"),
+    ),
+    "too few lines": (lambda p: edit(p, "r 12", "r 13"), "unreadable", ("first line", "r.hea")),
+    "bad line": (
+        lambda p: edit(p, "r.dat 16", "r.dat sixteen"),
+        "unreadable",
+        ("signal line", "r.hea"),
+    ),
+    "bad gain": (lambda p: edit(p, "200.0(0)", "2.0.0(0)"), "unreadable", ("gain", "r.hea")),
+    "bad rate": (lambda p: edit(p, " 500 5000", " 50-0 5000"), "unreadable", ("rate", "r.hea")),
+    "null": (lambda p: edit(p, "r.dat 16", "r\0.dat 16"), "path_outside_source", ("signal file",)),
+    "microvolts": (lambda p: edit(p, "(0)/mV", "(0)/uV"), "wrong_units", ("200/uV",)),
+    "no calibration": (lambda p: edit(p, "200.0(0)", "0(0)"), "wrong_units", ("mV",)),
+    "elsewhere": (lambda p: edit(p, "r.dat 16", "../r.dat 16"), "path_outside_source", ("r.dat",)),
+    "unknown format": (lambda p: edit(p, "r.dat 16", "r.dat 99"), "unreadable", ("wfdb",)),
 }
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_every_fault_has_its_sentence(name, tmp_path):
-    spoil, problem, words = FAULTS[name]
+def test_every_fault_is_named(name, tmp_path):
+    spoil, problem, culprits = FAULTS[name]
     path = tmp_path / "r"
     write_record(path, ecg(1))
     spoil(path)
-    with pytest.raises(Defect) as caught:
+    with refuses(*culprits, error=Defect, problem=problem) as caught:
         wfdb_record.read(path)
-    assert caught.value.problem == problem
-    assert words in caught.value.detail
     assert caught.value.detail.endswith(".")
 
 
