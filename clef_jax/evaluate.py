@@ -206,8 +206,7 @@ class Bench:
                 asked = self._way(task, model, method, splits, protocol)
                 if asked is not None:
                     yield from self._result(task, model.name, method, splits, *asked)
-        known = splits["train"] if "train" in splits else next(iter(splits.values()))
-        metadata = index_lib.read_metadata(known.index.version_dir)
+        known, metadata = _known(splits), _metadata(splits)
         away = clinical_baseline.giving_away(known, tasks.targets(task, metadata, known.facts))
         if set(away) != set(clinical_baseline.FACTS):
             layers = {"facts": lambda one: clinical_baseline.features_of(one, away)}
@@ -230,7 +229,8 @@ class Bench:
             return None
         released = self.config.preset == "released"
         settings = finetune.RELEASED if released else finetune.Config()
-        keeper = finetune.Keeper(model, self.config.folder / "fine_tuned" / task.name)
+        names = tasks.outputs_of(task, _metadata(splits))
+        keeper = finetune.Keeper(model, self.config.folder / "fine_tuned" / task.name, names)
         fit = finetune.make_fit(model, splits, settings, keeper)
         return finetune.places_of(splits), dataclasses.replace(protocol, fit=fit)
 
@@ -302,6 +302,15 @@ class Bench:
         for name, seconds in self._seconds.items():
             found.setdefault(name, {})["seconds_asked"] = round(seconds, 1)
         return found
+
+
+def _known(splits: Mapping[str, Embedded]) -> Embedded:
+    """Returns the training split, or the first one where there is none."""
+    return splits["train"] if "train" in splits else next(iter(splits.values()))
+
+
+def _metadata(splits: Mapping[str, Embedded]) -> Mapping[str, Any]:
+    return index_lib.read_metadata(_known(splits).index.version_dir)
 
 
 def layers_of(model: Encoder, layer: str) -> Layers:

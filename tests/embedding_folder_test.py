@@ -6,11 +6,12 @@ import json
 import jax
 import numpy as np
 import pytest
-from clef_jax.embedding.recipe import Recipe
+from culprits import refuses
 
 from clef_jax import mesh as mesh_lib
-from clef_jax.convert import safetensors_file
 from clef_jax.embedding import encoder as encoder_lib, folder as model_folder
+from clef_jax.embedding.head import Head
+from clef_jax.embedding.recipe import Recipe
 from clef_jax.errors import UserError
 
 ONE = mesh_lib.make_mesh(jax.devices()[:1])
@@ -75,13 +76,21 @@ def test_a_model_is_written_over_a_model_and_over_nothing_else(model, folder, tm
         model_folder.save(model, tmp_path / "photos")
 
 
-def test_a_classifier_comes_along_and_goes_again(model, folder):
-    head = {"dense.weight": np.ones((2, 16), np.float32), "dense.bias": np.zeros(2, np.float32)}
+def test_a_head_comes_along_and_goes_again(model, folder):
+    head = Head.of_classes(np.ones((2, 16), np.float32), np.zeros(2, np.float32), layer="stage_2")
     model_folder.save(model, folder, head=head)
-    stored = safetensors_file.read_safetensors(folder / model_folder.HEAD)
-    np.testing.assert_array_equal(stored["dense.weight"], head["dense.weight"])
+    assert model_folder.load(folder, ONE).fingerprint == model.fingerprint
+    np.testing.assert_array_equal(model_folder.load_head(folder).weight, head.weight)
     model_folder.save(model, folder)
-    assert not (folder / model_folder.HEAD).exists()
+    assert model_folder.load_head(folder) is None
+    assert not (folder / "head.safetensors").exists()
+
+
+def test_a_head_of_another_width_leaves_no_model(model, tmp_path):
+    head = Head.of_classes(np.ones((2, 8), np.float32), np.zeros(2, np.float32), layer="stage_2")
+    with refuses(tmp_path / "m" / "head.safetensors", "16", problem="misshapen_head"):
+        model_folder.save(model, tmp_path / "m", head=head)
+    assert not model_folder.is_model(tmp_path / "m")
 
 
 def test_a_run_is_told_without_its_paths(model, tmp_path):

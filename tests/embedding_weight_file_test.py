@@ -40,7 +40,10 @@ def test_a_classifier_comes_along(tmp_path):
     }
     found = weight_file.read(save(tmp_path / "w.safetensors", encoder, **head), ONE)
     assert found.model.size == ecgfounder.SIZE
-    np.testing.assert_array_equal(found.head[ecgfounder.HEAD_WEIGHT], head["dense.weight"])
+    np.testing.assert_array_equal(found.head.weight, head[ecgfounder.HEAD_WEIGHT])
+    np.testing.assert_array_equal(found.head.bias, head[ecgfounder.HEAD_BIAS])
+    assert found.head.names == ("class_0", "class_1", "class_2")
+    assert found.head.layer == list(found.model.layers)[-1]
     assert any("which filter" in note for note in found.notes)
 
 

@@ -5,13 +5,18 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from clef_jax.embedding.recipe import Recipe
 from prepared import build
 
 from clef_jax import mesh as mesh_lib, tasks
 from clef_jax.building import catalog
 from clef_jax.data import index as index_lib
-from clef_jax.embedding import encoder as encoder_lib, prepared, pretrained
+from clef_jax.embedding import (
+    encoder as encoder_lib,
+    folder as model_folder,
+    prepared,
+    pretrained,
+)
+from clef_jax.embedding.recipe import Recipe
 from clef_jax.evaluation import finetune, prediction
 
 CONFIG = finetune.Config(batch_size=16, max_epochs=12, learning_rate=3e-3, patience_epochs=12)
@@ -95,7 +100,7 @@ def test_the_released_optimiser_runs(splits):
 
 def test_what_was_fine_tuned_is_a_checkpoint(splits, tmp_path):
     encoder, kept = make(1), []
-    keeper = finetune.Keeper(encoder, tmp_path)
+    keeper = finetune.Keeper(encoder, tmp_path, ("af",))
 
     def keep(found):
         kept.append(found)
@@ -113,5 +118,28 @@ def test_what_was_fine_tuned_is_a_checkpoint(splits, tmp_path):
         jax.tree.leaves(again.params), jax.tree.leaves(kept[0].params.encoder), strict=True
     ):
         np.testing.assert_array_equal(a, b)
-    with np.load(folders[0] / "head.npz") as head:
-        np.testing.assert_array_equal(head["weight"], kept[0].params.weight)
+    head = model_folder.load_head(folders[0])
+    assert (head.names, head.kind, head.layer) == (("af",), "binary", "stage_2")
+    np.testing.assert_array_equal(head.weight, kept[0].params.weight.T)
+    np.testing.assert_array_equal(head.bias, kept[0].params.bias)
+
+
+def test_a_kept_head_predicts_what_was_fine_tuned(splits, tmp_path):
+    encoder, kept = make(1), []
+    places = next(iter(finetune.places_of(splits).values()))(splits["train"])
+    places = places[np.isfinite(places).all(axis=1)]
+    target = np.stack([100.0 + np.arange(len(places)), np.arange(len(places)) / 7], axis=1)
+    examples = finetune.Examples(places, target, np.arange(len(places)))
+    keeper = finetune.Keeper(encoder, tmp_path, ("hundreds", "sevenths"))
+    few = finetune.Config(batch_size=16, max_epochs=1)
+    fit = finetune.make_fit(encoder, splits, few, lambda tuned: (kept.append(tuned), keeper(tuned)))
+    found = fit("regression", examples, examples)
+    (folder,) = tmp_path.glob("*/1")
+    model, head = pretrained.load(folder, encoder.mesh).embedder, model_folder.load_head(folder)
+    same = dataclasses.replace(
+        kept[0],
+        params=finetune.Params(model.params, jax.numpy.asarray(head.weight.T), head.bias),
+        centre=head.centre,
+        scale=head.scale,
+    )
+    np.testing.assert_array_equal(same(places), found(places))

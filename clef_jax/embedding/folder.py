@@ -2,35 +2,29 @@
 
 The layout is that of a Hugging Face repository, so that uploading the folder publishes the model:
 `model.safetensors` under the public reference's names (without its unused batch-norm tensors),
-`config.json`, `preprocessor_config.json` and `README.md`.
+`config.json`, `preprocessor_config.json` and `README.md`; with a head also `head.safetensors`.
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from jax.sharding import Mesh
 
 from clef_jax import convert, files
 from clef_jax.convert import safetensors_file
-from clef_jax.embedding import encoder as encoder_lib
+from clef_jax.embedding import config_file, encoder as encoder_lib, head as head_lib
+from clef_jax.embedding.config_file import CONFIG
 from clef_jax.embedding.encoder import Embedder
+from clef_jax.embedding.head import Head
 from clef_jax.embedding.recipe import Recipe
 from clef_jax.errors import UserError
 from clef_jax.models import Net1D, cost, size as size_lib
 
 FORMAT = 1
 MODEL_TYPE = "clef-net1d"
-WEIGHTS, CONFIG, PREPROCESSOR, CARD = (
-    "model.safetensors",
-    "config.json",
-    "preprocessor_config.json",
-    "README.md",
-)
-HEAD = "classifier.safetensors"
+WEIGHTS, PREPROCESSOR, CARD = ("model.safetensors", "preprocessor_config.json", "README.md")
 _TOLD_OF_RUN = ("objective", "dataset", "leads", "window_start", "global_batch_size", "seed")
 """What a model says of the run that it comes from; paths stay at home."""
 
@@ -44,15 +38,15 @@ def save(
     model: Embedder,
     folder: str | pathlib.Path,
     *,
-    head: Mapping[str, np.ndarray] | None = None,
+    head: Head | None = None,
 ) -> pathlib.Path:
     """Writes a model; a folder that holds one already gets the new one.
 
     Args:
-        head: a classifier on its embeddings, if the model comes with one.
+        head: the head of the model, if it has one.
 
     Raises:
-        UserError: the folder holds something else.
+        UserError: the folder holds something else, or the head does not fit the model.
     """
     folder = pathlib.Path(folder).expanduser()
     if folder.is_dir() and any(folder.iterdir()) and not is_model(folder):
@@ -63,13 +57,24 @@ def save(
     # The marker goes first and comes last: a half-written folder is no model.
     (folder / CONFIG).unlink(missing_ok=True)
     write_weights(folder / WEIGHTS, model)
-    (folder / HEAD).unlink(missing_ok=True)
+    config = _config(model)
+    head_lib.remove(folder)
     if head is not None:
-        safetensors_file.write_safetensors(folder / HEAD, head, {"format": "pt"})
-    files.write_text(folder / PREPROCESSOR, _json(_preprocessor(model.recipe)))
+        head_lib.write_arrays(folder, head, config)
+        config["head"] = head_lib.entry(head)
+    config_file.write(folder / PREPROCESSOR, _preprocessor(model.recipe))
     files.write_text(folder / CARD, _card(model))
-    files.write_text(folder / CONFIG, _json(_config(model)))
+    config_file.write(folder / CONFIG, config)
     return folder
+
+
+def load_head(folder: str | pathlib.Path) -> Head | None:
+    """Returns the head of a model folder; None if it has none.
+
+    Raises:
+        UserError: the head is damaged, or does not fit the model. Names the file.
+    """
+    return head_lib.load(pathlib.Path(folder).expanduser())
 
 
 def write_weights(path: pathlib.Path, model: Embedder) -> None:
@@ -87,7 +92,7 @@ def load(folder: str | pathlib.Path, mesh: Mesh, *, name: str | None = None) -> 
             configuration was written for.
     """
     folder = pathlib.Path(folder).expanduser().resolve()
-    config, recipe = _read_json(folder / CONFIG), _recipe(folder)
+    config, recipe = config_file.read(folder / CONFIG), _recipe(folder)
     _check_format(config, folder)
     encoder = read_encoder(folder, config)
     model = encoder_lib.of_encoder(encoder, mesh, name=name or folder.name, recipe=recipe)
@@ -147,7 +152,7 @@ def _preprocessor(recipe: Recipe) -> dict[str, Any]:
 
 
 def _recipe(folder: pathlib.Path) -> Recipe:
-    found = _read_json(folder / PREPROCESSOR)
+    found = config_file.read(folder / PREPROCESSOR)
     names = {field.name for field in dataclasses.fields(Recipe)}
     lacking = names - set(found)
     if lacking:
@@ -169,22 +174,6 @@ def _check_format(config: Mapping[str, Any], folder: pathlib.Path) -> None:
             f"{folder} has format {config.get('format')!r} of a model folder, and this version "
             f"reads {FORMAT}; update clef_jax, or save the model again."
         )
-
-
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path.parent} is no complete model: it lacks {path.name}.") from None
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}.") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path} must hold an object.")
-    return found
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, indent=2) + "\n"
 
 
 def _card(model: Embedder) -> str:

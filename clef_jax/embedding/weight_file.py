@@ -2,15 +2,14 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
 
-import numpy as np
 from jax.sharding import Mesh
 
 from clef_jax.baselines import _ecgfounder as ecgfounder
 from clef_jax.convert import known_files, torch_file, weights
 from clef_jax.embedding import encoder as encoder_lib
 from clef_jax.embedding.encoder import Embedder
+from clef_jax.embedding.head import Head
 from clef_jax.embedding.recipe import Recipe
 from clef_jax.errors import UserError
 
@@ -27,8 +26,8 @@ class LoadedWeights:
     """What a file holds."""
 
     model: Embedder
-    head: Mapping[str, np.ndarray] | None
-    """A classifier on its embeddings, as ECGFounder's files have."""
+    head: Head | None
+    """The classifier on its embeddings that ECGFounder's files have; its classes are numbered."""
     notes: tuple[str, ...]
     """Sentences for the user."""
 
@@ -49,16 +48,16 @@ def read(path: pathlib.Path, mesh: Mesh, *, batch_norm: bool | None = None) -> L
     known, found = known_files.recognise(path), torch_file.read(path)
     notes = [known.note] if known else []
     notes += found.notes
-    head = None
+    classifier = None
     if ecgfounder.is_ecgfounder(found.arrays):
         encoder, classifier = ecgfounder.from_torch(found.arrays, batch_norm=batch_norm)
         notes.append(_ECGFOUNDER_NOTE)
-        head = {
-            ecgfounder.HEAD_WEIGHT: classifier.weight,
-            ecgfounder.HEAD_BIAS: classifier.bias,
-        }
     else:
         size, _ = torch_file.infer_size(found.arrays)
         encoder = weights.from_torch(found.arrays, size)
     model = encoder_lib.of_encoder(encoder, mesh, name=path.stem, recipe=Recipe())
+    head = None
+    if classifier is not None:
+        layer = list(model.layers)[-1]
+        head = Head.of_classes(classifier.weight, classifier.bias, layer=layer)
     return LoadedWeights(model, head, tuple(notes))

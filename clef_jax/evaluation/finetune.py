@@ -28,6 +28,7 @@ from clef_jax.embedding.encoder import Embedder
 from clef_jax.embedding.prepared import Embedded, windows_of
 from clef_jax.embedding.recipe import Recipe
 from clef_jax.evaluation import linear, probe
+from clef_jax.embedding.head import Head
 from clef_jax.evaluation.examples import Examples, folds
 
 VALIDATION_FOLDS = 5
@@ -342,12 +343,12 @@ def _say(steps: Steps, params: Params, samples: Samples, places: np.ndarray) -> 
 class Keeper:
     """Keeps fine-tuned encoders as model folders, which `clef_jax.load` reads.
 
-    Each has a folder MODEL/NUMBER, more than one where a task is cross-validated; `head.npz` in it
-    holds weight, bias, centre and scale of the outputs.
+    Each has a folder MODEL/NUMBER, more than one where a task is cross-validated, with its head.
     """
 
-    def __init__(self, embedder: Embedder, folder: pathlib.Path):
-        self._embedder, self._folder, self._count = embedder, folder, 0
+    def __init__(self, embedder: Embedder, folder: pathlib.Path, names: tuple[str, ...]):
+        """`names` are those of the outputs."""
+        self._embedder, self._folder, self._names, self._count = embedder, folder, names, 0
 
     def __call__(self, found: FineTuned) -> None:
         self._count += 1
@@ -359,11 +360,13 @@ class Keeper:
         tuned = dataclasses.replace(
             self._embedder, params=found.params.encoder, run={"model": told}
         )
-        model_folder.save(tuned, workdir)
-        np.savez(
-            workdir / "head.npz",
-            weight=np.asarray(found.params.weight),
+        head = Head(
+            weight=np.asarray(found.params.weight).T,
             bias=np.asarray(found.params.bias),
-            centre=found.centre,
-            scale=found.scale,
+            names=self._names,
+            layer=list(tuned.layers)[-1],
+            kind=found.kind,
+            centre=np.asarray(found.centre),
+            scale=np.asarray(found.scale),
         )
+        model_folder.save(tuned, workdir, head=head)
