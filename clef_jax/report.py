@@ -21,7 +21,7 @@ from clef_jax.config import TrainConfig, from_saved
 from clef_jax.data import index as index_lib, pipeline
 from clef_jax.errors import exit_on_user_error
 from clef_jax.page import figure, template
-from clef_jax.signal.adc import MISSING_ADC
+from clef_jax.signal import adc
 from clef_jax.signal.augment import AugmentConfig
 from clef_jax.training import (
     checkpoint,
@@ -149,9 +149,9 @@ class View:
         step = np.zeros((), np.int32)
         plain = make(self.trainer, batch, self.constants, step, AugmentConfig.OFF)
         augmented = make(self.trainer, batch, self.constants, step, config.augment)
-        adc = np.asarray(batch["adc"])[:, 0].astype(float)
-        baseline, gain = (np.asarray(batch[n])[:, :1] for n in ("baseline", "gain_per_mv"))
-        stored = np.where(adc == MISSING_ADC, np.nan, (adc - baseline) / gain)
+        stored_names = ("adc", "gain_per_mv", "baseline")
+        samples, gain_per_mv, baseline = (np.asarray(batch[name])[:, 0] for name in stored_names)
+        stored = adc.to_mv(samples, gain_per_mv, baseline, np.float64)
         views = {
             "filtered, z-scored": np.asarray(plain)[:, 0],
             "first view": np.asarray(augmented)[:, 0],

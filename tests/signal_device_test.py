@@ -9,7 +9,8 @@ import pytest
 from culprits import refuses
 
 from clef_jax import signal
-from clef_jax.signal import adc, device
+from clef_jax.signal import device
+from clef_jax.signal.adc import MISSING_ADC
 
 GOLDEN = np.load(pathlib.Path(__file__).parent / "golden" / "signal_public.npz")
 
@@ -27,14 +28,14 @@ def ecg_like(num_samples, sample_rate_hz, num_signals=6):
 
 def adc_of(signal_mv, gain_per_mv, baseline):
     adc = np.round(signal_mv * gain_per_mv[:, None] + baseline[:, None])
-    return np.where(np.isnan(signal_mv), adc.MISSING_ADC, adc).astype(np.int16)
+    return np.where(np.isnan(signal_mv), MISSING_ADC, adc).astype(np.int16)
 
 
 @pytest.mark.parametrize("tag", ["none", "middle", "edges", "one_valid", "all", "random"])
 def test_stored_samples_become_millivolts_without_gaps(tag):
     gain, baseline = np.array([200.0, 1000.0]), np.array([0, -512])
     stored = adc_of(np.tile(GOLDEN[f"gaps_{tag}/x"], (2, 1)), gain, baseline)
-    missing = stored == adc.MISSING_ADC
+    missing = stored == MISSING_ADC
     millivolts = (stored.astype(float) - baseline[:, None]) / gain[:, None]
     want = signal.fill_gaps(np.where(missing, np.nan, millivolts))
     got = jax.jit(device.from_adc)(*map(jnp.asarray, (stored, gain, baseline)))
@@ -112,9 +113,9 @@ def test_gaps_of_very_long_windows_are_filled(num_samples):
     rng = np.random.default_rng(0)
     stored = rng.integers(-32767, 32768, (2, num_samples)).astype(np.int16)
     stored[:, -1], stored[:, 0] = 32767, -32767
-    stored[rng.random(stored.shape) < 0.4] = adc.MISSING_ADC
+    stored[rng.random(stored.shape) < 0.4] = MISSING_ADC
     gain, baseline = np.array([200.0, 1000.0]), np.array([0, -512])
     millivolts = (stored.astype(float) - baseline[:, None]) / gain[:, None]
-    want = signal.fill_gaps(np.where(stored == adc.MISSING_ADC, np.nan, millivolts))
+    want = signal.fill_gaps(np.where(stored == MISSING_ADC, np.nan, millivolts))
     got = jax.jit(device.from_adc)(*map(jnp.asarray, (stored, gain, baseline)))
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-4)

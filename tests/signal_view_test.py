@@ -10,6 +10,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from clef_jax import signal
 from clef_jax.machine import use_platform
 from clef_jax.signal import device, noise, view
+from clef_jax.signal.adc import MISSING_ADC
 from clef_jax.signal.augment import AugmentConfig
 
 NUM_SAMPLES = 1000
@@ -21,8 +22,8 @@ def batch(number=16):
     rng = np.random.default_rng(0)
     walk = rng.standard_normal((number, NUM_SAMPLES)).cumsum(axis=1) * 20
     adc = walk.astype(np.int16)
-    adc[2, 100:150] = adc.MISSING_ADC
-    adc[3] = adc.MISSING_ADC
+    adc[2, 100:150] = MISSING_ADC
+    adc[3] = MISSING_ADC
     adc[5] = 137
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(7), jnp.arange(number))
     gain, baseline = rng.uniform(200, 1000, number), rng.integers(-9, 9, number)
@@ -37,7 +38,7 @@ def run(*arrays, config=AugmentConfig.PAPER):
 def test_without_augmentation_a_view_is_the_reference_chain():
     _, adc, gain, baseline, _ = (np.asarray(x) for x in (None, *batch()[1:]))
     millivolts = (adc.astype(float) - baseline[:, None]) / gain[:, None]
-    missing = adc == adc.MISSING_ADC
+    missing = adc == MISSING_ADC
     filled = signal.fill_gaps(np.where(missing, np.nan, millivolts))
     want = signal.zscore(signal.bandpass(filled, 500))
     got = run(*batch(), config=AugmentConfig.OFF)

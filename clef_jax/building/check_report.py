@@ -10,7 +10,7 @@ from clef_jax.building.check import Part, ScanResult
 from clef_jax.data import raw
 from clef_jax.errors import UserError
 from clef_jax.page import ecg_paper
-from clef_jax.signal.adc import MISSING_ADC
+from clef_jax.signal import adc
 
 PICTURE_FILE = "check.png"
 NUM_PICTURES = 10
@@ -152,8 +152,7 @@ def draw(found: ScanResult) -> Figure:
         split, row = lot[number]
         one = indices[split]
         signal = raw.Reader(one).read([row], np.arange(len(leads)))[0]
-        gain, baseline = one.gain_per_mv[row, :, None], one.baseline[row, :, None]
-        drawn_mv = np.where(signal == MISSING_ADC, np.nan, (signal - baseline) / gain)
+        drawn_mv = adc.to_mv(signal, one.gain_per_mv[row], one.baseline[row], np.float64)
         rate, amplitude = float(one.sample_rate_hz[row]), "10 mm/mV"
         if found.metadata["amplitude"] == "arbitrary":
             drawn_mv, amplitude = _scaled(drawn_mv), "amplitude without unit"

@@ -13,7 +13,7 @@ import numpy as np
 from clef_jax import leads
 from clef_jax.data.record import Amplitude, Layout, Recording
 from clef_jax.finding import Action, Defect, Finding
-from clef_jax.signal.adc import MISSING_ADC
+from clef_jax.signal.adc import MISSING_ADC, RAIL_ADC
 
 MAX_BAD_FRACTION = 0.2
 """Largest fraction of bad samples in a usable lead: the longest gap that training's own
@@ -34,8 +34,6 @@ MAX_ECG_MV = 10.0
 """No heart gives more at the skin; electrodes being touched do."""
 SHORTEST_SECONDS = FLAT_INTERVAL_SECONDS
 """A recording that is shorter may hold no beat at all."""
-RAIL_ADC = 32767
-"""The largest sample; the smallest is `MISSING_ADC`, so a clipped low sample is one above it."""
 
 
 class FlatIntervals(NamedTuple):

@@ -27,7 +27,7 @@ def make_view(
 
     Args:
         key: [B] random keys; an example depends on its own key and samples only.
-        adc: int16 [B, T]; -32768 is a missing sample.
+        adc: int16 [B, T]; `MISSING_ADC` is a missing sample.
         gain_per_mv, baseline: [B], ADC units per millivolt and ADC value of 0 mV.
         lead: int [B], index into `leads.STANDARD_12`.
         filter: made for windows of T samples.

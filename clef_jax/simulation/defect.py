@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from clef_jax.signal.adc import MISSING_ADC
+from clef_jax.signal.adc import MISSING_ADC, RAIL_ADC
 from clef_jax.simulation import stream
 from clef_jax.simulation.patient import Patient
 from clef_jax.simulation.recording import LEADS, NUM_SAMPLES
@@ -26,10 +26,6 @@ RATES: dict[Kind, float] = {
 
 MAX_MULTIPLIER = 1.0 / sum(RATES.values())
 """Above it more than every record would have a defect."""
-
-"""What WFDB's format 16 reserves for a missing sample."""
-RAIL_ADC = 32767
-"""163.8 mV at 200 units per millivolt."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

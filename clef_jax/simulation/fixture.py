@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from clef_jax.signal.adc import MISSING_ADC, RAIL_ADC
 from clef_jax.wfdb import annotation as wfdb_annotation
-
-ADC_LIMIT = 32767
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,9 +74,9 @@ class Fixture:
 
 
 def quantise(signal_mv: np.ndarray, gain_per_mv: float, baseline: int = 0) -> np.ndarray:
-    """int16 samples of a converter, the lowest value where the signal is NaN."""
-    scaled = np.clip(np.rint(signal_mv * gain_per_mv) + baseline, -ADC_LIMIT, ADC_LIMIT)
-    return np.where(np.isnan(signal_mv), -ADC_LIMIT - 1, scaled).astype(np.int16)
+    """Returns int16 samples, `MISSING_ADC` where the signal is NaN."""
+    scaled = np.clip(np.rint(signal_mv * gain_per_mv) + baseline, -RAIL_ADC, RAIL_ADC)
+    return np.where(np.isnan(signal_mv), MISSING_ADC, scaled).astype(np.int16)
 
 
 def checksum(samples: np.ndarray) -> int:

@@ -7,6 +7,7 @@ import dataclasses
 
 import numpy as np
 
+from clef_jax.signal.adc import RAIL_ADC
 from clef_jax.simulation import dipole, noise, rhythm, stream, wave
 from clef_jax.simulation.heart import Heart
 from clef_jax.simulation.patient import Patient
@@ -123,8 +124,7 @@ def digitise(projected_mv: np.ndarray) -> np.ndarray:
     III and the augmented leads are computed from the rounded I and II, as carts do, so that
     III = II - I exactly and the others hold to half a unit.
     """
-    limit = np.iinfo(np.int16).max
-    rounded = np.clip(np.rint(projected_mv * GAIN_PER_MV), -limit, limit)
+    rounded = np.clip(np.rint(projected_mv * GAIN_PER_MV), -RAIL_ADC, RAIL_ADC)
     one, two, chest = rounded[0], rounded[1], rounded[2:]
     limb = [one, two, two - one, -(one + two) / 2, two - one / 2, one - two / 2]
-    return np.clip(np.rint(np.vstack([*limb, chest])), -limit, limit).astype(np.int16)
+    return np.clip(np.rint(np.vstack([*limb, chest])), -RAIL_ADC, RAIL_ADC).astype(np.int16)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from clef_jax.signal.adc import MISSING_ADC, to_mv
 from clef_jax.simulation import fixture, strip
 from clef_jax.simulation.fixture import Fixture, Stored
 
@@ -102,7 +103,7 @@ def _add_odd_segments(tree: "Tree") -> None:
     made.plant(flat, "no_usable_lead", "quarantined")
     tree.move(flat, 2)
     gap = tree.add()
-    tree.spoil(gap, slice(1000, 1500), -32768)
+    tree.spoil(gap, slice(1000, 1500), MISSING_ADC)
     made.plant(gap, "nan_run")
     tree.add(rate_hz=250)
     alone = tree.add(seconds=(4,))
@@ -233,9 +234,7 @@ class Tree:
         samples = np.fromfile(file, "<i2")
         samples[place] = adc
         samples.tofile(file)
-        signal_mv = np.where(samples == -32768, np.nan, samples / _GAIN_PER_MV)[
-            None, : 10 * RATE_HZ
-        ]
+        signal_mv = to_mv(samples[None, : 10 * RATE_HZ], _GAIN_PER_MV, 0, np.float64)
         self.made.change(record_id, signal_mv=signal_mv)
 
     def write_tables(self) -> None:

@@ -10,7 +10,8 @@ import pathlib
 import numpy as np
 
 from clef_jax import simulate
-from clef_jax.simulation import fixture, recording, tree
+from clef_jax.signal.adc import to_mv
+from clef_jax.simulation import recording, tree
 from clef_jax.simulation.fixture import Fixture, Stored
 
 _PROBLEM_OF_DEFECT = {"nan_run": "nan_run", "flat_lead": "flat_lead", "rail_run": "clipped"}
@@ -44,7 +45,7 @@ def write(source: pathlib.Path, num_patients: int = 30) -> Fixture:
 def _stored(source: pathlib.Path, row: dict[str, str]) -> Stored:
     adc = np.fromfile(source / f"{row['path']}.dat", "<i2")
     adc = adc.reshape(-1, len(recording.LEADS)).T
-    signal_mv = np.where(adc == -fixture.ADC_LIMIT - 1, np.nan, adc / recording.GAIN_PER_MV)
+    signal_mv = to_mv(adc, recording.GAIN_PER_MV, 0, np.float64)
     return Stored(
         signal_mv=signal_mv,
         lead_names=recording.LEADS,

@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 
 from clef_jax.leads import FRANK
+from clef_jax.signal.adc import MISSING_ADC, to_mv
 from clef_jax.simulation import fixture, strip
 from clef_jax.simulation.fixture import Fixture, Stored
 
@@ -70,7 +71,7 @@ def _spoil(tree: "_Tree") -> None:
     made = tree.made
     path = tree.add()
     tree.spoil(path, slice(0, WINDOW_SAMPLES), [0], 100)
-    tree.spoil(path, slice(WINDOW_SAMPLES + 50, WINDOW_SAMPLES + 150), [1], -32768)
+    tree.spoil(path, slice(WINDOW_SAMPLES + 50, WINDOW_SAMPLES + 150), [1], MISSING_ADC)
     tree.promise(path, 2 * WINDOW_SAMPLES)
     made.plant(path, "windows_passed_over")
     path = tree.add()
@@ -161,7 +162,7 @@ class _Tree:
         stored = self.made.stored.pop(old)
         adc = np.fromfile(self.made.source / f"{path}.dat", "<i2")
         adc = adc.reshape(-1, len(stored.lead_names)).T[:, start : start + WINDOW_SAMPLES]
-        signal_mv = np.where(adc == -32768, np.nan, adc / _GAIN_PER_MV)
+        signal_mv = to_mv(adc, _GAIN_PER_MV, 0, np.float64)
         self.made.stored[f"{path}@{start}"] = dataclasses.replace(stored, signal_mv=signal_mv)
 
     def lose(self, path: str, problem: str) -> None:

@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 
 from clef_jax.leads import STANDARD_12
+from clef_jax.signal.adc import MISSING_ADC, to_mv
 from clef_jax.simulation import fixture, strip
 from clef_jax.simulation.fixture import Fixture, Stored
 
@@ -128,9 +129,9 @@ class _Tree:
         file = self.made.source / f"{path}.dat"
         adc = np.fromfile(file, "<i2").reshape(-1, len(_LEADS))
         adc[:, 7] = 0
-        adc[100:200, 0] = -32768
+        adc[100:200, 0] = MISSING_ADC
         adc.tofile(file)
-        signal_mv = np.where(adc == -32768, np.nan, adc / _GAIN_PER_MV).T
+        signal_mv = to_mv(adc.T, _GAIN_PER_MV, 0, np.float64)
         self.made.change(path, signal_mv=signal_mv)
 
     def write_tables(self) -> None:
