@@ -91,10 +91,10 @@ def forward_windows_per_second(encoder: encoder_lib.Embedder) -> float:
     """Preprocessing and network of a batch that is at hand."""
     batch = 64 * encoder.mesh.size
     signal_mv = np.random.default_rng(0).standard_normal((batch, 10 * RATE_HZ), np.float32)
-    jax.block_until_ready(encoder.of_mv(signal_mv, RATE_HZ))
+    jax.block_until_ready(encoder(signal_mv[:, None], RATE_HZ))
     start = time.perf_counter()
     for _ in range(FORWARD_TURNS):
-        jax.block_until_ready(encoder.of_mv(signal_mv, RATE_HZ))
+        jax.block_until_ready(encoder(signal_mv[:, None], RATE_HZ))
     return FORWARD_TURNS * batch / (time.perf_counter() - start)
 
 

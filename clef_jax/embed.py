@@ -13,7 +13,8 @@ import rich.console
 import rich.progress
 import tyro
 
-from clef_jax.embedding import inputs, piece, pretrained, writer
+from clef_jax import plugin
+from clef_jax.embedding import inputs, lead_selection, pretrained, writer
 from clef_jax.embedding.pretrained import Pretrained
 from clef_jax.embedding.row import Row
 from clef_jax.embedding.stream import Stream
@@ -38,7 +39,7 @@ class Config:
     """File to write: .parquet or .npz."""
     layer: str = "last"
     """last, a stage such as stage_5, or all, one after the other."""
-    lead: tuple[str, ...] = (piece.ALL_LEADS,)
+    lead: tuple[str, ...] = (lead_selection.ALL_LEADS,)
     """all, or names such as I II V5; numbers from 0 where a file names none."""
     windows: str = MEAN
     """mean of a recording's windows, or each."""
@@ -55,7 +56,7 @@ class Config:
 
     def __post_init__(self):
         if self.windows not in (MEAN, EACH):
-            raise UserError(f"--windows={self.windows}: there are {MEAN} and {EACH}.")
+            raise UserError(plugin.unknown("value of --windows", self.windows, (MEAN, EACH)))
         writer.check(self.path)
 
     @property
@@ -92,22 +93,22 @@ def run(config: Config) -> int:
     config.path.parent.mkdir(parents=True, exist_ok=True)
     with config.report.open("w") as report:
 
-        def tell(finding: Finding) -> None:  # threads that read do so too
+        def report_finding(finding: Finding) -> None:  # is called by reading threads, too
             with lock:
                 report.write(finding.to_json() + "\n")
-                counts.found(finding)
+                counts.add_finding(finding)
 
         stream = Stream(
-            model,
-            tell,
-            layer=config.layer,
+            model.embedder,
+            model.part(config.layer),
+            report_finding,
             leads=config.lead,
             stride_seconds=config.stride_seconds,
             each_window=config.windows == EACH,
         )
         num_files = sum(1 for _ in inputs.files(config.input, survey))
         for refused in survey.refused:
-            tell(refused)
+            report_finding(refused)
         files = rich.progress.track(
             inputs.files(config.input),
             "Embedding",
@@ -115,7 +116,7 @@ def run(config: Config) -> int:
             console=console,
             transient=True,
         )
-        recordings = counts.passing(inputs.recordings(files, config.hints, tell))
+        recordings = counts.passing(inputs.recordings(files, config.hints, report_finding))
         facts = _facts(model, config)
         with writer.create(config.path, stream.num_features, facts) as add:
             for row in stream(recordings):
@@ -136,7 +137,7 @@ class _Counts:
         self.noted: collections.Counter[str] = collections.Counter()
         self.first: dict[str, Finding] = {}
 
-    def found(self, finding: Finding) -> None:
+    def add_finding(self, finding: Finding) -> None:
         counter = self.skipped if finding.action == "quarantined" else self.noted
         counter[finding.problem] += 1
         self.first.setdefault(finding.problem, finding)

@@ -10,7 +10,7 @@ from culprits import refuses
 from flax import nnx
 
 from clef_jax import convert
-from clef_jax.baselines import _ecgfounder as ecgfounder
+from clef_jax.baselines import ecgfounder
 from clef_jax.models import create_encoder
 
 TOLERANCE = {"float32": 5e-6, "float64": 1e-9}
@@ -138,8 +138,8 @@ def test_the_head_comes_out_beside_the_encoder(plain):
     assert encoder.in_channels == 12
     np.testing.assert_array_equal(head.weight, plain["dense.weight"])
     np.testing.assert_array_equal(head.bias, plain["dense.bias"])
-    assert ecgfounder.is_ecgfounder(prefixed)
-    assert not ecgfounder.is_ecgfounder(convert.to_torch(encoder))
+    assert ecgfounder.recognises(prefixed)
+    assert not ecgfounder.recognises(convert.to_torch(encoder))
 
 
 def refused(weights, *culprits, problem=None, **options):

@@ -8,6 +8,7 @@ from culprits import refuses
 from clef_jax import baselines, mesh as mesh_lib
 from clef_jax.baselines import classical
 from clef_jax.embedding.recipe import Recipe
+from clef_jax.evaluation import models
 from clef_jax.simulation import strip
 
 ONE = mesh_lib.make_mesh(jax.devices()[:1])
@@ -15,22 +16,27 @@ CONTEXT = baselines.Context(mesh=ONE, size="tiny", recipe=Recipe(), num_seeds=2,
 
 
 def test_all_are_found_and_make_encoders():
-    assert baselines.names() == ["classical", "untrained"]
+    assert {"classical", "ecgfounder", "untrained"} <= set(baselines.names())
     made = [one for name in baselines.names() for one in baselines.make(name, CONTEXT)]
     assert [one.name for one in made] == [
         "rhythm and spectrum",
         "random tiny, seed 5",
         "random tiny, seed 6",
     ]
-    adc = np.stack([strip.make(n, ("I",), sample_rate_hz=500, num_samples=5000)[0] for n in (1, 2)])
-    adc = np.rint(1000 * adc).astype(np.int16)
+    signals = [strip.make(n, ("I",), sample_rate_hz=500, num_samples=5000) for n in (1, 2)]
+    signal_mv = np.stack(signals).astype(np.float32)
     for one in made:
-        found = np.asarray(one(adc, np.full(2, 1000.0), np.zeros(2), 500.0))
+        found = np.asarray(one(signal_mv, one.window_rate_hz(500.0)))
         assert found.shape == (2, one.num_features)
         assert np.isfinite(found).all()
         assert one.layers
         assert one.costs["parameters"] >= 0
     assert len({one.fingerprint for one in made}) == 3
+
+
+def test_a_baseline_that_needs_a_file_of_weights_says_so():
+    with refuses("ecgfounder", "--checkpoint"):
+        models.collect([], "ecgfounder", ONE, size="tiny", num_seeds=1, seed=0)
 
 
 def test_an_unknown_one_is_told():
@@ -70,9 +76,9 @@ def test_the_spectrum_has_its_power_where_the_signal_has():
 
 def test_a_flat_or_missing_window_does_no_harm():
     (formula,) = baselines.make("classical", CONTEXT)
-    adc = np.zeros((2, 5000), np.int16)
-    adc[1] = -32768
-    found = formula(adc, np.ones(2), np.zeros(2), 500.0)
+    signal_mv = np.zeros((2, 1, 5000), np.float32)
+    signal_mv[1] = np.nan
+    found = formula(signal_mv, 500.0)
     assert np.isfinite(found).all()
 
 
@@ -80,7 +86,6 @@ def test_features_do_not_depend_on_the_rate():
     (formula,) = baselines.make("classical", CONTEXT)
     found = []
     for rate in (250, 500):
-        signal = strip.make(3, ("I",), sample_rate_hz=rate, num_samples=10 * rate)[0]
-        adc = np.rint(1000 * signal).astype(np.int16)[None]
-        found.append(np.asarray(formula(adc, np.full(1, 1000.0), np.zeros(1), float(rate)))[0])
+        signal_mv = strip.make(3, ("I",), sample_rate_hz=rate, num_samples=10 * rate)[None]
+        found.append(formula(signal_mv.astype(np.float32), float(rate))[0])
     assert np.corrcoef(found[0], found[1])[0, 1] > 0.95

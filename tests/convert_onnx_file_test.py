@@ -50,7 +50,7 @@ def test_a_file_embeds_raw_millivolts_of_any_number_of_windows(model, tmp_path):
     assert written.latency_seconds > 0
     assert list(tmp_path.iterdir()) == [written.path]
     signal_mv = 3 * verify.windows(1, 500, 250.0)[:, 0]
-    want = np.asarray(model.of_mv(signal_mv, 250.0))[:, model.layers["stage_2"]]
+    want = np.asarray(model(signal_mv[:, None], 250.0))[:, model.layers["stage_2"]]
     for rows in (slice(None), slice(2, 3)):
         (found,) = embed(written.path, signal_mv[rows])
         np.testing.assert_allclose(found, want[rows], atol=1e-6)
@@ -61,7 +61,7 @@ def test_layers_are_outputs_of_their_own(model, tmp_path):
     assert written.outputs == ("embedding", *model.layers)
     signal_mv = verify.windows(1, 1000, 500.0)[:, 0]
     embedding, *stages = embed(written.path, signal_mv)
-    want = model.of_mv(signal_mv, 500.0)
+    want = model(signal_mv[:, None], 500.0)
     np.testing.assert_allclose(np.concatenate(stages, axis=1), want, atol=1e-6)
     np.testing.assert_array_equal(embedding, stages[-1])
 
@@ -83,7 +83,7 @@ def test_several_leads_have_an_axis_of_their_own(preprocessing, tmp_path):
     assert written.input_shape == ("batch", 3, 1000)
     signal = verify.windows(3, 1000, 500.0)
     if preprocessing:
-        want = np.asarray(model.of_mv(signal, 500.0))[:, -16:]
+        want = np.asarray(model(signal, 500.0))[:, -16:]
     else:
         signal = np.nan_to_num(signal)
         want = model.encoder(jnp.asarray(signal).swapaxes(1, 2))
@@ -187,4 +187,4 @@ def test_real_recordings(folder, model, tmp_path):
             path = tmp_path / f"{rate:g}.onnx"
             written[rate] = onnx_file.write(model, path, sample_rate_hz=rate, layers=True)
         found = np.concatenate(embed(written[rate].path, signal_mv)[1:], axis=1)
-        np.testing.assert_allclose(found, model.of_mv(signal_mv, rate), atol=1e-5)
+        np.testing.assert_allclose(found, model(signal_mv[:, None], rate), atol=1e-5)

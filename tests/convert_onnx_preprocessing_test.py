@@ -3,9 +3,9 @@
 import numpy as np
 import onnx_run
 import pytest
-from clef_jax.embedding.recipe import Recipe
 
 from clef_jax.convert import onnx_preprocessing, verify
+from clef_jax.embedding.recipe import Recipe
 from clef_jax.signal import reference
 
 pytest.importorskip("onnxruntime")

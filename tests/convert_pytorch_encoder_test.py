@@ -21,8 +21,7 @@ from clef_jax.convert import torch_file
 from clef_jax.embedding import encoder as encoder_lib
 from clef_jax.embedding.recipe import Recipe
 from clef_jax.models import create_encoder
-from clef_jax.signal import reference
-from clef_jax.signal.adc import MISSING_ADC
+from clef_jax.signal import adc as adc_lib, reference
 from clef_jax.wfdb import record as wfdb_record
 
 torch = pytest.importorskip("torch")
@@ -128,7 +127,8 @@ def test_raw_signals_get_our_embeddings(tmp_path, rate_hz, in_channels):
     shape = (3, 10 * rate_hz) if in_channels == 1 else (3, in_channels, 10 * rate_hz)
     x = signal(*shape)
     x[0, ..., 40:60] = np.nan
-    want = np.asarray(ours.of_mv(x, rate_hz))[:, encoder_lib.layer_slice(ours, "last")]
+    want = np.asarray(ours(x.reshape(3, in_channels, -1), rate_hz))
+    want = want[:, encoder_lib.layer_slice(ours, "last")]
     got = pytorch_encoder.embed(model, x, rate_hz)
     assert not got.requires_grad
     np.testing.assert_allclose(got.numpy(), want, rtol=0, atol=1e-5)
@@ -150,12 +150,11 @@ def test_real_recordings_get_our_embeddings(tmp_path, name):
     record = wfdb_record.read(RECORDS / name)
     rate_hz = record.sample_rate_hz
     adc = record.signal[:, : round(10 * rate_hz)]
-    stored = np.where(adc == MISSING_ADC, np.nan, adc.astype(np.float64))
-    signal_mv = (stored - record.baseline[:, None]) / record.gain_per_mv[:, None]
+    signal_mv = adc_lib.to_mv(adc, record.gain_per_mv, record.baseline)
     mesh = mesh_lib.make_mesh(jax.devices()[:1])
     ours = encoder_lib.random("small", mesh, seed=0)
     model = pytorch_encoder.load(write_folder(tmp_path, ours.encoder))
-    want = ours(adc, record.gain_per_mv, record.baseline, rate_hz)
+    want = ours(signal_mv[:, None], rate_hz)
     want = np.asarray(want)[:, encoder_lib.layer_slice(ours, "last")]
     got = pytorch_encoder.embed(model, signal_mv, rate_hz).numpy()
     assert got.shape == (12, 256)

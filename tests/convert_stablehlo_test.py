@@ -33,7 +33,7 @@ def test_the_file_goes_from_millivolts_to_embedding(model, tmp_path, rate):
     rate = rate or 500.0
     windows = verify.windows(1, round(10 * rate), rate)
     assert list(windows.shape[2:]) == facts["window_shape"]
-    want = verify.our_features(model, windows, rate)[1][-1]
+    want = verify.our_features(model, windows)[1][-1]
     windows = windows[:, 0]
     call = stablehlo.load(path)
     for count in (1, 3, len(windows)):

@@ -31,9 +31,9 @@ def test_windows_are_the_same_at_every_call_and_of_every_kind():
 def test_our_features_are_those_of_the_embedder():
     model = encoder_lib.random("tiny", MESH, seed=0)
     mv = verify.windows(1, 2500, 250.0)
-    signal, stages = verify.our_features(model, mv, 250.0)
+    signal, stages = verify.our_features(model, mv)
     assert signal.shape == (len(mv), 1, 5000)
-    want = model.of_mv(mv[:, 0], 250.0)
+    want = model(mv, 250.0)
     np.testing.assert_allclose(np.concatenate(stages, axis=1), want, atol=1e-6)
 
 
@@ -42,7 +42,7 @@ def test_an_encoder_that_computes_in_bfloat16_is_compared_in_float32():
     coarse = create_encoder("tiny", rngs=nnx.Rngs(0), dtype=jnp.bfloat16)
     mv = verify.windows(1, 5000, 500.0)
     of_both = [
-        verify.our_features(encoder_lib.of_encoder(one, MESH, name="", recipe=Recipe()), mv, 500.0)[
+        verify.our_features(encoder_lib.of_encoder(one, MESH, name="", recipe=Recipe()), mv)[
             1
         ][-1]
         for one in (exact, coarse)
@@ -57,7 +57,7 @@ def test_a_machine_without_jax_on_the_cpu_is_told(monkeypatch):
     model = encoder_lib.random("tiny", MESH, seed=0)
     monkeypatch.setattr(verify.jax, "local_devices", refuse)
     with refuses("JAX_PLATFORMS", "cpu"):
-        verify.our_features(model, np.zeros((1, 1, 5000), np.float32), 500.0)
+        verify.our_features(model, np.zeros((1, 1, 5000), np.float32))
 
 
 def test_the_largest_difference_is_over_all_layers_and_nan_wins():

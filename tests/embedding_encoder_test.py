@@ -3,13 +3,13 @@
 import jax
 import numpy as np
 import pytest
-from clef_jax.embedding.recipe import Recipe
 from flax import nnx
 
 from clef_jax import mesh as mesh_lib
 from clef_jax.embedding import encoder as encoder_lib
+from clef_jax.embedding.recipe import Recipe
 from clef_jax.errors import UserError
-from clef_jax.signal import reference
+from clef_jax.signal import adc as adc_lib, reference
 from clef_jax.simulation import strip
 
 GAIN, BASELINE = 200.0, -7
@@ -27,20 +27,21 @@ def recordings(rate, count=8):
         strip.make(n, ("I",), sample_rate_hz=rate, num_samples=10 * rate)[0] for n in range(count)
     ]
     adc = (np.rint(np.stack(mv) * GAIN) + BASELINE).astype(np.int16)
-    adc[1, 2 * rate : 3 * rate] = -32768
+    adc[1, 2 * rate : 3 * rate] = adc_lib.MISSING_ADC
     adc[2] = BASELINE
     return adc
 
 
-def call(one, adc, rate):
+def call(encoder, adc, rate):
     count = len(adc)
-    return np.asarray(one(adc, np.full(count, GAIN), np.full(count, BASELINE), rate))
+    signal_mv = adc_lib.to_mv(adc, np.full(count, GAIN), np.full(count, BASELINE))
+    return np.asarray(encoder(signal_mv[:, None], rate))
 
 
 @pytest.mark.parametrize("rate", [100, 250, 300, 500, 1000])
 def test_preprocessing_is_the_reference_s(rate, encoder):
     adc = recordings(rate)
-    signal = np.where(adc == -32768, np.nan, (adc - float(BASELINE)) / GAIN)
+    signal = adc_lib.to_mv(adc, np.full(8, GAIN), np.full(8, BASELINE), float)
     signal = reference.resample(reference.fill_gaps(signal), rate, 500)
     signal = reference.zscore(reference.bandpass(signal, 500)).astype(np.float32)
     stages = nnx.merge(encoder.graph, encoder.params).stages(signal[..., None])
@@ -54,7 +55,7 @@ def test_layers_are_stages_and_the_last_is_the_embedding(encoder):
     assert encoder.layers == {"stage_1": slice(0, 8), "stage_2": slice(8, 24)}
     assert encoder_lib.layer_slice(encoder, "last") == slice(8, 24)
     assert encoder_lib.layer_slice(encoder, "stage_1") == slice(0, 8)
-    with pytest.raises(UserError, match="no layer 'stage_9'; there are last, stage_1, stage_2"):
+    with pytest.raises(UserError, match=r"'stage_9'.*last, stage_1, stage_2"):
         encoder_lib.layer_slice(encoder, "stage_9")
 
 
@@ -75,24 +76,3 @@ def test_fingerprints_tell_weights_and_preprocessing_apart(encoder):
 def test_windows_of_another_length_are_refused(encoder):
     with pytest.raises(ValueError, match="has 5000 samples, not 4000"):
         call(encoder, recordings(500)[:, :4000], 500.0)
-
-
-def test_the_encoder_of_a_run(data_dir, tmp_path):
-    from clef_jax import train
-
-    flags = ["--size=tiny", f"--data-dir={data_dir}", f"--workdir={tmp_path}", "--num-steps=2"]
-    train.main([*flags, "--global-batch-size=8", "--health-every-steps=0", "--seed=5"])
-    found = encoder_lib.from_run(tmp_path, ONE)
-    assert (found.name, found.size) == (tmp_path.name, "tiny")
-    assert found.recipe == Recipe(sample_rate_hz=500.0)
-    untrained = encoder_lib.random("tiny", ONE, seed=5)
-    assert found.fingerprint != untrained.fingerprint
-    adc = recordings(500)
-    assert np.isfinite(call(found, adc, 500.0)).all()
-    # Two small steps from the same start change little.
-    np.testing.assert_allclose(call(found, adc, 500.0), call(untrained, adc, 500.0), atol=0.05)
-
-
-def test_a_folder_without_a_run_is_told(tmp_path):
-    with pytest.raises(UserError, match="holds no training run"):
-        encoder_lib.from_run(tmp_path, ONE)

@@ -5,16 +5,17 @@ import prepared
 import pytest
 
 from clef_jax.data import index as index_lib
+from clef_jax.embedding import inputs
 from clef_jax.errors import UserError
 from clef_jax.formats import Hints
 from clef_jax.signal.adc import MISSING_ADC
 
 
-def listed(inputs, hints=None):
-    told = []
-    files = inputs.files([str(one) for one in inputs])
-    found = list(inputs.recordings(files, hints or Hints(), told.append))
-    return found, [(one.record_id, one.problem) for one in told]
+def listed(paths, hints=None):
+    findings = []
+    files = inputs.files([str(path) for path in paths])
+    recordings = list(inputs.recordings(files, hints or Hints(), findings.append))
+    return recordings, [(finding.record_id, finding.problem) for finding in findings]
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_a_file_goes_by_its_own_name(folder):
 
 
 def test_what_is_not_there_is_refused(folder):
-    with pytest.raises(UserError, match="no file, folder or record"):
+    with pytest.raises(UserError, match="nothing"):
         listed([folder / "nothing"])
 
 

@@ -10,8 +10,9 @@ from prepared import build
 from clef_jax import mesh as mesh_lib
 from clef_jax.building import catalog
 from clef_jax.data import index as index_lib, raw
-from clef_jax.embedding import encoder as encoder_lib, prepared
+from clef_jax.embedding import batch, encoder as encoder_lib, prepared, window
 from clef_jax.errors import UserError
+from clef_jax.signal import adc
 
 MESH = mesh_lib.make_mesh(jax.devices()[:2])
 
@@ -44,7 +45,11 @@ def alone(encoder, index, row, lead=0):
     padded = np.concatenate([windows, np.zeros((len(windows) % 2, count), np.int16)])
     gain = np.full(len(padded), index.gain_per_mv[row, lead])
     baseline = np.full(len(padded), index.baseline[row, lead])
-    return np.asarray(encoder(padded, gain, baseline, rate))[: len(windows)].mean(axis=0)
+    signal_mv = adc.to_mv(padded, gain, baseline)
+    features = np.asarray(encoder(signal_mv[:, None], rate))[: len(windows)]
+    unit_known = index_lib.read_metadata(index.version_dir)["amplitude"] != "arbitrary"
+    usable = window.assess(signal_mv[: len(windows)], rate, unit_known=unit_known).usable
+    return features[usable if usable.any() else slice(None)].mean(axis=0)
 
 
 @pytest.mark.parametrize(("name", "lead"), [("ptb_xl", "V2"), ("cinc2017", "I"), ("mc_med", "II")])
@@ -64,12 +69,6 @@ def test_features_are_the_mean_of_a_recording_s_windows(name, lead, encoder, ind
     assert [one["record_id"].decode() for one in found.facts] == ids
     if name == "ptb_xl":
         assert not found.usable.all()
-
-
-def test_lengths_are_cut_and_continued():
-    signal = np.arange(25, dtype=np.int16)
-    want = [signal[:10], signal[10:20], signal[15:]]
-    np.testing.assert_array_equal(prepared.windows_of(signal, 10), want)
 
 
 def test_nothing_is_embedded_twice(encoder, indices, tmp_path, monkeypatch):
@@ -92,21 +91,22 @@ def test_other_weights_data_or_leads_are_embedded_anew(encoder, indices, tmp_pat
 def test_a_killed_run_leaves_nothing_that_is_taken_for_whole(
     encoder, indices, tmp_path, monkeypatch
 ):
-    real = prepared._means
+    real, calls = batch.start, []
 
-    def fail(block, *rest):
-        if block.rows.start:
+    def fail(*given):
+        calls.append(given)
+        if len(calls) > 2:
             raise KeyboardInterrupt
-        return real(block, *rest)
+        return real(*given)
 
-    monkeypatch.setattr(prepared, "_means", fail)
-    monkeypatch.setattr(prepared, "_BATCH_WINDOWS", 4)
+    monkeypatch.setattr(batch, "start", fail)
+    monkeypatch.setattr(batch, "BATCH_WINDOWS", 4)
     with pytest.raises(KeyboardInterrupt):
         prepared.embed(encoder, indices["ptb_xl"], "I", tmp_path)
-    monkeypatch.setattr(prepared, "_means", real)
+    monkeypatch.setattr(batch, "start", real)
     found = prepared.embed(encoder, indices["ptb_xl"], "I", tmp_path)
     assert len(found.facts) == indices["ptb_xl"].num_records
-    assert [path.suffix for path in tmp_path.iterdir()] == [""]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".jsonl"]
 
 
 def test_an_absent_lead_is_told(encoder, indices, tmp_path):

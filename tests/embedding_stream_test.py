@@ -6,11 +6,11 @@ import functools
 import jax
 import numpy as np
 import pytest
-from clef_jax.embedding.recipe import Recipe
 from flax import nnx
 
 from clef_jax import leads, mesh as mesh_lib
 from clef_jax.embedding import encoder as encoder_lib, pretrained
+from clef_jax.embedding.recipe import Recipe
 from clef_jax.embedding.stream import Stream
 from clef_jax.errors import UserError
 from clef_jax.finding import Defect
@@ -49,7 +49,8 @@ def opened(name, seconds=10.0, rate=500, names=("I", "II"), fail_at=None, seed=0
 
 def run(model, recordings, **options):
     told = []
-    stream = Stream(model, told.append, **options)
+    part = model.part(options.pop("layer", None))
+    stream = Stream(model.embedder, part, told.append, **options)
     rows = list(stream(iter([one for one, _ in recordings])))
     return rows, [(one.record_id, one.problem, one.lead) for one in told], stream
 
@@ -148,10 +149,10 @@ def test_encoders_of_twelve_leads_take_them_by_name():
 
 
 def test_a_wrong_layer_or_stride_is_refused_before_anything_is_read(model):
-    with pytest.raises(UserError, match="no layer"):
-        Stream(model, print, layer="stage_9")
-    with pytest.raises(UserError, match="stride"):
-        Stream(model, print, stride_seconds=20)
+    with pytest.raises(UserError, match="'stage_9'"):
+        model.part("stage_9")
+    with pytest.raises(UserError, match="20 s"):
+        Stream(model.embedder, model.part("last"), print, stride_seconds=20)
 
 
 def test_stopping_early_reads_no_further(model):
@@ -163,7 +164,7 @@ def test_stopping_early_reads_no_further(model):
             count += 1
             yield opened(str(count))[0]
 
-    rows = Stream(model, print)(many())
+    rows = Stream(model.embedder, model.part("last"), print)(many())
     next(rows)
     rows.close()
     assert count < 200

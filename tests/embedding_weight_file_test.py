@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 
 from clef_jax import convert, mesh as mesh_lib
-from clef_jax.baselines import _ecgfounder as ecgfounder
+from clef_jax.baselines import ecgfounder
 from clef_jax.convert import torch_file
 from clef_jax.embedding import weight_file
 from clef_jax.errors import UserError

@@ -63,10 +63,10 @@ def test_answers_are_probabilities_of_test_recordings(kind, splits):
 def test_it_learns_its_training_recordings(splits):
     """A number about the shape of a signal, which the frozen encoder was not made for."""
     encoder = make(1)
-    samples = finetune.Samples(splits, encoder.recipe)
+    samples = finetune.Samples(splits, encoder)
     places = next(iter(finetune.places_of(splits).values()))(splits["train"])
     places = places[np.isfinite(places).all(axis=1)]
-    windows = [window[0].astype(float) for window in samples.windows(places)]
+    windows = [np.nan_to_num(w.signal_mv[0, 0]).astype(float) for w in samples.windows(places)]
     places = places[[window.std() > 0 for window in windows]]
     windows = [window for window in windows if window.std() > 0]
     target = np.array([np.abs(w - w.mean()).mean() / w.std() for w in windows])[:, None]

@@ -36,7 +36,8 @@ def test_the_platform_is_the_default_backend_unless_it_is_set():
 
 def test_activations_are_bfloat16_on_accelerators_only():
     assert machine.compute_dtype("auto", "cpu") == "float32"
-    assert machine.compute_dtype("auto", "gpu") == machine.compute_dtype("auto", "tpu") == "bfloat16"
+    assert machine.compute_dtype("auto", "gpu") == "bfloat16"
+    assert machine.compute_dtype("auto", "tpu") == "bfloat16"
     assert machine.compute_dtype("bfloat16", "cpu") == "bfloat16"
 
 

@@ -13,6 +13,9 @@ Another package adds such a module by an entry point in its `pyproject.toml`:
 my_baseline = "my_package.my_baseline"
 ```
 
+A baseline that is a file of weights yields nothing there, and defines `recognises` and
+`read_weights` instead (`embedding.weight_file`), so that `--checkpoint=FILE` evaluates it.
+
 Modules with a leading underscore hold code that several baselines share.
 """
 

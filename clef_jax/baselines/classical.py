@@ -15,7 +15,6 @@ from clef_jax.baselines import Context
 from clef_jax.embedding.encoder import Encoder
 from clef_jax.embedding.recipe import Recipe
 from clef_jax.signal import reference
-from clef_jax.signal.adc import MISSING_ADC
 
 BAND_EDGES_HZ = np.geomspace(0.5, 40.0, 25)
 _SPECTRUM_SECONDS = 4.0
@@ -51,16 +50,17 @@ class Classical:
     def costs(self) -> Mapping[str, float]:
         return {"parameters": 0}
 
-    def __call__(
-        self,
-        adc: np.ndarray,
-        gain_per_mv: np.ndarray,
-        baseline: np.ndarray,
-        sample_rate_hz: float,
-    ) -> np.ndarray:
-        """float32 [B, D] of windows int16 [B, T]."""
-        signal_mv = (adc - np.asarray(baseline, float)[:, None]) / np.asarray(gain_per_mv)[:, None]
-        signal_mv = reference.fill_gaps(np.where(adc == MISSING_ADC, np.nan, signal_mv))
+    @property
+    def in_channels(self) -> int:
+        return 1
+
+    def window_rate_hz(self, sample_rate_hz: float) -> float:
+        """Returns the recording's own rate: nothing is resampled."""
+        return sample_rate_hz
+
+    def __call__(self, signal_mv: np.ndarray, sample_rate_hz: float) -> np.ndarray:
+        """Returns the features float32 [B, D] of windows [B, 1, T] in mV, NaN where missing."""
+        signal_mv = reference.fill_gaps(signal_mv[:, 0])
         low_hz, high_hz = self.recipe.band_hz or Recipe().band_hz  # pyright: ignore
         high_hz = min(high_hz, 0.45 * sample_rate_hz)
         signal = reference.bandpass(signal_mv, sample_rate_hz, low_hz, high_hz)

@@ -15,19 +15,24 @@ from clef_jax.convert.onnx_graph import Builder
 from clef_jax.errors import UserError
 from clef_jax.signal import fourier
 
+LARGEST_FACTOR = 4096
+"""Largest factor of a window's number of samples. A prime factor p of a fractional rate (2,564 =
+4 x 641 samples at 256.41 Hz) costs 8 p^2 bytes of constants."""
+
 
 def factors(num_samples: int) -> tuple[int, int]:
-    """a and b with a b = num_samples and small matrices.
+    """Returns a and b with a b = num_samples and the smallest matrices.
 
     Raises:
-        UserError: one of them would be above `fourier.LARGEST_FACTOR`.
+        UserError: one of the factors is above `LARGEST_FACTOR`.
     """
     a, b = fourier.factors(num_samples)
-    if max(a, b) > fourier.LARGEST_FACTOR:
+    if max(a, b) > LARGEST_FACTOR:
         raise UserError(
-            f"A window of {num_samples} samples cannot be transformed by small matrices, because "
-            f"{max(a, b)} of its factors is too large. Choose a window length or sampling rate "
-            "whose number of samples has small prime factors, such as 2, 3 and 5."
+            f"A window of {num_samples} samples cannot be transformed by matrices, because its "
+            f"factor {max(a, b)} is above {LARGEST_FACTOR}. Choose a window length or sampling "
+            "rate whose number of samples has smaller prime factors.",
+            problem="large_prime_factor",
         )
     return a, b
 
@@ -57,7 +62,7 @@ def add_filter(builder: Builder, x: str, num_samples: int, response: np.ndarray,
 
 
 def add_resampling(builder: Builder, x: str, before: int, after: int) -> str:
-    """Resamples by the Fourier method: `x` [B, before] to [B, after], as `device.resample`."""
+    """Resamples `x` [B, before] to [B, after] as `device.resample_to_count` does."""
     (a, b), (c, d) = factors(before), factors(after)
     parts = fourier.resampling_parts(before, after)
     found, used = parts.to_columns.shape[1] // 2 * a, len(parts.weight)

@@ -168,6 +168,10 @@ def preprocess(
     x = fill_gaps(signal_mv)
     rate_hz = preprocessing["sample_rate_hz"]
     length = round(x.shape[-1] * rate_hz / sample_rate_hz)
+    window_seconds = preprocessing.get("window_seconds", 0)
+    if x.shape[-1] == round(window_seconds * sample_rate_hz):
+        # A whole window, whose number of samples is rounded at a fractional rate.
+        length = round(window_seconds * rate_hz)
     if length != x.shape[-1]:
         x = np.asarray(scipy.signal.resample(x, length, axis=-1))
     if preprocessing["band_hz"] is not None:

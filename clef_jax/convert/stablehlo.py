@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from clef_jax import files
+from clef_jax import files, plugin
 from clef_jax.convert import verify
 from clef_jax.convolution.grouped import use_form
 from clef_jax.embedding import encoder as encoder_lib
@@ -59,10 +59,10 @@ def write(
     """
     for name in platforms:
         if name not in PLATFORMS:
-            raise UserError(f"There is no platform {name!r}; there are {', '.join(PLATFORMS)}.")
+            raise UserError(plugin.unknown("platform", name, PLATFORMS))
     own_rate = model.recipe.sample_rate_hz
     rate = sample_rate_hz if preprocessing and sample_rate_hz is not None else own_rate
-    function = _with_preprocessing(model, rate) if preprocessing else _network(model)
+    function = _with_preprocessing(model) if preprocessing else _network(model)
     shape = _shape(model, rate, preprocessing=preprocessing)
     (batch,) = jax.export.symbolic_shape("batch")
     # One form of the convolution for all platforms: the compiler's own, which each of them knows.
@@ -72,8 +72,7 @@ def write(
             jax.ShapeDtypeStruct((batch, *shape), jnp.float32)
         )
     data = exported.serialize()
-    with files.appearing(path) as half:
-        half.write_bytes(data)
+    files.write_bytes(path, data)
     found = Written(path, len(data), *_try(model, path, rate, preprocessing=preprocessing))
     if not found.difference <= verify.LARGEST_DIFFERENCE:
         path.unlink()
@@ -95,11 +94,11 @@ def _network(model: Embedder) -> Callable[[jax.Array], jax.Array]:
     return lambda signal: model.encoder(signal).astype(jnp.float32)
 
 
-def _with_preprocessing(model: Embedder, rate: float) -> Callable[[jax.Array], jax.Array]:
+def _with_preprocessing(model: Embedder) -> Callable[[jax.Array], jax.Array]:
     bandpass = encoder_lib.make_bandpass(model.recipe, model.mesh)
 
     def embed(signal_mv: jax.Array) -> jax.Array:
-        signal = encoder_lib.prepare({"signal_mv": signal_mv}, bandpass, rate, model.recipe)
+        signal = encoder_lib.prepare(signal_mv, bandpass, model.recipe)
         signal = signal[..., None] if signal.ndim == 2 else signal.swapaxes(1, 2)
         return model.encoder(signal).astype(jnp.float32)
 
@@ -133,7 +132,7 @@ def _try(
     """The largest difference to the model, and seconds for one window."""
     call, channels = load(path), model.in_channels
     raw_mv = verify.windows(channels, model.recipe.num_samples(rate), rate)
-    signal, stages = verify.our_features(model, raw_mv, rate)
+    signal, stages = verify.our_features(model, raw_mv)
     one_lead = preprocessing and channels == 1
     given = signal.swapaxes(1, 2) if not preprocessing else raw_mv[:, 0] if one_lead else raw_mv
     difference = verify.largest_difference([np.asarray(call(given))], stages[-1:])

@@ -50,7 +50,7 @@ def windows(num_leads: int, num_samples: int, sample_rate_hz: float) -> np.ndarr
 
 
 def our_features(
-    model: Embedder, signal_mv: np.ndarray, sample_rate_hz: float
+    model: Embedder, signal_mv: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Our own path in float32 on the CPU, of raw millivolts [B, L, T].
 
@@ -74,8 +74,7 @@ def our_features(
 
     @jax.jit
     def run(params: nnx.State, signal_mv: jax.Array, bandpass: Any):
-        batch = {"signal_mv": signal_mv}
-        signal = encoder_lib.prepare(batch, bandpass, sample_rate_hz, recipe)
+        signal = encoder_lib.prepare(signal_mv, bandpass, recipe)
         return signal, nnx.merge(graph, params).stages(jnp.swapaxes(signal, 1, 2))
 
     signal, stages = run(*jax.device_put((params, signal_mv, bandpass), cpu[0]))

@@ -7,7 +7,6 @@ Shapes: N records, P patients, L leads.
 """
 
 import dataclasses
-import difflib
 import json
 import pathlib
 import re
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from clef_jax import files, plugin
 from clef_jax.errors import UserError
 
 FORMAT = 2
@@ -92,6 +92,19 @@ class Index:
             )
         return float(rates[0])
 
+    def lead_row(self, name: str) -> int:
+        """Returns a lead's number among the stored leads.
+
+        Raises:
+            UserError: the data set has no such lead.
+        """
+        if name not in self.lead_names:
+            raise UserError(
+                f"{self.dataset} has no lead {name}; it has {', '.join(self.lead_names)}.",
+                problem="missing_lead",
+            )
+        return self.lead_names.index(name)
+
     def position(self, row: np.ndarray) -> np.ndarray:
         """Where these rows of the split stand in the arrays above."""
         return np.searchsorted(self.row, row)
@@ -108,7 +121,7 @@ def load(version_dir: str | pathlib.Path, split: str) -> Index:
     splits = metadata["splits"]
     if split not in splits:
         raise UserError(
-            f"{metadata['dataset']} has no split {split!r}; it has {', '.join(sorted(splits))}.",
+            plugin.unknown(f"split of {metadata['dataset']}", split, sorted(splits)),
             problem="unknown_split",
         )
     with np.load(version_dir / f"index_{split}.npz", allow_pickle=False) as arrays:
@@ -216,8 +229,7 @@ def _not_prepared(data_dir: pathlib.Path, dataset: str, wanted: pathlib.Path) ->
         )
     others = prepared(data_dir)
     hint = f" It holds {', '.join(others)}." if others else ""
-    near = difflib.get_close_matches(dataset, others, n=1)
-    hint += f" Did you mean {near[0]}?" if near else ""
+    hint += plugin.did_you_mean(dataset, others)
     return UserError(
         f"{dataset} is not prepared in {data_dir}.{hint} Prepare it with `{command}`.",
         problem="not_prepared",
@@ -229,7 +241,7 @@ def write(
     metadata: Mapping[str, Any],
     splits: Mapping[str, Mapping[str, np.ndarray]],
 ) -> None:
-    """Writes the sidecar files of a data set.
+    """Writes the index files of a data set; the JSON file, which completes them, is the last.
 
     Args:
         version_dir: the folder of the shards.
@@ -238,9 +250,10 @@ def write(
     """
     for split, arrays in splits.items():
         file = version_dir / f"index_{split}.npz"
-        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
+        with files.appearing(file) as half, half.open("wb") as stream:
+            np.savez_compressed(stream, **arrays)  # pyright: ignore[reportArgumentType]
     text = json.dumps({"format": FORMAT, **metadata}, indent=1, allow_nan=False)
-    (version_dir / METADATA_FILE).write_text(text + "\n")
+    files.write_text(version_dir / METADATA_FILE, text + "\n")
 
 
 def columns(

@@ -1,7 +1,7 @@
-"""An encoder with its preprocessing: stored samples of any rate to embeddings.
+"""An encoder with its preprocessing: windows in millivolts to features, in one compiled function.
 
-What pre-training does to a view without augmentation happens here, in one compiled function a rate:
-millivolts, gaps filled, resampled to the rate of the encoder, zero-phase band-pass, z-score.
+The function does what pre-training does to a view apart from augmentation: gaps are filled, and the
+signal is band-passed forwards and backwards and scaled to mean 0 and standard deviation 1.
 
 Shapes: B batch, T time (samples), D features of all layers.
 """
@@ -9,7 +9,6 @@ Shapes: B batch, T time (samples), D features of all layers.
 import dataclasses
 import functools
 import hashlib
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -19,16 +18,15 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from clef_jax import machine, mesh as mesh_lib, models
+from clef_jax import machine, mesh as mesh_lib, models, plugin
 from clef_jax.embedding.recipe import Recipe
 from clef_jax.errors import UserError
 from clef_jax.models import cost, size as size_lib
 from clef_jax.signal import device
-from clef_jax.training import checkpoint
 
 
 class Encoder(Protocol):
-    """Whatever turns windows of stored samples into features: a network, or a formula."""
+    """Whatever turns windows of signals into features: a network, or a formula."""
 
     @property
     def name(self) -> str:
@@ -59,20 +57,30 @@ class Encoder(Protocol):
         """`parameters`, and `flops` of a window where they are known."""
         ...
 
-    def __call__(
-        self,
-        adc: np.ndarray,
-        gain_per_mv: np.ndarray,
-        baseline: np.ndarray,
-        sample_rate_hz: float,
-    ) -> Any:
-        """Features float32 [B, D] of windows int16 [B, T], as `Embedder.__call__`."""
+    @property
+    def in_channels(self) -> int:
+        """Leads that the encoder takes at once."""
+        ...
+
+    def window_rate_hz(self, sample_rate_hz: float) -> float:
+        """Returns the sampling rate of the windows that the encoder takes of a recording."""
+        ...
+
+    def __call__(self, signal_mv: np.ndarray, sample_rate_hz: float) -> Any:
+        """Returns the features float32 [B, D] of windows, possibly not computed yet.
+
+        Args:
+            signal_mv: float32 [B, C, T], mV, not finite where missing; B divides by the number of
+                devices.
+            sample_rate_hz: rate of the windows, as `window_rate_hz` returns it.
+        """
         ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Embedder:
-    """An encoder that is only read. Make one with `from_run` or `random`."""
+    """A network with its weights and preprocessing, for use. `embedding.run.load`, `of_encoder` and
+    `random` make one."""
 
     name: str
     """What a table calls it."""
@@ -109,9 +117,13 @@ class Embedder:
             "flops": cost.forward_flops(size, num_samples),
         }
 
-    @functools.cached_property
+    @property
     def in_channels(self) -> int:
         """Leads that the network takes at once."""
+        return self._in_channels
+
+    @functools.cached_property
+    def _in_channels(self) -> int:
         return self.encoder.in_channels
 
     @property
@@ -132,59 +144,36 @@ class Embedder:
             digest.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
         return digest.hexdigest()
 
-    def __call__(
-        self,
-        adc: np.ndarray,
-        gain_per_mv: np.ndarray,
-        baseline: np.ndarray,
-        sample_rate_hz: float,
-    ) -> jax.Array:
-        """Features of windows: float32 [B, D], on the devices.
+    def window_rate_hz(self, sample_rate_hz: float) -> float:
+        """Returns the rate of the windows that the encoder takes: always its own."""
+        return self.recipe.sample_rate_hz
+
+    def __call__(self, signal_mv: np.ndarray, sample_rate_hz: float) -> jax.Array:
+        """Returns the features of windows: float32 [B, D], on the devices.
 
         Args:
-            adc: int16 [B, T], -32768 is missing; B divides by the number of devices, and T is
-                `recipe.num_samples(sample_rate_hz)`.
-            gain_per_mv, baseline: [B].
+            signal_mv: float32 [B, C, T] in mV; what is not finite is missing. B divides by the
+                number of devices, and T is `recipe.num_samples(sample_rate_hz)`.
+            sample_rate_hz: rate of the windows. At another rate than the encoder's, for which
+                `embedding.batch` resamples, the devices resample in float32.
 
         Raises:
             ValueError: T is another number.
         """
-        stored = {
-            "adc": adc,
-            "gain_per_mv": np.asarray(gain_per_mv, np.float32),
-            "baseline": np.asarray(baseline, np.int32),
-        }
-        return self._run(stored, sample_rate_hz)
-
-    def of_mv(self, signal_mv: np.ndarray, sample_rate_hz: float) -> jax.Array:
-        """Features of windows in millivolts: float32 [B, D], on the devices.
-
-        Args:
-            signal_mv: float32 [B, T], or [B, C, T] of an encoder of C leads; what is not finite is
-                missing; B and T as in `__call__`.
-
-        Raises:
-            ValueError: T is another number.
-        """
-        return self._run({"signal_mv": np.asarray(signal_mv, np.float32)}, sample_rate_hz)
-
-    def _run(self, windows: dict[str, np.ndarray], sample_rate_hz: float) -> jax.Array:
-        given = windows[next(iter(windows))].shape[-1]
         wanted = self.recipe.num_samples(sample_rate_hz)
-        if given != wanted:
-            raise ValueError(f"A window has {wanted} samples, not {given}.")
-        step = _compiled(self.graph, self.recipe, self.mesh, float(sample_rate_hz))
-        return step(self.params, mesh_lib.to_devices(windows, self.mesh))
+        if signal_mv.shape[-1] != wanted:
+            raise ValueError(f"A window has {wanted} samples, not {signal_mv.shape[-1]}.")
+        step = _compiled(self.graph, self.recipe, self.mesh)
+        return step(self.params, mesh_lib.to_devices({"signal_mv": signal_mv}, self.mesh))
 
 
 @functools.lru_cache(maxsize=32)
-def _compiled(graph: nnx.GraphDef, recipe: Recipe, mesh: Mesh, sample_rate_hz: float) -> Callable:
+def _compiled(graph: nnx.GraphDef, recipe: Recipe, mesh: Mesh) -> Callable:
     """(params, batch) -> features; encoders of one shape share it, for compiling takes seconds."""
     bandpass = make_bandpass(recipe, mesh)
 
     def local(params: nnx.State, batch: dict[str, jax.Array], bandpass: device.Bandpass | None):
-        signal = prepare(batch, bandpass, sample_rate_hz, recipe)
-        signal = signal[..., None] if signal.ndim == 2 else signal.swapaxes(1, 2)
+        signal = prepare(batch["signal_mv"], bandpass, recipe).swapaxes(1, 2)
         stages = nnx.merge(graph, params).stages(signal)
         return jnp.concatenate([stage.astype(jnp.float32) for stage in stages], axis=1)
 
@@ -211,44 +200,20 @@ def make_bandpass(recipe: Recipe, mesh: Mesh) -> device.Bandpass | None:
 
 
 def prepare(
-    batch: Mapping[str, jax.Array],
-    bandpass: device.Bandpass | None,
-    sample_rate_hz: float,
-    recipe: Recipe,
+    signal_mv: jax.Array, bandpass: device.Bandpass | None, recipe: Recipe
 ) -> jax.Array:
-    """Signals [B, T'] at the recipe's rate, as the encoder takes them.
+    """Turns windows into what the encoder takes: fills gaps, resamples, filters and scales.
 
-    Of windows `adc` [B, T] with `gain_per_mv` and `baseline` [B], or of `signal_mv` [B, T]; of
-    `signal_mv` [B, C, T] they are [B, C, T'].
+    Maps float32 [..., T] in mV, not finite where missing, to float32 [..., T'] at the recipe's
+    rate. T is the number of samples of a window at any rate.
     """
-    if "signal_mv" in batch:
-        *leading, num_samples = batch["signal_mv"].shape
-        signal = device.fill_gaps(batch["signal_mv"].reshape(-1, num_samples))
-    else:
-        signal = device.from_adc(batch["adc"], batch["gain_per_mv"], batch["baseline"])
-        leading = [signal.shape[0]]
-    signal = device.resample(signal, sample_rate_hz, recipe.sample_rate_hz)
+    *leading, num_samples = signal_mv.shape
+    signal = device.fill_gaps(signal_mv.reshape(-1, num_samples))
+    signal = device.resample_to_count(signal, recipe.num_samples(recipe.sample_rate_hz))
     if bandpass is not None:
         signal = device.bandpass(signal, bandpass)
     signal = device.zscore(signal) if recipe.zscored else signal
     return signal.reshape(*leading, signal.shape[-1])
-
-
-def from_run(workdir: str | pathlib.Path, mesh: Mesh, *, name: str | None = None) -> Embedder:
-    """The encoder of a run's newest checkpoint.
-
-    Raises:
-        UserError: there is no run, or no finished checkpoint yet.
-    """
-    workdir = pathlib.Path(workdir).expanduser().resolve()
-    run = checkpoint.read_run(workdir)
-    config = run["config"]
-    dtype = machine.compute_dtype(config["precision"], mesh_lib.platform(mesh))
-    graph, abstract = models.abstract_encoder(config["size"], dtype)
-    params = checkpoint.restore_params(workdir, mesh_lib.abstract(abstract, mesh))
-    return Embedder(
-        name or workdir.name, config["size"], Recipe.of_run(run), mesh, graph, params, run
-    )
 
 
 def of_encoder(encoder: models.Net1D, mesh: Mesh, *, name: str, recipe: Recipe) -> Embedder:
@@ -270,11 +235,11 @@ def layer_slice(embedder: Encoder, layer: str) -> slice:
     """The features of a layer: `last`, or a name of its `layers`.
 
     Raises:
-        UserError: there is no such layer; says which there are.
+        UserError: the layer is unknown; the message lists the available ones.
     """
     layers = embedder.layers
     if layer == "last":
         return list(layers.values())[-1]
     if layer not in layers:
-        raise UserError(f"There is no layer {layer!r}; there are last, {', '.join(layers)}.")
+        raise UserError(plugin.unknown("layer", layer, ("last", *layers)))
     return layers[layer]

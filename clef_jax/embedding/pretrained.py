@@ -4,7 +4,6 @@ Shapes: T samples of a signal, W windows, D features of a layer.
 """
 
 import dataclasses
-import difflib
 import pathlib
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,21 +13,20 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from clef_jax import formats, lead_order, mesh as mesh_lib
+from clef_jax import formats, lead_order, mesh as mesh_lib, plugin
 from clef_jax.embedding import (
+    batch,
     encoder as encoder_lib,
     folder as model_folder,
     weight_file,
-    window as window_lib,
 )
 from clef_jax.embedding.encoder import Embedder
 from clef_jax.embedding.recipe import Recipe
-from clef_jax.embedding.window import Windower
+from clef_jax.embedding.window import Windower, WindowQuality
 from clef_jax.errors import UserError
-from clef_jax.training import checkpoint
+from clef_jax.signal.adc import MISSING_ADC
+from clef_jax.training import CHECKPOINTS_FOLDER
 
-MISSING_INTEGER = np.iinfo(np.int16).min
-"""Stands for a missing sample among integers, as in WFDB."""
 _BATCH_WINDOWS = (1, 8, 64)
 """What a device takes at a time; few sizes, because each is compiled."""
 _WINDOWS_TOGETHER = 1024
@@ -55,47 +53,47 @@ def load(path: str | pathlib.Path, mesh: Mesh | None = None) -> "Pretrained":
         return Pretrained(_of_folder(where, mesh))
     if where.is_file():
         return Pretrained(weight_file.read(where, mesh).model)
-    raise UserError(f"There is no model at {path}: {_nearby(where)}")
+    raise UserError(f"No model found at {path}.{_nearby(where)}")
 
 
 def _of_folder(folder: pathlib.Path, mesh: Mesh) -> Embedder:
-    if (folder / checkpoint.FOLDER).is_dir():
-        return encoder_lib.from_run(folder, mesh)
+    if (folder / CHECKPOINTS_FOLDER).is_dir():
+        from clef_jax.embedding import run  # Orbax, which it needs, takes a second to import
+
+        return run.load(folder, mesh)
     if (folder / model_folder.CONFIG).is_file():
         return model_folder.load(folder, mesh)
     for parent in (folder, folder.parent):
-        if parent.name == checkpoint.FOLDER:
+        if parent.name == CHECKPOINTS_FOLDER:
             raise UserError(
                 f"{folder} is inside a training run; give the run itself: {parent.parent}."
             )
     raise UserError(
-        f"{folder} holds no model: neither {checkpoint.FOLDER}/ of a training run nor "
+        f"{folder} holds no model: neither {CHECKPOINTS_FOLDER}/ of a training run nor "
         f"{model_folder.CONFIG} of a model folder."
     )
 
 
 def _nearby(path: pathlib.Path) -> str:
     if not path.parent.is_dir():
-        return f"the folder {path.parent} does not exist."
-    names = [one.name for one in path.parent.iterdir()]
-    near = difflib.get_close_matches(path.name, names, n=1)
-    return f"did you mean {path.parent / near[0]}?" if near else "check the path."
+        return f" The folder {path.parent} does not exist."
+    names = [entry.name for entry in path.parent.iterdir()]
+    return plugin.did_you_mean(path.name, names) or " Check the path."
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Windows:
+class EmbeddedWindows:
     """The windows of one signal, embedded."""
 
     features: np.ndarray
     """float32 [W, D]."""
     start_seconds: np.ndarray
     """[W]."""
-    look: window_lib.WindowQuality
+    quality: WindowQuality
 
     def mean(self) -> np.ndarray:
-        """float32 [D]: of the usable windows, or of all where none is."""
-        usable = self.look.usable
-        return self.features[usable if usable.any() else slice(None)].mean(axis=0)
+        """Returns the embedding of the signal, float32 [D]; see `batch.MeanFeatures`."""
+        return batch.mean(self.features, self.quality.usable)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -174,10 +172,10 @@ class Pretrained:
         num_leads = self._check_leads(signal_mv)
         leading = signal_mv.shape[: -1 if num_leads == 1 else -2]
         signals = signal_mv.reshape(-1, num_leads, signal_mv.shape[-1])
-        cutter = Windower(self.recipe, sample_rate_hz, stride_seconds)
-        found = list(self._windows(signals, cutter, self.part(layer), unit_known))
-        _warn(found)
-        out = np.stack([one.features if each_window else one.mean() for one in found])
+        windower = batch.make_windower(self.embedder, sample_rate_hz, stride_seconds)
+        embedded = list(self._embed(signals, windower, self.part(layer), unit_known))
+        _warn(embedded)
+        out = np.stack([x.features if each_window else x.mean() for x in embedded])
         return out.reshape(*leading, *out.shape[1:])
 
     def windows(
@@ -188,49 +186,34 @@ class Pretrained:
         *,
         unit_known: bool = True,
         stride_seconds: float | None = None,
-    ) -> Windows:
-        """The windows of one signal [T], or [C, T] of an encoder of C leads, and what is wrong with
-        each.
+    ) -> EmbeddedWindows:
+        """Embeds every window of one signal [T], or [C, T] of an encoder of C leads.
 
         Raises:
             UserError: as `embed`.
         """
         self._check_leads(signal_mv)
-        cutter = Windower(self.recipe, sample_rate_hz, stride_seconds)
+        windower = batch.make_windower(self.embedder, sample_rate_hz, stride_seconds)
         signals = np.atleast_2d(signal_mv)[None]
-        return next(self._windows(signals, cutter, self.part(layer), unit_known))
+        return next(self._embed(signals, windower, self.part(layer), unit_known))
 
-    def _windows(
-        self, signals_mv: np.ndarray, cutter: Windower, part: slice, unit_known: bool
-    ) -> Iterator[Windows]:
-        """Windows of signals [N, C, T], encoded together as far as memory is no matter."""
-        first = cutter.starts(signals_mv.shape[-1])
-        together = max(1, _WINDOWS_TOGETHER // len(first))
-        for start in range(0, len(signals_mv), together):
-            cut = window_lib.cut(signals_mv[start : start + together], cutter.num_samples, first)
-            batch = cutter.resample(cut.swapaxes(1, 2))  # [N, W, C, S]
-            features = self._features(batch.reshape(-1, *batch.shape[2:]))[:, part]
-            features = features.reshape(*batch.shape[:2], -1)
-            for channels, rows in zip(cut, features, strict=True):
-                looks = [
-                    window_lib.assess(one, cutter.sample_rate_hz, unit_known=unit_known)
-                    for one in channels
-                ]
-                yield Windows(rows, first / cutter.sample_rate_hz, window_lib.worst(looks))
-
-    def _features(self, windows_mv: np.ndarray) -> np.ndarray:
-        """Features of all layers, float32 [W, all], of windows [W, C, S] at the encoder's rate."""
-        found, start, devices = [], 0, self.embedder.mesh.size
-        windows_mv = windows_mv[:, 0] if self.in_channels == 1 else windows_mv
-        while start < len(windows_mv):
-            left = -(-(len(windows_mv) - start) // devices)
-            size = devices * next((n for n in _BATCH_WINDOWS if n >= left), _BATCH_WINDOWS[-1])
-            part = windows_mv[start : start + size]
-            lacking = [(0, size - len(part))] + [(0, 0)] * (part.ndim - 1)
-            batch = np.pad(part, lacking)
-            found.append((len(part), self.embedder.of_mv(batch, self.recipe.sample_rate_hz)))
-            start += len(part)
-        return np.concatenate([np.asarray(features)[:count] for count, features in found])
+    def _embed(
+        self, signals_mv: np.ndarray, windower: Windower, part: slice, unit_known: bool
+    ) -> Iterator[EmbeddedWindows]:
+        """Yields the embedded windows of each of the signals [N, C, T], in bounded batches."""
+        first = windower.starts(signals_mv.shape[-1])
+        group_size = max(1, _WINDOWS_TOGETHER // len(first))
+        for start in range(0, len(signals_mv), group_size):
+            group = [
+                batch.cut(signal, windower, first, unit_known=unit_known)
+                for signal in signals_mv[start : start + group_size]
+            ]
+            windows_mv = np.concatenate([windows.signal_mv for windows in group])
+            rate_hz = windower.window_rate_hz
+            features = batch.encode(self.embedder, windows_mv, rate_hz, _BATCH_WINDOWS)[:, part]
+            by_signal = np.split(features, len(group))
+            for windows, rows in zip(group, by_signal, strict=True):
+                yield EmbeddedWindows(rows, first / windower.sample_rate_hz, windows.quality)
 
     def part(self, layer: str | int | None) -> slice:
         """Where a layer's features are among all.
@@ -303,16 +286,16 @@ def _to_mv(rows: np.ndarray, unit: str | None) -> tuple[np.ndarray, bool]:
     known = unit != "adc"
     factor = formats.millivolts(unit) if known else 1.0
     if factor is None:
-        raise UserError(f"There is no unit {unit!r}; there are {', '.join(formats.UNITS)}.")
+        raise UserError(plugin.unknown("unit", unit, formats.UNITS))
     signal = rows.astype(np.float64)
     if whole:
-        signal[rows == MISSING_INTEGER] = np.nan
+        signal[rows == MISSING_ADC] = np.nan
     signal[~np.isfinite(signal)] = np.nan
     return signal * factor, known
 
 
-def _warn(found: Sequence[Windows]) -> None:
-    problems = [name for one in found for window in one.look.problems for name in window]
+def _warn(embedded: Sequence[EmbeddedWindows]) -> None:
+    problems = [name for x in embedded for window in x.quality.problems for name in window]
     told = {
         "no_samples": "hold no sample at all",
         "flat_lead": "are flat: nothing was recorded, or it is not in mV (say unit=...)",
@@ -321,8 +304,8 @@ def _warn(found: Sequence[Windows]) -> None:
     }
     for name, words in told.items():
         if count := problems.count(name):
-            total = sum(len(one.features) for one in found)
+            total = sum(len(x.features) for x in embedded)
             warnings.warn(f"{count} of {total} windows {words}.", stacklevel=3)
-    unusable = sum(int((~one.look.usable).sum()) for one in found)
+    unusable = sum(int((~x.quality.usable).sum()) for x in embedded)
     if unusable and not any(problems.count(name) for name in told):
         warnings.warn(f"{unusable} windows are mostly missing or flat.", stacklevel=3)

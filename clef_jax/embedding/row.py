@@ -1,14 +1,18 @@
 """Rows of a table of embeddings, made of encoded windows.
 
-Shapes: D features.
+Shapes: W windows, D features.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-from clef_jax.embedding.piece import Passing, Place
+from clef_jax.embedding.batch import MeanFeatures
+from clef_jax.embedding.lead_selection import Lead
+from clef_jax.embedding.window import Windower
+from clef_jax.formats import Opened
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,7 +24,7 @@ class Row:
     start_seconds: float
     duration_seconds: float
     num_windows: int
-    """That it is the mean of."""
+    """Windows that the embedding is the mean of."""
     missing_fraction: float
     problems: tuple[str, ...]
     """Codes as in a quality report; empty where nothing is wrong."""
@@ -29,76 +33,99 @@ class Row:
     """float32 [D]."""
 
 
-class Gather:
-    """Makes rows: of each window, or of the mean of a lead's once all of them are there."""
+@dataclasses.dataclass(eq=False)
+class OpenRecording:
+    """A recording whose windows are being read."""
+
+    opened: Opened
+    leads: tuple[Lead, ...]
+    windower: Windower
+    starts: np.ndarray
+    """[W], first sample of each window."""
+    failed: bool = False
+    """Whether a part of it could not be read."""
+
+
+class WindowIndex(NamedTuple):
+    """Which window of which lead of a recording was encoded, and its quality."""
+
+    recording: OpenRecording
+    lead: int
+    window: int
+    missing_fraction: float
+    problems: tuple[str, ...]
+    usable: bool
+
+
+class RowGatherer:
+    """Makes rows of windows: one of each window, or one of each lead once all its windows are
+    encoded. The windows of a recording must come together."""
 
     def __init__(self, *, each_window: bool):
         self._each_window = each_window
-        self._recording: Passing | None = None
-        self._means: dict[int, _Mean] = {}
+        self._recording: OpenRecording | None = None
+        self._leads: dict[int, _LeadRow] = {}
 
-    def add(self, places: Sequence[Place], features: np.ndarray) -> Iterator[Row]:
-        """Rows that are finished by windows with `features` [len(places), D]."""
-        for place, embedding in zip(places, features, strict=True):
-            if self._each_window:
-                yield _of_window(place, embedding)
-                continue
-            if place.recording is not self._recording:
-                yield from self.rest()
-                self._recording = place.recording
-            self._means.setdefault(place.lead, _Mean()).add(place, embedding)
+    def add(self, index: WindowIndex, features: np.ndarray) -> Iterator[Row]:
+        """Adds the features [D] of a window, and yields the rows that it completes."""
+        if self._each_window:
+            yield _window_row(index, features)
+            return
+        if index.recording is not self._recording:
+            yield from self.finish()
+            self._recording = index.recording
+        self._leads.setdefault(index.lead, _LeadRow()).add(index, features)
 
-    def rest(self) -> Iterator[Row]:
-        """The rows of the recording that has ended; none if it could not be read to its end."""
-        recording, means = self._recording, self._means
-        self._recording, self._means = None, {}
+    def finish(self) -> Iterator[Row]:
+        """Yields the rows of the last recording; none if it could not be read to its end."""
+        recording, leads = self._recording, self._leads
+        self._recording, self._leads = None, {}
         if recording is not None and not recording.failed:
-            for lead in sorted(means):
-                yield means[lead].row(recording, recording.leads[lead].name)
+            for lead in sorted(leads):
+                yield leads[lead].row(recording, recording.leads[lead].name)
 
 
-class _Mean:
-    """Of the usable windows of one lead, or of all where none is."""
+class _LeadRow:
+    """Gathers the windows of one lead."""
 
     def __init__(self):
-        self._sum = {True: np.zeros(1), False: np.zeros(1)}
-        self._count = {True: 0, False: 0}
+        self._mean = MeanFeatures()
+        self._num_windows = 0
         self._missing = 0.0
         self._problems: set[str] = set()
 
-    def add(self, place: Place, embedding: np.ndarray) -> None:
-        self._sum[place.usable] = self._sum[place.usable] + embedding
-        self._count[place.usable] += 1
-        self._missing += place.missing_fraction
-        self._problems.update(place.problems)
+    def add(self, index: WindowIndex, features: np.ndarray) -> None:
+        self._mean.add(features, index.usable)
+        self._num_windows += 1
+        self._missing += index.missing_fraction
+        self._problems.update(index.problems)
 
-    def row(self, recording: Passing, lead: str) -> Row:
-        usable = self._count[True] > 0
+    def row(self, recording: OpenRecording, lead: str) -> Row:
         opened = recording.opened
         return Row(
             recording=opened.name,
             lead=lead,
             start_seconds=0.0,
             duration_seconds=opened.num_samples / opened.sample_rate_hz,
-            num_windows=self._count[usable],
-            missing_fraction=self._missing / sum(self._count.values()),
+            num_windows=self._mean.num_windows,
+            missing_fraction=self._missing / self._num_windows,
             problems=tuple(sorted(self._problems)),
-            usable=usable,
-            embedding=(self._sum[usable] / self._count[usable]).astype(np.float32),
+            usable=self._mean.usable,
+            embedding=self._mean.result(),
         )
 
 
-def _of_window(place: Place, embedding: np.ndarray) -> Row:
-    recording, opened = place.recording, place.recording.opened
-    num_samples = min(recording.cutter.num_samples, opened.num_samples)
+def _window_row(index: WindowIndex, features: np.ndarray) -> Row:
+    recording, opened = index.recording, index.recording.opened
+    num_samples = min(recording.windower.num_samples, opened.num_samples)
     return Row(
         recording=opened.name,
-        lead=recording.leads[place.lead].name,
-        start_seconds=int(recording.starts[place.window]) / opened.sample_rate_hz,
+        lead=recording.leads[index.lead].name,
+        start_seconds=int(recording.starts[index.window]) / opened.sample_rate_hz,
         duration_seconds=num_samples / opened.sample_rate_hz,
         num_windows=1,
-        missing_fraction=place.missing_fraction,
-        problems=place.problems,
-        usable=place.usable,
-        embedding=embedding,
+        missing_fraction=index.missing_fraction,
+        problems=index.problems,
+        usable=index.usable,
+        embedding=features,
     )

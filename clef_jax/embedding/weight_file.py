@@ -2,23 +2,38 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
+from typing import NamedTuple
 
+import numpy as np
 from jax.sharding import Mesh
 
-from clef_jax.baselines import _ecgfounder as ecgfounder
+from clef_jax import plugin
 from clef_jax.convert import known_files, torch_file, weights
 from clef_jax.embedding import encoder as encoder_lib
 from clef_jax.embedding.encoder import Embedder
 from clef_jax.embedding.head import Head
 from clef_jax.embedding.recipe import Recipe
 from clef_jax.errors import UserError
+from clef_jax.models import Net1D
 
 SUFFIXES = (".ckpt", ".pt", ".pth", ".safetensors")
 
-_ECGFOUNDER_NOTE = (
-    "Windows are prepared for it as for CLEF (500 Hz, 10 s, 0.67-40 Hz, scaled); which filter "
-    "ECGFounder learned with is not known here, so compare before you rely on it."
-)
+_BASELINES = "clef_jax.baselines"
+"""Package whose modules may read files of other models; they build on this room, so that it finds
+them as plug-ins."""
+
+
+class Foreign(NamedTuple):
+    """What the file of another model holds; `read_weights` of a baseline returns it."""
+
+    encoder: Net1D
+    head_weight: np.ndarray
+    """[K, D]."""
+    head_bias: np.ndarray
+    """[K]."""
+    note: str
+    """A sentence for the user."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,16 +63,31 @@ def read(path: pathlib.Path, mesh: Mesh, *, batch_norm: bool | None = None) -> L
     known, found = known_files.recognise(path), torch_file.read(path)
     notes = [known.note] if known else []
     notes += found.notes
-    classifier = None
-    if ecgfounder.is_ecgfounder(found.arrays):
-        encoder, classifier = ecgfounder.from_torch(found.arrays, batch_norm=batch_norm)
-        notes.append(_ECGFOUNDER_NOTE)
-    else:
+    foreign = _read_foreign(found.arrays, batch_norm)
+    if foreign is None:
         size, _ = torch_file.infer_size(found.arrays)
         encoder = weights.from_torch(found.arrays, size)
+    else:
+        encoder = foreign.encoder
+        notes.append(foreign.note)
     model = encoder_lib.of_encoder(encoder, mesh, name=path.stem, recipe=Recipe())
     head = None
-    if classifier is not None:
+    if foreign is not None:
         layer = list(model.layers)[-1]
-        head = Head.of_classes(classifier.weight, classifier.bias, layer=layer)
+        head = Head.of_classes(foreign.head_weight, foreign.head_bias, layer=layer)
     return LoadedWeights(model, head, tuple(notes))
+
+
+def _read_foreign(arrays: Mapping[str, np.ndarray], batch_norm: bool | None) -> Foreign | None:
+    """Returns the model of the baseline that recognises the arrays; None if no baseline does.
+
+    A baseline that reads files defines `recognises(arrays) -> bool` and
+    `read_weights(arrays, *, batch_norm) -> Foreign` beside its `make`.
+    """
+    kind = plugin.Kind(label="baseline", package=_BASELINES, attribute="make", expected=None)
+    for name in kind.names():
+        module = kind.module(name)
+        recognises = getattr(module, "recognises", None)
+        if recognises is not None and recognises(arrays):
+            return module.read_weights(arrays, batch_norm=batch_norm)
+    return None

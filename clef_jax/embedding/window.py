@@ -125,20 +125,41 @@ def assess(windows: np.ndarray, sample_rate_hz: float, *, unit_known: bool = Tru
 
 
 class Windower:
-    """From signals at one rate to windows at an encoder's.
+    """Finds the windows of signals at one rate, and resamples them to the rate of an encoder.
+
+    Args:
+        recipe: what is done to a signal before the encoder sees it.
+        sample_rate_hz: sampling rate of the signals.
+        stride_seconds: from one window's start to the next one's; by default end to end.
+        window_rate_hz: sampling rate of the resampled windows; by default the recipe's.
 
     Raises:
-        UserError: rate or stride make no sense.
+        UserError: the rate is too low, or the stride does not fit the window.
     """
 
-    def __init__(self, recipe: Recipe, sample_rate_hz: float, stride_seconds: float | None = None):
+    def __init__(
+        self,
+        recipe: Recipe,
+        sample_rate_hz: float,
+        stride_seconds: float | None = None,
+        *,
+        window_rate_hz: float | None = None,
+    ):
         if not (np.isfinite(sample_rate_hz) and sample_rate_hz > 0):
             raise UserError(f"The sampling rate must be above 0 Hz, not {sample_rate_hz}.")
         if recipe.band_hz is not None and 2 * recipe.band_hz[0] >= sample_rate_hz:
-            raise UserError(f"At {sample_rate_hz:g} Hz nothing is left of an ECG.")
-        self._recipe, self.sample_rate_hz = recipe, float(sample_rate_hz)
+            low_hz, high_hz = recipe.band_hz
+            raise UserError(
+                f"{sample_rate_hz:g} Hz is too low for the {low_hz:g}-{high_hz:g} Hz band-pass; "
+                f"use a rate above {2 * low_hz:g} Hz.",
+                problem="wrong_rate",
+            )
+        self.sample_rate_hz = float(sample_rate_hz)
         self.num_samples = recipe.num_samples(sample_rate_hz)
-        """Of a window, at the signal's rate."""
+        """Samples of a window at the signal's rate."""
+        self.window_rate_hz = window_rate_hz or recipe.sample_rate_hz
+        """Sampling rate of resampled windows."""
+        self._resampled_count = recipe.num_samples(self.window_rate_hz)
         self._stride = self.num_samples
         if stride_seconds is not None:
             if not 0 < stride_seconds <= recipe.window_seconds:
@@ -149,14 +170,16 @@ class Windower:
             self._stride = max(1, round(stride_seconds * sample_rate_hz))
 
     def starts(self, num_samples: int) -> np.ndarray:
-        """First samples of the windows of a signal, [W]."""
+        """Returns the first samples [W] of the windows of a signal."""
         return starts(num_samples, self.num_samples, self._stride)
 
     def resample(self, windows: np.ndarray) -> np.ndarray:
-        """Windows [..., S] at the encoder's rate, float32; gaps are filled where that changes."""
-        wanted = self._recipe.num_samples(self._recipe.sample_rate_hz)
-        if wanted == windows.shape[-1]:
+        """Resamples windows [..., S'] to float32 [..., S]; gaps are filled where the number of
+        samples changes.
+
+        By the number of samples: a window of a fractional rate has a whole number of them.
+        """
+        if self._resampled_count == windows.shape[-1]:
             return windows.astype(np.float32)
         filled = reference.fill_gaps(np.where(np.isfinite(windows), windows, np.nan))
-        # By the number of samples: a window of a fractional rate has a whole number of them.
-        return reference.resample(filled, windows.shape[-1], wanted).astype(np.float32)
+        return reference.resample_to_count(filled, self._resampled_count).astype(np.float32)

@@ -7,12 +7,11 @@ Shapes: B windows of a batch, T time, D embedding, K outputs, N recordings.
 """
 
 import dataclasses
-import functools
 import math
 import pathlib
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -22,14 +21,18 @@ import optax
 from flax import nnx
 
 from clef_jax import mesh as mesh_lib
-from clef_jax.data import raw
-from clef_jax.embedding import encoder as encoder_lib, folder as model_folder
+from clef_jax.embedding import (
+    batch as batch_lib,
+    encoder as encoder_lib,
+    folder as model_folder,
+    inputs,
+)
 from clef_jax.embedding.encoder import Embedder
-from clef_jax.embedding.prepared import Embedded, windows_of
-from clef_jax.embedding.recipe import Recipe
-from clef_jax.evaluation import linear, probe
 from clef_jax.embedding.head import Head
+from clef_jax.embedding.prepared import Embedded
+from clef_jax.evaluation import linear, probe
 from clef_jax.evaluation.examples import Examples, folds
+from clef_jax.formats import Opened
 
 VALIDATION_FOLDS = 5
 """Without a validation split, one of so many folds of the training patients stops the training."""
@@ -87,20 +90,21 @@ class FineTuned:
 
     def __call__(self, places: np.ndarray) -> np.ndarray:
         """float64 [N, K]: the mean over a recording's windows of what the head says."""
-        said = _say(self.steps, self.params, self.samples, places)
-        return linear.answer(self.kind, said) * self.scale + self.centre
+        logits = _logits(self.steps, self.params, self.samples, places)
+        return linear.answer(self.kind, logits) * self.scale + self.centre
 
 
 def places_of(splits: Mapping[str, Embedded]) -> dict[str, Callable[[Embedded], np.ndarray]]:
-    """Takes the part of a layer of features: [N, 2], split and position of each recording."""
+    """Returns split and position of each recording as pseudo-features, [N, 2]; NaN where the lead
+    is not usable."""
     order = list(splits.values())
 
-    def place(one: Embedded) -> np.ndarray:
-        split = next(number for number, other in enumerate(order) if other is one)
-        rows = np.arange(len(one.facts), dtype=np.float32)
-        found = np.stack([np.full_like(rows, split), rows], axis=1)
-        found[~one.usable] = np.nan
-        return found
+    def place(embedded: Embedded) -> np.ndarray:
+        split = next(number for number, other in enumerate(order) if other is embedded)
+        positions = np.arange(embedded.index.num_records, dtype=np.float32)
+        places = np.stack([np.full_like(positions, split), positions], axis=1)
+        places[~embedded.usable] = np.nan
+        return places
 
     return {"whole encoder": place}
 
@@ -112,7 +116,7 @@ def make_fit(
     keep: Callable[[FineTuned], None] = lambda _: None,
 ) -> Callable[..., probe.Probe]:
     """What `question.Protocol` takes as `fit`; `keep` is given everything that was fine-tuned."""
-    samples = Samples(splits, embedder.recipe)
+    samples = Samples(splits, embedder)
 
     def fit(
         kind: str, train: Examples, validation: Examples | None = None, *, seed: int = 0
@@ -121,116 +125,110 @@ def make_fit(
             fold = folds(train.patient, VALIDATION_FOLDS, seed)
             train, validation = train.at(fold != 0), train.at(fold == 0)
         probe.check(kind, train)
-        found = _fine_tune(embedder, samples, kind, train, validation, config, seed)
-        keep(found)
-        return found
+        tuned = _fine_tune(embedder, samples, kind, train, validation, config, seed)
+        keep(tuned)
+        return tuned
 
     return fit
 
 
 class Samples:
-    """Windows of stored samples by place."""
+    """The windows of recordings of a data set, as `embedding.batch` reads them for any encoder."""
 
-    def __init__(self, splits: Mapping[str, Embedded], recipe: Recipe):
-        self._splits, self._recipe = list(splits.values()), recipe
-        self._readers = [raw.Reader(one.index) for one in self._splits]
+    def __init__(self, splits: Mapping[str, Embedded], embedder: Embedder):
+        self._splits, self._embedder = list(splits.values()), embedder
 
-    def rate_hz(self, places: np.ndarray) -> np.ndarray:
-        """[N], of each recording."""
-        found = [self._splits[int(s)].index.sample_rate_hz[int(r)] for s, r in places]
-        return np.array(found, float)
+    def windows(self, places: np.ndarray) -> list[batch_lib.Windows]:
+        """Returns the windows of each recording.
 
-    def windows(self, places: np.ndarray) -> list[np.ndarray]:
-        """Of each recording its windows, int16 [W, T]."""
-        found: list[Any] = [None] * len(places)
-        for split, one in enumerate(self._splits):
-            index, mine = one.index, np.flatnonzero(places[:, 0] == split)
-            lead = index.lead_names.index(one.lead)
-            rows = places[mine, 1].astype(np.int64)
-            for where, row, record in zip(
-                mine, rows, self._readers[split].records(rows), strict=True
-            ):
-                signal = raw.signal_of(record, len(index.lead_names))[lead]
-                num_samples = self._recipe.num_samples(float(index.sample_rate_hz[row]))
-                found[where] = windows_of(signal, num_samples)
-        return found
+        Args:
+            places: [N, 2], split and position of each recording.
+        """
+        windows: list[Any] = [None] * len(places)
+        for split, embedded in enumerate(self._splits):
+            mine = np.flatnonzero(places[:, 0] == split)
+            positions = places[mine, 1].astype(np.int64)
+            recordings = inputs.stored(embedded.index, positions, embedded.lead)
+            for number, opened in zip(mine, recordings, strict=True):
+                windows[number] = self._read(opened)
+        return windows
 
-    def batch(
-        self, places: np.ndarray, windows: list[np.ndarray], size: int
-    ) -> dict[str, np.ndarray]:
-        """One window [T] of each place as a batch of a size; the rest is padding of weight 0."""
-        adc = np.zeros((size, len(windows[0])), np.int16)
-        adc[: len(windows)] = windows
-        scale = np.ones(size, np.float32), np.zeros(size, np.int32)
-        for number, (split, row) in enumerate(places.astype(int)):
-            one = self._splits[split]
-            lead = one.index.lead_names.index(one.lead)
-            scale[0][number] = one.index.gain_per_mv[row, lead]
-            scale[1][number] = one.index.baseline[row, lead]
-        counts = (np.arange(size) < len(windows)).astype(np.float32)
-        return {"adc": adc, "gain_per_mv": scale[0], "baseline": scale[1], "counts": counts}
+    def _read(self, opened: Opened) -> batch_lib.Windows:
+        windower = batch_lib.make_windower(self._embedder, opened.sample_rate_hz)
+        (windows,) = batch_lib.read(
+            opened.read,
+            [(0,)],
+            opened.num_samples,
+            windower,
+            windower.starts(opened.num_samples),
+            unit_known=opened.unit_known,
+        )
+        return windows
+
+
+def _random_window(windows: batch_lib.Windows, rng: np.random.Generator) -> np.ndarray:
+    """Returns one of the usable windows [1, S], or any where none is usable."""
+    usable = np.flatnonzero(windows.quality.usable)
+    choices = usable if len(usable) else np.arange(len(windows.signal_mv))
+    return windows.signal_mv[rng.choice(choices)]
+
+
+def _batch(windows: Sequence[np.ndarray], size: int) -> dict[str, np.ndarray]:
+    """Returns windows [1, S] as a batch of a size; the rest is padding of weight 0."""
+    signal_mv = np.zeros((size, *windows[0].shape), np.float32)
+    signal_mv[: len(windows)] = windows
+    return {
+        "signal_mv": signal_mv,
+        "counts": (np.arange(size) < len(windows)).astype(np.float32),
+    }
 
 
 class Steps(NamedTuple):
-    """Compiled functions, one pair for each sampling rate."""
+    """Compiled functions."""
 
-    learn: Callable[[float], Callable]
+    learn: Callable
     """(params, opt_state, batch) -> (params, opt_state, loss)."""
-    say: Callable[[float], Callable]
+    compute_logits: Callable
     """(params, batch) -> float32 [B, K]."""
     batch_size: int
     mesh: jax.sharding.Mesh
 
 
 def make_steps(embedder: Embedder, kind: str, tx: optax.GradientTransformation, size: int) -> Steps:
-    mesh = embedder.mesh
+    mesh, recipe = embedder.mesh, embedder.recipe
+    bandpass = encoder_lib.make_bandpass(recipe, mesh)
 
-    def logits_at(sample_rate_hz: float) -> Callable:
-        recipe = embedder.recipe
-        bandpass = encoder_lib.make_bandpass(recipe, mesh)
+    def local(params: Params, signal_mv: jax.Array, bandpass: Any) -> jax.Array:
+        # Each device takes its own copy; gradients of the copies are summed on the way back.
+        params = jax.lax.pcast(params, mesh_lib.DATA, to="varying")
+        signal = encoder_lib.prepare(signal_mv, bandpass, recipe).swapaxes(1, 2)
+        features = nnx.merge(embedder.graph, params.encoder)(signal)
+        return features.astype(jnp.float32) @ params.weight + params.bias[None]
 
-        def local(params: Params, batch: dict, bandpass: Any) -> jax.Array:
-            # Each device takes its own copy; gradients of the copies are summed on the way back.
-            params = jax.lax.pcast(params, mesh_lib.DATA, to="varying")
-            signal = encoder_lib.prepare(batch, bandpass, sample_rate_hz, recipe)
-            features = nnx.merge(embedder.graph, params.encoder)(signal[..., None])
-            return features.astype(jnp.float32) @ params.weight + params.bias[None]
+    def logits(params: Params, signal_mv: jax.Array) -> jax.Array:
+        specs = (mesh_lib.EVERYWHERE, mesh_lib.ROWS, mesh_lib.EVERYWHERE)
+        sharded = jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=mesh_lib.ROWS)
+        return sharded(params, signal_mv, bandpass)
 
-        def logits(params: Params, batch: dict) -> jax.Array:
-            specs = (mesh_lib.EVERYWHERE, mesh_lib.ROWS, mesh_lib.EVERYWHERE)
-            sharded = jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=mesh_lib.ROWS)
-            stored = {name: batch[name] for name in ("adc", "gain_per_mv", "baseline")}
-            return sharded(params, stored, bandpass)
+    def learn(params: Params, opt_state: optax.OptState, batch: dict):
+        def mean_loss(params: Params) -> jax.Array:
+            each = loss(kind, logits(params, batch["signal_mv"]), batch["target"])
+            return (each * batch["counts"]).sum() / jnp.maximum(batch["counts"].sum(), 1)
 
-        return logits
+        value, gradient = jax.value_and_grad(mean_loss)(params)
+        updates, opt_state = tx.update(gradient, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state, value
 
-    def make_learn(sample_rate_hz: float) -> Callable:
-        logits = logits_at(sample_rate_hz)
-
-        def learn(params: Params, opt_state: optax.OptState, batch: dict):
-            def mean_loss(params: Params) -> jax.Array:
-                each = loss(kind, logits(params, batch), batch["target"])
-                return (each * batch["counts"]).sum() / jnp.maximum(batch["counts"].sum(), 1)
-
-            value, gradient = jax.value_and_grad(mean_loss)(params)
-            updates, opt_state = tx.update(gradient, opt_state, params)
-            return optax.apply_updates(params, updates), opt_state, value
-
-        return jax.jit(learn, donate_argnums=(1,))
-
-    def make_say(sample_rate_hz: float) -> Callable:
-        return jax.jit(logits_at(sample_rate_hz))
-
-    return Steps(functools.cache(make_learn), functools.cache(make_say), size, mesh)
+    return Steps(jax.jit(learn, donate_argnums=(1,)), jax.jit(logits), size, mesh)
 
 
-def loss(kind: str, said: jax.Array, target: jax.Array) -> jax.Array:
+def loss(kind: str, logits: jax.Array, target: jax.Array) -> jax.Array:
     """[B]: cross entropy, or absolute error of scaled numbers, mean over outputs."""
     if kind == "regression":
-        return jnp.abs(said - target).mean(axis=1)
+        return jnp.abs(logits - target).mean(axis=1)
     if kind == "multiclass":
-        return optax.softmax_cross_entropy(said, target)
-    return optax.sigmoid_binary_cross_entropy(said, target).mean(axis=1)
+        return optax.softmax_cross_entropy(logits, target)
+    return optax.sigmoid_binary_cross_entropy(logits, target).mean(axis=1)
 
 
 def _fine_tune(
@@ -251,22 +249,21 @@ def _fine_tune(
     opt_state, rng = tx.init(params), np.random.default_rng(seed)
     best, best_loss, best_epoch, epoch = params, math.inf, 0, 0
     for epoch in range(1, config.max_epochs + 1):
-        for rate, chosen in _batches(samples.rate_hz(train.features), size, rng):
-            places = train.features[chosen]
-            windows = [rng.choice(found) for found in samples.windows(places)]
-            batch = samples.batch(places, windows, size)
+        for chosen in _batches(len(train), size, rng):
+            recordings = samples.windows(train.features[chosen])
+            batch = _batch([_random_window(windows, rng) for windows in recordings], size)
             batch["target"] = np.zeros((size, targets.shape[1]), np.float32)
             batch["target"][: len(chosen)] = targets[chosen]
             on_devices = mesh_lib.to_devices(batch, embedder.mesh)
-            params, opt_state, _ = steps.learn(rate)(params, opt_state, on_devices)
-        said = _say(steps, params, samples, validation.features)
+            params, opt_state, _ = steps.learn(params, opt_state, on_devices)
+        logits = _logits(steps, params, samples, validation.features)
         wanted = (validation.target - centre) / scale
-        now = float(np.mean(jax.device_get(loss(kind, jnp.asarray(said), jnp.asarray(wanted)))))
+        now = float(np.mean(jax.device_get(loss(kind, jnp.asarray(logits), jnp.asarray(wanted)))))
         if now < best_loss - config.min_improvement:
             best, best_loss, best_epoch = params, now, epoch
         elif epoch - best_epoch >= config.patience_epochs:
             break
-    said = _say(steps, best, samples, validation.features)
+    logits = _logits(steps, best, samples, validation.features)
     return FineTuned(
         kind,
         samples,
@@ -274,7 +271,7 @@ def _fine_tune(
         best,
         centre,
         scale,
-        probe.thresholds(kind, validation.target, linear.answer(kind, said)),
+        probe.thresholds(kind, validation.target, linear.answer(kind, logits)),
         np.full(train.target.shape[1], np.nan),
         best_loss,
         epoch,
@@ -310,34 +307,34 @@ def _optimizer(config: Config, steps_per_epoch: int) -> optax.GradientTransforma
 
 
 def _batches(
-    rates_hz: np.ndarray, size: int, rng: np.random.Generator | None
-) -> Iterator[tuple[float, np.ndarray]]:
-    """Positions of recordings of one rate, at most `size` at a time, in the order of a lot."""
-    found = []
-    for rate in np.unique(rates_hz):
-        mine = np.flatnonzero(rates_hz == rate)
-        if rng is not None:
-            rng.shuffle(mine)
-        found += [(float(rate), mine[at : at + size]) for at in range(0, len(mine), size)]
-    order = range(len(found)) if rng is None else rng.permutation(len(found))
-    return iter([found[number] for number in order])
+    num_recordings: int, size: int, rng: np.random.Generator | None
+) -> Iterator[np.ndarray]:
+    """Yields positions of recordings, at most `size` at a time; in random order with an `rng`."""
+    positions = np.arange(num_recordings)
+    if rng is not None:
+        rng.shuffle(positions)
+    groups = [positions[at : at + size] for at in range(0, num_recordings, size)]
+    order = range(len(groups)) if rng is None else rng.permutation(len(groups))
+    return iter([groups[number] for number in order])
 
 
-def _say(steps: Steps, params: Params, samples: Samples, places: np.ndarray) -> np.ndarray:
-    """float64 [N, K]: what the head says before `linear.answer`, mean over windows."""
-    total = np.zeros((len(places), params.bias.shape[0]))
-    count = np.zeros(len(places))
-    for rate, chosen in _batches(samples.rate_hz(places), steps.batch_size, None):
-        windows = samples.windows(places[chosen])
-        flat = [(owner, one) for owner, many in zip(chosen, windows, strict=True) for one in many]
-        for start in range(0, len(flat), steps.batch_size):
-            part = flat[start : start + steps.batch_size]
-            owner = np.array([one for one, _ in part])
-            batch = samples.batch(places[owner], [one for _, one in part], steps.batch_size)
-            said = steps.say(rate)(params, mesh_lib.to_devices(batch, steps.mesh))
-            np.add.at(total, owner, np.asarray(said, float)[: len(part)])
-            np.add.at(count, owner, 1)
-    return total / np.maximum(count, 1)[:, None]
+def _logits(steps: Steps, params: Params, samples: Samples, places: np.ndarray) -> np.ndarray:
+    """Returns the outputs of the head, float64 [N, K], each the mean over the usable windows."""
+    outputs = np.zeros((len(places), params.bias.shape[0]))
+    for chosen in _batches(len(places), steps.batch_size, None):
+        recordings = samples.windows(places[chosen])
+        windows = np.concatenate([recording.signal_mv for recording in recordings])
+        parts = []
+        for start in range(0, len(windows), steps.batch_size):
+            part = windows[start : start + steps.batch_size]
+            batch = {"signal_mv": _batch(list(part), steps.batch_size)["signal_mv"]}
+            on_devices = mesh_lib.to_devices(batch, steps.mesh)
+            parts.append(np.asarray(steps.compute_logits(params, **on_devices))[: len(part)])
+        ends = np.cumsum([len(recording.signal_mv) for recording in recordings])[:-1]
+        by_recording = np.split(np.concatenate(parts), ends)
+        for number, recording, logits in zip(chosen, recordings, by_recording, strict=True):
+            outputs[number] = batch_lib.mean(logits, recording.quality.usable)
+    return outputs
 
 
 class Keeper:

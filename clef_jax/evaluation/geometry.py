@@ -7,18 +7,22 @@ Shapes: N recordings, D features, P permutations.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import scipy.stats
 
-from clef_jax.data import index as index_lib, metadata as metadata_lib, raw
+from clef_jax.data import index as index_lib, metadata as metadata_lib
 from clef_jax.data.index import TRAIN
+from clef_jax.embedding import inputs
 from clef_jax.embedding.encoder import Encoder
+from clef_jax.embedding.stream import Stream, refuse
 from clef_jax.errors import UserError
+from clef_jax.formats import Opened
 from clef_jax.signal import synthetic_noise
-from clef_jax.signal.adc import MISSING_ADC
 from clef_jax.training import health
 
 MAX_RECORDINGS = 600
@@ -30,7 +34,7 @@ NOISE_MV = (0.05, 0.1, 0.2)
 AGE_BAND_YEARS = 5
 """Patients of one sex and one such band of age are matched."""
 NUM_QUINTILES = 5
-_BATCH_WINDOWS = 64
+_NOISE_SECONDS = 60.0
 _MIN_PAIRS = 30
 
 
@@ -124,11 +128,15 @@ def take(
             f"lead {lead} of {encoder.recipe.window_seconds:g} seconds; the geometry needs "
             f"{_MIN_PAIRS}."
         )
-    reader = _Windows(encoder, features)
+    embed = functools.partial(_embed, encoder, features, splits)
     index = next(iter(splits.values()))
-    facts = [one for split, rows in _by_split(chosen) for one in _facts(splits[split], rows)]
+    facts = [
+        values
+        for split, rows in _by_split(chosen)
+        for values in metadata_lib.read_records(splits[split], np.array(rows))
+    ]
     label = next((x["name"] for x in _labels(index) if x["kind"] in ("class", "classes")), "")
-    embedding = reader.of(splits, chosen, lead)
+    embedding = embed(chosen, lead)
     return Sample(
         index.dataset,
         lead,
@@ -140,7 +148,7 @@ def take(
         np.array([_first_class(one.get(label)) for one in facts]),
         label,
         np.array([split == TRAIN for split, _ in chosen]),
-        dict(_variants(reader, splits, chosen, lead, seed)),
+        dict(_variants(embed, splits, chosen, lead, seed)),
     )
 
 
@@ -155,11 +163,8 @@ def _choose(
     rng, left = np.random.default_rng(seed), MAX_RECORDINGS
     for split in sorted(splits, key=lambda name: (name == TRAIN, name)):
         index = splits[split]
-        if lead not in index.lead_names:
-            there = ", ".join(index.lead_names)
-            raise UserError(f"{index.dataset} has no lead {lead}; it has {there}.")
         wanted = np.array([encoder.recipe.num_samples(float(r)) for r in index.sample_rate_hz])
-        good = index.usable_leads[:, index.lead_names.index(lead)] & (index.num_samples >= wanted)
+        good = index.usable_leads[:, index.lead_row(lead)] & (index.num_samples >= wanted)
         found: list[int] = []
         for patient in rng.permutation(index.num_patients):
             first, end = index.patient_offset[patient : patient + 2]
@@ -181,11 +186,6 @@ def _labels(index: index_lib.Index) -> list[dict[str, Any]]:
     return index_lib.read_metadata(index.version_dir)["labels"]
 
 
-def _facts(index: index_lib.Index, rows: Sequence[int]) -> list[dict[str, Any]]:
-    labels = _labels(index)
-    return [metadata_lib.read(record, labels) for record in raw.Reader(index).records(rows)]
-
-
 def _first_class(value: Any) -> str:
     if isinstance(value, list):
         value = min(value) if value else b""
@@ -196,82 +196,66 @@ def _numbers(names: Sequence[str]) -> np.ndarray:
     return np.unique(names, return_inverse=True)[1]
 
 
-class _Windows:
-    """Embeds the first window of recordings, as stored or with noise."""
-
-    def __init__(self, encoder: Encoder, features: slice):
-        self._encoder, self._features = encoder, features
-
-    def of(
-        self,
-        splits: Mapping[str, index_lib.Index],
-        chosen: Sequence[Place],
-        lead: str,
-        noise: tuple[float, int] | None = None,
-    ) -> np.ndarray:
-        """Unit embeddings [N, D]; noise is its deviation in mV, and a seed."""
-        parts = []
-        for split, rows in _by_split(chosen):
-            index = splits[split]
-            for rate in np.unique(index.sample_rate_hz[rows]):
-                mine = np.flatnonzero(index.sample_rate_hz[rows] == rate)
-                found = self._one_rate(index, np.array(rows)[mine], lead, float(rate), noise)
-                parts += list(zip([(split, rows[at]) for at in mine], found, strict=True))
-        by_place = dict(parts)
-        values = np.stack([by_place[place] for place in chosen]).astype(float)
-        return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
-
-    def _one_rate(
-        self,
-        index: index_lib.Index,
-        rows: np.ndarray,
-        lead: str,
-        rate_hz: float,
-        noise: tuple[float, int] | None,
-    ) -> np.ndarray:
-        number = index.lead_names.index(lead)
-        num_samples = self._encoder.recipe.num_samples(rate_hz)
-        size = _BATCH_WINDOWS * self._encoder.mesh.size
-        reader, found = raw.Reader(index), []
-        for start in range(0, len(rows), size):
-            part = rows[start : start + size]
-            adc = reader.read(part, [number], num_samples)[:, 0]
-            gain, baseline = index.gain_per_mv[part, number], index.baseline[part, number]
-            if noise is not None:
-                adc = _noisy(adc, gain, rate_hz, *noise)
-            padding = [(0, size - len(part))]
-            said = self._encoder(
-                np.pad(adc, [*padding, (0, 0)]),
-                np.pad(gain, padding, constant_values=1),
-                np.pad(baseline, padding),
-                rate_hz,
-            )
-            found.append(np.asarray(said)[: len(part), self._features])
-        return np.concatenate(found)
-
-
-def _noisy(
-    adc: np.ndarray, gain_per_mv: np.ndarray, rate_hz: float, noise_mv: float, seed: int
+def _embed(
+    encoder: Encoder,
+    features: slice,
+    splits: Mapping[str, index_lib.Index],
+    chosen: Sequence[Place],
+    lead: str,
+    alter: Callable[[Opened], Opened] = lambda opened: opened,
 ) -> np.ndarray:
-    """Adds a mixture of wander, electrode and movement noise of a standard deviation."""
-    num_samples = adc.shape[1]
-    bank = synthetic_noise.generate(rate_hz, max(60.0, 3 * num_samples / rate_hz), seed)["mixture"]
-    rng = np.random.default_rng(seed)
-    row = rng.integers(len(bank), size=len(adc))
-    start = rng.integers(bank.shape[1] - num_samples, size=len(adc))
-    added = np.stack([bank[r, s : s + num_samples] for r, s in zip(row, start, strict=True)])
-    added *= noise_mv / np.maximum(added.std(axis=1, keepdims=True), 1e-12)
-    noisy = np.clip(np.rint(adc + added * gain_per_mv[:, None]), MISSING_ADC + 1, -MISSING_ADC - 1)
-    return np.where(adc == MISSING_ADC, adc, noisy).astype(np.int16)
+    """Returns the embeddings of recordings, scaled to unit length: float64 [N, D].
+
+    Args:
+        features: where the layer's features are among those of all layers.
+        alter: changes the recordings before they are embedded.
+    """
+    stream = Stream(encoder, features, refuse)
+    embeddings = []
+    for split, rows in _by_split(chosen):
+        recordings = inputs.stored(splits[split], np.array(rows), lead)
+        embeddings += [row.embedding for row in stream(map(alter, recordings))]
+    values = np.stack(embeddings).astype(float)
+    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+
+
+def _with_noise(opened: Opened, noise_mv: float, seed: int) -> Opened:
+    """Returns a recording with a mixture of wander, electrode and movement noise.
+
+    Args:
+        noise_mv: standard deviation of the noise.
+        seed: selects the noise together with the recording's name.
+    """
+    bank = _noise_bank(opened.sample_rate_hz, seed)
+    rng = np.random.default_rng([seed, zlib.crc32(opened.name.encode())])
+    noise = np.roll(bank[rng.integers(len(bank))], -rng.integers(bank.shape[1]))
+    noise = np.resize(noise, opened.num_samples)
+    noise *= noise_mv / max(float(noise.std()), 1e-12)
+
+    def read(start: int, num_samples: int) -> np.ndarray:
+        added = noise[start : start + num_samples].astype(np.float32)
+        return opened.read(start, num_samples) + added[None]
+
+    return dataclasses.replace(opened, read=read)
+
+
+@functools.lru_cache(maxsize=8)
+def _noise_bank(sample_rate_hz: float, seed: int) -> np.ndarray:
+    return synthetic_noise.generate(sample_rate_hz, _NOISE_SECONDS, seed)["mixture"]
 
 
 def _variants(
-    reader: _Windows,
+    embed: Callable[..., np.ndarray],
     splits: Mapping[str, index_lib.Index],
     chosen: Sequence[Place],
     lead: str,
     seed: int,
 ) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
+    """Yields the same recordings on other leads and with noise.
+
+    Args:
+        embed: maps places and a lead to unit embeddings.
+    """
     names = next(iter(splits.values())).lead_names
     others = [name for name in OTHER_LEADS if name in names and name != lead]
     kept = np.array(
@@ -285,9 +269,10 @@ def _variants(
         return
     places = [chosen[number] for number in which]
     for name in others:
-        yield f"lead {name}", (which, reader.of(splits, places, name))
+        yield f"lead {name}", (which, embed(places, name))
     for noise_mv in NOISE_MV:
-        noisy = reader.of(splits, places, lead, (noise_mv, seed))
+        alter = functools.partial(_with_noise, noise_mv=noise_mv, seed=seed)
+        noisy = embed(places, lead, alter)
         yield f"noise of {noise_mv:g} mV", (which, noisy)
 
 

@@ -46,16 +46,21 @@ def collect(
     )
     names = [name for name in checkpoints if name not in runs]
     names += [name for name in _named(wanted_baselines) if name not in names]
-    found = [
-        *_by_own_names(trained, runs),
-        *(one for n in names for one in baselines.make(n, context)),
-    ]
-    if not found:
+    models = list(_by_own_names(trained, runs))
+    for name in names:
+        encoders = list(baselines.make(name, context))
+        if not encoders and wanted_baselines != ALL:
+            raise UserError(
+                f"The baseline {name} is a file of weights: give the file with --checkpoint.",
+                problem="needs_weights",
+            )
+        models += encoders
+    if not models:
         raise UserError(
             "There is nothing to judge: give --checkpoint, --baselines or both.",
             problem="no_models",
         )
-    return found
+    return models
 
 
 def _exists(name: str) -> bool:

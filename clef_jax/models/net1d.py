@@ -75,7 +75,7 @@ class Net1D(nnx.Module):
     means over time are taken in float32 or wider. With `remat` the backward pass recomputes each
     block, which saves memory on an accelerator and costs about a third more time. `input_affine`
     is for converted networks with batch norm: every block but the first, which does not activate
-    its input, gets a scale and shift; see `clef_jax.baselines._ecgfounder`.
+    its input, gets a scale and shift; see `clef_jax.baselines.ecgfounder`.
     """
 
     def __init__(

@@ -170,14 +170,9 @@ def _multiply_spectrum(x: jax.Array, response: jax.Array, n: int) -> jax.Array:
     return jnp.fft.irfft(jnp.fft.rfft(x, n=n) * response[None, :], n=n)[:, : x.shape[-1]]
 
 
-def resample(x: jax.Array, from_hz: float, to_hz: float) -> jax.Array:
-    """Resamples by the Fourier method: float32 [B, T] to [B, T * to_hz // from_hz].
-
-    Raises:
-        ValueError: a rate is not positive, or nothing would remain.
-    """
-    before = x.shape[-1]
-    after = reference.resampled_length(before, from_hz, to_hz)
+def resample_to_count(x: jax.Array, num_samples: int) -> jax.Array:
+    """Resamples by the Fourier method: float32 [B, T] to [B, num_samples]."""
+    before, after = x.shape[-1], num_samples
     if after == before:
         return x
     shorter = min(before, after)

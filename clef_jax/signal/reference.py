@@ -27,12 +27,14 @@ def sections(sample_rate_hz: float, low_hz: float, high_hz: float) -> np.ndarray
     if not 0 < low_hz < high_hz:
         raise UserError(
             f"The pass band {low_hz}-{high_hz} Hz is empty; its lower edge must be above 0 and "
-            "below the upper one."
+            "below the upper one.",
+            problem="empty_band",
         )
     if high_hz >= sample_rate_hz / 2:
         raise UserError(
             f"The pass band {low_hz}-{high_hz} Hz reaches half the sampling rate of "
-            f"{sample_rate_hz} Hz; lower its upper edge or resample the signal first."
+            f"{sample_rate_hz} Hz; lower its upper edge or resample the signal first.",
+            problem="band_above_nyquist",
         )
     # As second-order sections: the polynomial form loses five digits at 500 Hz.
     return np.asarray(
@@ -47,7 +49,8 @@ def check_length(num_samples: int) -> None:
     if num_samples <= PAD_SAMPLES:
         raise UserError(
             f"The signal has {num_samples} samples; the zero-phase band-pass needs at least "
-            f"{PAD_SAMPLES + 1}."
+            f"{PAD_SAMPLES + 1}.",
+            problem="signal_too_short",
         )
 
 
@@ -73,7 +76,8 @@ def bandpass(
     if not np.isfinite(x).all():
         raise UserError(
             "The signal has missing or infinite samples, which a recursive filter would spread "
-            "over the whole recording; fill them first with fill_gaps."
+            "over the whole recording; fill them first with fill_gaps.",
+            problem="missing_samples",
         )
     return scipy.signal.sosfiltfilt(sos, x, axis=-1, padlen=PAD_SAMPLES)
 
@@ -85,25 +89,38 @@ def resampled_length(num_samples: int, from_hz: float, to_hz: float) -> int:
         UserError: a rate is not positive, or nothing would remain.
     """
     if not (from_hz > 0 and to_hz > 0):
-        raise UserError(f"Sampling rates must be above 0 Hz; got {from_hz} and {to_hz}.")
+        raise UserError(
+            f"Sampling rates must be above 0 Hz; got {from_hz} and {to_hz}.", problem="wrong_rate"
+        )
     # The small term keeps 1280 * 500 / 128 at 5000 where division falls just short of it.
     length = int(num_samples * to_hz / from_hz + 1e-9)
     if length < 1:
-        raise UserError(f"{num_samples} samples at {from_hz} Hz leave none at {to_hz} Hz.")
+        raise UserError(
+            f"{num_samples} samples at {from_hz} Hz leave none at {to_hz} Hz.",
+            problem="signal_too_short",
+        )
     return length
 
 
 def resample(x: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
     """Resamples by the Fourier method: float64 [..., T] to [..., T * to_hz // from_hz].
 
+    Windows are resampled by `resample_to_count`: at a fractional rate a window has a whole number
+    of samples, which its rate alone does not give back.
+
     Raises:
         UserError: a rate is not positive, or nothing would remain.
     """
     x = np.asarray(x, np.float64)
-    length = resampled_length(x.shape[-1], from_hz, to_hz)
-    if length == x.shape[-1]:
+    return resample_to_count(x, resampled_length(x.shape[-1], from_hz, to_hz))
+
+
+def resample_to_count(x: np.ndarray, num_samples: int) -> np.ndarray:
+    """Resamples by the Fourier method: float64 [..., T] to [..., num_samples]."""
+    x = np.asarray(x, np.float64)
+    if num_samples == x.shape[-1]:
         return x.copy()
-    return np.asarray(scipy.signal.resample(x, length, axis=-1))
+    return np.asarray(scipy.signal.resample(x, num_samples, axis=-1))
 
 
 def fill_gaps(x: np.ndarray) -> np.ndarray:

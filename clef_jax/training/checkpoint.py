@@ -21,9 +21,9 @@ from jax.experimental import multihost_utils
 
 from clef_jax.config import differences
 from clef_jax.errors import UserError
+from clef_jax.training import CHECKPOINTS_FOLDER
 from clef_jax.training.state import TrainState
 
-FOLDER = "checkpoints"
 DAMAGED_FOLDER = "damaged_checkpoints"
 DIGEST = "digest"
 """What the digest is called among the facts that are saved with a state."""
@@ -52,10 +52,12 @@ class Checkpoints:
 
     def __init__(self, workdir: pathlib.Path, *, keep: int | None = None):
         """`keep`: for the training run itself, how many it keeps; visitors only read."""
-        self.folder = workdir / FOLDER
+        self.folder = workdir / CHECKPOINTS_FOLDER
         writes = keep is not None
         if not writes and not self.folder.is_dir():
-            raise UserError(f"{workdir} holds no training run: there is no folder {FOLDER}.")
+            raise UserError(
+                f"{workdir} is no training run: it has no folder {CHECKPOINTS_FOLDER}.",
+            )
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
             create=writes,
@@ -271,7 +273,7 @@ def _first_line(error: Exception) -> str:
 
 def newest_step(workdir: pathlib.Path) -> int | None:
     """The newest checkpoint in a workdir, by the names of its folders alone."""
-    folder = workdir / FOLDER
+    folder = workdir / CHECKPOINTS_FOLDER
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     return max((int(name) for name in names if name.isdecimal()), default=None)
 

@@ -17,17 +17,24 @@ filters its own pre-training used, and the order of leads that the 12-lead file 
 ask to follow their `dataset.py` strictly; compare with it before you trust a result.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from clef_jax.baselines import Context
 from clef_jax.convert import weights
+from clef_jax.embedding.encoder import Encoder
+from clef_jax.embedding.weight_file import Foreign
 from clef_jax.errors import UserError
 from clef_jax.models import Net1D
 
 SIZE = "medium"
 HEAD_WEIGHT, HEAD_BIAS = "dense.weight", "dense.bias"
+_NOTE = (
+    "Windows are prepared for it as for CLEF (500 Hz, 10 s, 0.67-40 Hz, scaled); which filter "
+    "ECGFounder learned with is not known here, so compare before you rely on it."
+)
 EPSILON = 1e-5
 """PyTorch's default in `BatchNorm1d`, which the public code leaves as it is."""
 
@@ -41,10 +48,22 @@ class Head(NamedTuple):
     """[classes]."""
 
 
-def is_ecgfounder(state_dict: Mapping[str, Any]) -> bool:
-    """Whether weights have ECGFounder's dense layer, which CLEF's never have."""
+def make(context: Context) -> Iterator[Encoder]:
+    """Yields nothing: ECGFounder is its file of weights, which `--checkpoint` takes."""
+    del context
+    yield from ()
+
+
+def recognises(state_dict: Mapping[str, Any]) -> bool:
+    """Returns whether weights have ECGFounder's dense layer, which CLEF's never have."""
     keys = weights.without_prefix(state_dict)
     return HEAD_WEIGHT in keys or HEAD_BIAS in keys
+
+
+def read_weights(state_dict: Mapping[str, Any], *, batch_norm: bool | None = None) -> Foreign:
+    """Returns the encoder and the classifier of a file; arguments and errors as `from_torch`."""
+    encoder, head = from_torch(state_dict, batch_norm=batch_norm)
+    return Foreign(encoder, head.weight, head.bias, _NOTE)
 
 
 def from_torch(

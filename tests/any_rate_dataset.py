@@ -1,0 +1,59 @@
+"""A prepared data set of one lead, made of arrays of any rate and length."""
+
+import contextlib
+import pathlib
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from clef_jax.building import builder
+from clef_jax.building.listing import Entry, Listing
+from clef_jax.data import index as index_lib
+from clef_jax.data.record import Layout, Recording
+from clef_jax.simulation import strip
+
+GAIN_PER_MV = 200.0
+
+
+def read(source, entry):
+    with np.load(source / f"{entry.record_id}.npz") as file:
+        return Recording(
+            signal=file["signal"],
+            lead_names=("I",),
+            gain_per_mv=np.full(1, GAIN_PER_MV, np.float32),
+            baseline=np.full(1, -7, np.int32),
+            sample_rate_hz=float(file["sample_rate_hz"]),
+        )
+
+
+class AnyRate(builder.RecordingBuilder):
+    """Arrays in files named after the record."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "There is nothing to download."
+    LAYOUT = Layout(leads=("I",), sample_rate_hz=None, num_samples=None)
+    READ = staticmethod(read)
+
+    @contextlib.contextmanager
+    def _listing(self, source: pathlib.Path):
+        names = sorted(path.stem for path in source.glob("*.npz"))
+        entries = [Entry(record_id=name, patient_id=name, split="train") for name in names]
+        yield Listing(entries=entries, num_records=len(entries), num_patients=len(entries))
+
+
+def ecg(seed, seconds, sample_rate_hz):
+    """int16 [1, T] of a simulated person."""
+    num_samples = round(seconds * sample_rate_hz)
+    signal = strip.make(seed, ("I",), sample_rate_hz=sample_rate_hz, num_samples=num_samples)
+    return (np.rint(signal * GAIN_PER_MV) - 7).astype(np.int16)
+
+
+def build(folder, recordings):
+    """The index of a data set of recordings: name to int16 [1, T] and rate in Hz."""
+    source = folder / "source"
+    source.mkdir(parents=True)
+    for name, (signal, sample_rate_hz) in recordings.items():
+        np.savez(source / f"{name}.npz", signal=signal, sample_rate_hz=sample_rate_hz)
+    made = AnyRate(data_dir=folder / "data", options=builder.Options())
+    made.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=str(source)))
+    return index_lib.load(made.data_path, "train")
