@@ -26,6 +26,7 @@ import rich.console
 import rich.table
 import tyro
 
+from clef_jax import files
 from clef_jax.errors import UserError, exit_on_user_error
 from clef_jax.page import template
 
@@ -207,7 +208,7 @@ def run_one(config: Config, trial: Trial, device: int) -> bool:
             )
             if done.returncode:
                 return False
-    mark.write_text(json.dumps([train, judge]))
+    files.write_text(mark, json.dumps([train, judge]))
     return True
 
 
@@ -252,7 +253,8 @@ def rows_of(
 
 
 def _write(config: Config, rows: Sequence[Row]) -> None:
-    with (config.folder / "ablation.csv").open("w", newline="") as stream:
+    table = config.folder / "ablation.csv"
+    with files.appearing(table) as half, half.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -266,7 +268,7 @@ def _write(config: Config, rows: Sequence[Row]) -> None:
         template.section("Results", caption, template.table(list(rows[0]), cells)),
         template.folded("Settings", template.facts(settings)),
     )
-    (config.folder / "ablation.html").write_text(page)
+    files.write_text(config.folder / "ablation.html", page)
 
 
 def _table(rows: Sequence[Row]) -> rich.table.Table:

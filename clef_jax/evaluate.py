@@ -19,7 +19,7 @@ import rich.console
 import rich.table
 import tyro
 
-from clef_jax import mesh as mesh_lib, plugin, tasks
+from clef_jax import files, mesh as mesh_lib, plugin, tasks
 from clef_jax.data import index as index_lib
 from clef_jax.embedding import encoder as encoder_lib, prepared
 from clef_jax.embedding.encoder import Embedder, Encoder
@@ -158,7 +158,7 @@ def run(config: Config, argv: Sequence[str] | None = None) -> list[Result]:
         result_lib.write(results, config.folder, about, compared)
     _tell(compared, spaces, console)
     path = config.folder / "report.html"
-    path.write_text(page.render(about, results, compared, spaces, bench.problems))
+    files.write_text(path, page.render(about, results, compared, spaces, bench.problems))
     console.print(f"The report is {path}; results.json, .csv and .parquet are beside it.")
     if bench.problems:
         raise UserError("\n".join(bench.problems))

@@ -1,11 +1,12 @@
-"""Files that outlive a stop of the program or the machine: those that appear whole or not at all,
-and what is left of those that grow line by line."""
+"""Files that outlive a stop of the program or the machine: those that appear complete or not at
+all, and what is left of those that grow line by line."""
 
 import contextlib
 import json
 import os
 import pathlib
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,21 +15,60 @@ from clef_jax.finding import Defect
 
 @contextlib.contextmanager
 def appearing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A path beside `path` to write to; it takes the name of `path` when the block ends well."""
-    half = path.with_name(f".{path.name}.half")
+    """Yields a path beside `path` to write to, which takes its name when the block ends well.
+
+    If the block raises, `path` stays as it was.
+    """
+    half = _half(path)
     try:
         yield half
-        with half.open("rb") as written:
-            os.fsync(written.fileno())
+        _sync(half)
         os.replace(half, path)
     finally:
         half.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def appearing_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields an empty folder beside `path`, which takes its name when the block ends well.
+
+    A folder of that name is replaced. If the block raises, it stays as it was; if the program is
+    killed in the middle of the replacement, there is none.
+    """
+    half = _half(path)
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
+    try:
+        yield half
+        for file in half.rglob("*"):
+            if file.is_file():
+                _sync(file)
+        if path.exists():
+            shutil.rmtree(path)
+        half.rename(path)
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def _half(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(f".{path.name}.half")
+
+
+def _sync(file: pathlib.Path) -> None:
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
+
+
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a text file as a whole."""
+    """Writes a text file, complete or not at all."""
     with appearing(path) as half:
         half.write_text(text)
+
+
+def write_bytes(path: pathlib.Path, data: bytes | bytearray) -> None:
+    """Writes a binary file, complete or not at all."""
+    with appearing(path) as half:
+        half.write_bytes(data)
 
 
 def read_json_lines(path: pathlib.Path) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ import rich.console
 import tyro
 from matplotlib.figure import Figure
 
-from clef_jax import leads, mesh as mesh_lib
+from clef_jax import files, leads, mesh as mesh_lib
 from clef_jax.config import TrainConfig, from_saved
 from clef_jax.data import index as index_lib, pipeline
 from clef_jax.errors import exit_on_user_error
@@ -93,7 +93,7 @@ def write(arguments: Arguments) -> pathlib.Path:
     ]
     out = pathlib.Path(arguments.out) if arguments.out else workdir / "report.html"
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page(config, run, lines, sections, timeline.summary(workdir)))
+    files.write_text(out, page(config, run, lines, sections, timeline.summary(workdir)))
     return out
 
 

@@ -53,3 +53,39 @@ def test_lines_that_a_kill_cut_short_are_left_out(tmp_path):
 
 def test_any_text_gives_a_name():
     assert files.name_of("NVIDIA H100 80GB HBM3, 8 of them.") == "nvidia_h100_80gb_hbm3_8_of_them"
+
+
+def test_bytes_are_written_as_they_are(tmp_path):
+    files.write_bytes(tmp_path / "data", b"\x00\r\n\xff")
+    assert (tmp_path / "data").read_bytes() == b"\x00\r\n\xff"
+    assert [item.name for item in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_folder_appears_when_it_is_complete_and_replaces_what_was_there(tmp_path):
+    folder = tmp_path / "new" / "folder"
+    for content in ("first", "second"):
+        with files.appearing_folder(folder) as half:
+            assert not list(half.iterdir())
+            (half / "sub").mkdir()
+            (half / "sub" / content).write_text(content)
+        assert [item.name for item in (folder / "sub").iterdir()] == [content]
+    assert [item.name for item in folder.parent.iterdir()] == ["folder"]
+
+
+def test_a_failure_leaves_the_folder_that_was_there(tmp_path):
+    folder, leftover = tmp_path / "folder", tmp_path / ".folder.half"
+    folder.mkdir()
+    leftover.mkdir()  # of a program that was killed
+    (folder / "note.txt").write_text("before")
+    (leftover / "note.txt").write_text("killed")
+
+    def fail():
+        with files.appearing_folder(folder) as half:
+            assert not list(half.iterdir())
+            (half / "note.txt").write_text("after")
+            raise RuntimeError("stopped")
+
+    with refuses("stopped", error=RuntimeError):
+        fail()
+    assert (folder / "note.txt").read_text() == "before"
+    assert [item.name for item in tmp_path.iterdir()] == ["folder"]

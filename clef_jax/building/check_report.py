@@ -6,6 +6,7 @@ import numpy as np
 import rich.table
 from matplotlib.figure import Figure
 
+from clef_jax import files
 from clef_jax.building.check import Part, ScanResult
 from clef_jax.data import raw
 from clef_jax.errors import UserError
@@ -130,7 +131,8 @@ def save_picture(found: ScanResult) -> None:
     """
     file = found.version_dir / PICTURE_FILE
     try:
-        draw(found).savefig(file, dpi=80)
+        with files.appearing(file) as half:
+            draw(found).savefig(half, format=file.suffix[1:], dpi=80)
     except OSError as error:
         raise UserError(f"{file} could not be written: {error.strerror}.") from error
 

@@ -10,7 +10,6 @@ import dataclasses
 import fcntl
 import hashlib
 import json
-import os
 import pathlib
 import shutil
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from clef_jax import files
 from clef_jax.building import shard
 from clef_jax.data import index
 from clef_jax.errors import UserError
@@ -92,8 +92,7 @@ def write(task: shard.Task) -> shard.Summary:
 
 
 def save(task: shard.Task, summary: shard.Summary, path: pathlib.Path) -> None:
-    """Writes down that the shard at `path` is whole and what it was made from."""
-    half = path.with_name(f"{path.name}.half.npz")
+    """Records that the shard at `path` is complete, and what it was made from."""
     facts = {
         "key": _key(task),
         "size": path.stat().st_size,
@@ -101,8 +100,8 @@ def save(task: shard.Task, summary: shard.Summary, path: pathlib.Path) -> None:
         "findings": [dataclasses.astuple(finding) for finding in summary.findings],
         **{name: getattr(summary, name) for name in _PLAIN},
     }
-    np.savez(half, facts=np.array(json.dumps(facts)), **summary.columns)  # pyright: ignore[reportArgumentType]
-    os.replace(half, f"{path}.npz")
+    with files.appearing(pathlib.Path(f"{path}.npz")) as half, half.open("wb") as stream:
+        np.savez(stream, facts=np.array(json.dumps(facts)), **summary.columns)  # pyright: ignore[reportArgumentType]
 
 
 _PLAIN = ("split", "num_listed", "num_read", "num_bytes", "patient_counts", "label_counts")

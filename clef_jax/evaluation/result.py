@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
+from clef_jax import files
 from clef_jax.evaluation import score
 from clef_jax.evaluation.prediction import Predictions
 from clef_jax.statistics import comparison
@@ -147,7 +148,7 @@ def write(
     about: Mapping[str, Any],
     compared: Sequence[Compared] = (),
 ) -> None:
-    """Writes what is known so far; a reader never sees half a file of JSON.
+    """Writes what is known so far, as JSON, CSV and Parquet; a reader never sees half a file.
 
     Args:
         about: settings, fingerprints, costs: whatever JSON can hold.
@@ -156,17 +157,14 @@ def write(
     lines = [line for result in results for line in _lines(result)]
     comparisons = [one.to_json() for one in compared]
     content = {**about, "results": lines, "comparisons": comparisons}
-    half = out / "results.json.half"
-    half.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    half.replace(out / "results.json")
-    with (out / "results.csv").open("w", newline="") as stream:
+    files.write_text(out / "results.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+    table = out / "results.csv"
+    with files.appearing(table) as half, half.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
-    (out / "results.parquet").unlink(missing_ok=True)
-    with duckdb.connect() as database:
-        table = database.read_csv(str(out / "results.csv"))
-        table.write_parquet(str(out / "results.parquet"))
+    with files.appearing(out / "results.parquet") as half, duckdb.connect() as database:
+        database.read_csv(str(table)).write_parquet(str(half))
 
 
 def _lines(result: Result) -> Iterator[dict[str, Any]]:
