@@ -1,6 +1,7 @@
 """Pre-trains an encoder: `python -m clef_jax.train --data-dir=DIR --workdir=DIR --size=small`.
 
-Reads from top to bottom: settings, processes, data, state; the steps are in `loop`.
+The functions stand in the order of a run: settings, processes, data, state. The steps are in
+`training.loop`.
 """
 
 import json
@@ -37,29 +38,29 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(config: TrainConfig) -> state_lib.TrainState:
-    """One run from its first step, or from its newest checkpoint, to its last step."""
+    """Runs training from the first step, or from the newest checkpoint, to the last step."""
     set_up_jax(config)
     with joining.joined(config):
         return train(config)
 
 
 def train(config: TrainConfig) -> state_lib.TrainState:
-    """This process's part of a run."""
+    """Runs this process's part of a training run."""
     index = index_lib.load(index_lib.find(config.data_dir, config.dataset), "train")
     facts = {
         "config": saved(config),
         "sample_rate_hz": index.common_rate_hz,
         "data": {"data set": index.fingerprint, "noise": noise.fingerprint(config.noise_path)},
     }
-    # Before the first use of a device, which is an exchange with the other processes already.
+    # Before the first use of a device, which waits for the other processes.
     agreement.agree(facts | {"saved_step": checkpoint.newest_step(config.folder)}, config)
     if jax.default_backend() == "cpu":
         keep_freed_memory()
     mesh = mesh_lib.make_mesh()
     mesh_lib.check_batch_size(config.global_batch_size, mesh, config.num_microbatches)
-    plan = pipeline.make_sampler(index, config)
-    total_steps = config.total_steps(plan.steps_per_epoch)
-    rate = schedule.make(config, steps_per_epoch=plan.steps_per_epoch, total_steps=total_steps)
+    sampler = pipeline.make_sampler(index, config)
+    total_steps = config.total_steps(sampler.steps_per_epoch)
+    rate = schedule.make(config, steps_per_epoch=sampler.steps_per_epoch, total_steps=total_steps)
     choices = tuning_file.of_run(config.conv_choices, mesh.devices.flat[0], config.folder)
     trainer = state_lib.make_trainer(
         config, rate, mesh, cohort=index.cohort_quantiles, conv_choices=choices
@@ -70,15 +71,17 @@ def train(config: TrainConfig) -> state_lib.TrainState:
         state = trainer.init() if restored is None else restored.state
         step = int(state.step)
         with logs.Log(config.folder, step=step, total_steps=total_steps) as log:
-            announce(log, trainer, plan, step, total_steps)
+            log_settings(log, trainer, sampler, step, total_steps)
             if restored is not None:
-                tell_damaged(log, checkpoints, restored.damaged)
-            state = Loop(trainer, plan, constants, checkpoints, log, facts, total_steps).run(state)
-            tell_goodput(log, config)
+                move_damaged(log, checkpoints, restored.damaged)
+            loop = Loop(trainer, sampler, constants, checkpoints, log, facts, total_steps)
+            state = loop.run(state)
+            log_goodput(log, config)
             return state
 
 
 def set_up_jax(config: TrainConfig) -> None:
+    """Applies the settings that JAX needs before its first use."""
     jax.config.update("jax_debug_nans", config.debug_nans)
     if config.compilation_cache_dir is not None:
         folder = pathlib.Path(config.compilation_cache_dir).expanduser()
@@ -88,7 +91,8 @@ def set_up_jax(config: TrainConfig) -> None:
 def saved_state(
     trainer: state_lib.Trainer, checkpoints: checkpoint.Checkpoints, facts: dict[str, Any]
 ) -> checkpoint.Restored | None:
-    """The newest checkpoint of a run that was started before with the same settings and data."""
+    """Returns the newest checkpoint of a run that was started before with the same settings and
+    data; None where the run is new."""
 
     def check(run: dict[str, Any]) -> None:
         checkpoint.refuse_changes(run, facts, trainer.config.folder)
@@ -96,10 +100,10 @@ def saved_state(
     return checkpoints.restore_newest(state_lib.abstract_state(trainer), check)
 
 
-def tell_damaged(
+def move_damaged(
     log: logs.Log, checkpoints: checkpoint.Checkpoints, damaged: dict[int, str]
 ) -> None:
-    """Moves checkpoints that cannot be used out of the way, and says so."""
+    """Moves damaged checkpoints out of the way, and logs where they are."""
     if not damaged:
         return
     folder = checkpoints.set_aside(list(damaged))
@@ -110,19 +114,20 @@ def tell_damaged(
         )
 
 
-def announce(
+def log_settings(
     log: logs.Log,
     trainer: state_lib.Trainer,
-    plan: pipeline.BatchSampler,
+    sampler: pipeline.BatchSampler,
     step: int,
     total_steps: int,
 ) -> None:
-    """Prints the settings, and what they come to on this machine and data."""
+    """Logs the settings, and what follows from them on this machine and data."""
     config, mesh = trainer.config, trainer.mesh
     log.console.print_json(json.dumps(saved(config)))
-    left_out = f" ({plan.num_left_out} records are short or flat)" if plan.num_left_out else ""
+    excluded = sampler.num_left_out
+    note = f" ({excluded} records are short or flat)" if excluded else ""
     log.console.print(
-        f"{plan.num_patients} patients{left_out}, {plan.steps_per_epoch} steps an epoch, "
+        f"{sampler.num_patients} patients{note}, {sampler.steps_per_epoch} steps an epoch, "
         f"{total_steps} steps in all, on {mesh.size} x {mesh.devices.flat[0].device_kind} with "
         f"{machine.compute_dtype(config.precision).name} activations.",
         soft_wrap=True,
@@ -131,7 +136,8 @@ def announce(
         log.console.print(f"Resuming after step {step} from {config.folder}.", soft_wrap=True)
 
 
-def tell_goodput(log: logs.Log, config: TrainConfig) -> None:
+def log_goodput(log: logs.Log, config: TrainConfig) -> None:
+    """Logs how much of the run's time went into steps that were kept."""
     history = timeline.summary(config.folder)
     if history is not None:
         log.console.print(str(history), soft_wrap=True)

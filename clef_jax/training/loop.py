@@ -1,4 +1,4 @@
-"""The steps of one run: read, update, report, look, save, stop."""
+"""Runs the steps of a training run: read, update, log, check the representation, save, stop."""
 
 import dataclasses
 import json
@@ -25,21 +25,21 @@ from clef_jax.training import (
 
 NONFINITE_FILE = "nonfinite_steps.jsonl"
 
-FEWEST_LOOK_PATIENTS = 32
-"""Ranks and correlations over fewer patients jump about."""
+MIN_CHECK_PATIENTS = 32
+"""Patients of a representation check; ranks and correlations over fewer are unstable."""
 
 
 class StopSignal:
-    """Turns SIGTERM into a question that the loop asks after each step.
+    """Records SIGTERM, so that the loop can stop after the current step.
 
-    Beside other processes it leaves the signal to JAX, which lets all of them stop at one step.
+    With several processes JAX handles the signal, and lets all of them stop at the same step.
     """
 
     received = False
 
     def __enter__(self) -> "StopSignal":
         in_main = threading.current_thread() is threading.main_thread()
-        # Python lets only the main thread hear signals.
+        # Python delivers signals to the main thread only.
         self._listens = in_main and jax.process_count() == 1
         if self._listens:
             self._before = signals.signal(signals.SIGTERM, self._receive)
@@ -55,10 +55,10 @@ class StopSignal:
 
 @dataclasses.dataclass
 class Loop:
-    """The steps from a state to the end of the run."""
+    """Runs the steps from a state to the end of the run."""
 
     trainer: state_lib.Trainer
-    plan: pipeline.BatchSampler
+    sampler: pipeline.BatchSampler
     constants: step_lib.Constants
     checkpoints: checkpoint.Checkpoints
     log: logs.Log
@@ -70,10 +70,11 @@ class Loop:
         self.usage = usage.Usage(self.trainer, num_samples)
 
     def run(self, state: state_lib.TrainState) -> state_lib.TrainState:
+        """Returns the state after the last step, or after the step at which it was stopped."""
         config, clock, step = self.trainer.config, logs.Clock(), int(state.step)
         train_step = step_lib.make_train_step(self.trainer)
-        batches = pipeline.make_batches(self.plan, config, first_step=step)
-        look = RepresentationCheck(self) if config.health_every_steps else None
+        batches = pipeline.make_batches(self.sampler, config, first_step=step)
+        check = RepresentationCheck(self) if config.health_every_steps else None
         metrics, stop = None, StopSignal()
         dog = watchdog.Watchdog(config.stall_timeout_seconds, config.folder)
         trace = tracing.Trace(config.profile_steps, config.folder)
@@ -87,18 +88,18 @@ class Loop:
                 with trace.step(step + 1), jax.transfer_guard("disallow"):
                     state, next_metrics = train_step(state, batch, self.constants)
                 # Metrics are read one step late, so that devices need not wait for the host.
-                self.report(step, metrics, clock)
+                self.log_metrics(step, metrics, clock)
                 metrics, step, compiling = next_metrics, step + 1, False
                 clock.step_done()
                 if trace.step_done(step, metrics):
                     self.log.console.print(f"Recorded in {trace.folder}.", soft_wrap=True)
                 stop.received |= self.checkpoints.preempted(step)
                 last = step == self.total_steps or stop.received
-                if look and (step % config.health_every_steps == 0 or last):
-                    dog.doing(None)  # compiles when it is first asked
-                    self.log.scalars(step, look(state))
+                if check and (step % config.health_every_steps == 0 or last):
+                    dog.doing(None)  # the first check compiles
+                    self.log.scalars(step, check(state))
                 if step % config.checkpoint_every_steps == 0 or last:
-                    self.report(step, metrics, clock)
+                    self.log_metrics(step, metrics, clock)
                     metrics = None
                     dog.doing(f"saving step {step} to {config.folder}")
                     self.save(state, step, last=last)
@@ -108,21 +109,28 @@ class Loop:
         return state
 
     def save(self, state: state_lib.TrainState, step: int, *, last: bool) -> None:
-        position = {"next_step": step, "pairs_seen": step * self.plan.global_batch_size}
+        """Saves a checkpoint; a failure is logged, and the next save tries again."""
+        position = {"next_step": step, "pairs_seen": step * self.sampler.global_batch_size}
         save = self.checkpoints.save_last if last else self.checkpoints.save
         trouble = save(state, step, self.facts | {"position": position})
         if trouble is not None:
             self.log.console.print(f"{trouble} The run goes on and saves step {step}.")
 
-    def report(self, step: int, metrics: dict[str, jax.Array] | None, clock: logs.Clock) -> None:
-        """Tells the metrics of update number `step`, and gives up after too many skipped ones."""
+    def log_metrics(
+        self, step: int, metrics: dict[str, jax.Array] | None, clock: logs.Clock
+    ) -> None:
+        """Logs the metrics of update number `step`.
+
+        Raises:
+            UserError: too many updates in a row were skipped.
+        """
         if metrics is None:
             return
         config = self.trainer.config
         with clock.waiting("device"):
             values = {name: float(v) for name, v in jax.device_get(metrics).items()}
         if values["num_skipped_in_a_row"]:
-            self.tell_skipped(step, values)
+            self.log_skipped(step, values)
         if step % config.log_every_steps == 0 or step == self.total_steps:
             values |= clock.rates(config.global_batch_size)
             values |= self.usage.measure(clock.step_seconds)
@@ -130,13 +138,17 @@ class Loop:
             self.log.progress(step, values)
             self.log.timeline(step, clock.busy_seconds)
 
-    def tell_skipped(self, step: int, values: dict[str, float]) -> None:
-        """Keeps the record ids of a step that was not finite; raises when there are too many."""
+    def log_skipped(self, step: int, values: dict[str, float]) -> None:
+        """Writes the record ids of a step that was not finite to a file.
+
+        Raises:
+            UserError: too many steps in a row were not finite.
+        """
         config, in_a_row = self.trainer.config, int(values["num_skipped_in_a_row"])
         path = config.folder / NONFINITE_FILE
         if jax.process_index() == 0:
-            rows = self.plan.draw(step - 1).row
-            ids = raw.Reader(self.plan.index).texts(rows, "record_id")
+            rows = self.sampler.draw(step - 1).row
+            ids = raw.Reader(self.sampler.index).texts(rows, "record_id")
             with path.open("a") as file:
                 file.write(json.dumps({"step": step, "record_ids": ids}) + "\n")
         self.log.console.print(f"Step {step} skipped: its loss or gradient was not finite.")
@@ -149,17 +161,18 @@ class Loop:
 
 
 class RepresentationCheck:
-    """Measures the representation on the same patients, in the same views each time."""
+    """Measures the representation of the same patients and views at every call."""
 
     def __init__(self, loop: Loop):
         config, mesh = loop.trainer.config, loop.trainer.mesh
-        plan = _look_plan(loop)
-        batches = pipeline.make_batches(plan, config, first_step=0)
+        sampler = _check_sampler(loop)
+        batches = pipeline.make_batches(sampler, config, first_step=0)
         self._batch = mesh_lib.to_devices(next(batches), mesh)
         self._embed_step = step_lib.make_embed_step(loop.trainer, config.augment)
         self._constants = loop.constants
-        self._split = plan.index.split
-        self._risk = plan.index.risk[plan.index.position(plan.draw(0).row)]
+        index = sampler.index
+        self._split = index.split
+        self._risk = index.risk[index.position(sampler.draw(0).row)]
 
     def __call__(self, state: state_lib.TrainState) -> dict[str, float]:
         views = self._embed_step(state.params, self._batch, self._constants)
@@ -168,14 +181,15 @@ class RepresentationCheck:
         return {f"{self._split}/{name}": value for name, value in values.items()}
 
 
-def _look_plan(loop: Loop) -> pipeline.BatchSampler:
-    """Validation patients, or training patients where there are too few of those."""
-    config, index = loop.trainer.config, loop.plan.index
+def _check_sampler(loop: Loop) -> pipeline.BatchSampler:
+    """Returns a sampler of one batch of validation patients, or of training patients where there
+    are too few of those."""
+    config, index = loop.trainer.config, loop.sampler.index
     if "validation" in index_lib.splits(index.version_dir):
         validation = index_lib.load(index.version_dir, "validation")
-        if validation.num_patients >= FEWEST_LOOK_PATIENTS:
+        if validation.num_patients >= MIN_CHECK_PATIENTS:
             index = validation
-    whole = pipeline.make_sampler(index, config, batch_size=1)
-    unit = loop.trainer.mesh.size
-    size = min(config.health_patients, whole.num_patients) // unit * unit
-    return pipeline.make_sampler(index, config, batch_size=max(size, unit))
+    num_patients = pipeline.make_sampler(index, config, batch_size=1).num_patients
+    num_devices = loop.trainer.mesh.size
+    size = min(config.health_patients, num_patients) // num_devices * num_devices
+    return pipeline.make_sampler(index, config, batch_size=max(size, num_devices))

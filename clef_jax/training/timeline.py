@@ -1,7 +1,6 @@
-"""When a run was started, how far it came each time, and what share of its time was of use.
+"""Records the starts of a run and its progress, and sums up how much of its time was useful.
 
-Process 0 appends to `timeline.jsonl` in the workdir; unlike the metrics it keeps what was done
-twice.
+Process 0 appends to `timeline.jsonl` in the workdir. Unlike the metrics, it keeps repeated steps.
 """
 
 import dataclasses
@@ -19,16 +18,19 @@ class Timeline:
     """Appends the events of one start of a run."""
 
     def __init__(self, workdir: pathlib.Path, step: int):
-        """`step`: updates behind the state that it starts from."""
+        """`step`: number of updates of the state that the run starts from."""
         path = workdir / TIMELINE_FILE
         before = path.read_text() if path.exists() else ""
         self._file = path.open("a")
         if before and not before.endswith("\n"):
-            self._file.write("\n")  # what a kill left of a last line ends with it
+            self._file.write("\n")  # ends a line that a kill cut short
         self._write("start", step)
 
     def reached(self, step: int, busy_seconds: float) -> None:
-        """`busy_seconds`: in steps since this start, without compiling, saving and looking."""
+        """Records that the run has reached a step.
+
+        `busy_seconds`: time in steps since this start, without compiling, saving and checking.
+        """
         self._write("reached", step, busy_seconds=busy_seconds)
 
     def close(self) -> None:
@@ -42,21 +44,21 @@ class Timeline:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """All starts of a run together."""
+    """Sums up all starts of a run."""
 
     num_starts: int
     num_steps: int
-    """Updates behind the newest state."""
+    """Number of updates of the newest state."""
     num_repeated_steps: int
-    """Known to have been done again, because a start went on from an older checkpoint."""
+    """Steps that were repeated because a start resumed from an older checkpoint."""
     useful_seconds: float
-    """In steps whose result was kept."""
+    """Time in steps whose result was kept."""
     total_seconds: float
-    """From the first start to the last event, by the clock on the wall."""
+    """Wall-clock time from the first start to the last event."""
 
     @property
     def goodput(self) -> float:
-        """Share of the time that went into steps whose result was kept."""
+        """Fraction of the time that went into steps whose result was kept."""
         if self.total_seconds <= 0:
             return 0.0
         return min(1.0, self.useful_seconds / self.total_seconds)
@@ -64,15 +66,15 @@ class Summary:
     def __str__(self) -> str:
         starts = "1 start" if self.num_starts == 1 else f"{self.num_starts} starts"
         hours = self.total_seconds / 3600
-        time_told = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
+        duration = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
         return (
-            f"{self.goodput:.0%} of {time_told} went into steps that were kept "
+            f"{self.goodput:.0%} of {duration} went into steps that were kept "
             f"({starts}, {self.num_repeated_steps} steps done again)."
         )
 
 
 def summary(workdir: pathlib.Path) -> Summary | None:
-    """What the timeline of a run comes to; None where there is none."""
+    """Returns the summary of a run's timeline; None where the run has no timeline."""
     events = files.read_json_lines(workdir / TIMELINE_FILE)
     starts = [i for i, event in enumerate(events) if event["event"] == "start"]
     if not starts:

@@ -1,4 +1,4 @@
-"""Ends a run that hangs, and says in what."""
+"""Ends a run that hangs, and reports what it was doing."""
 
 import faulthandler
 import pathlib
@@ -11,20 +11,20 @@ from clef_jax import errors
 from clef_jax.errors import UserError
 
 STACKS_FILE = "stalled_process_{}.txt"
-"""What every thread was doing when process so-and-so was ended; in the workdir."""
+"""File in the workdir with the stack of every thread of a process, by its number, at its end."""
 
-_TURN_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 
 
 class Watchdog:
-    """Ends the process when one thing takes longer than a limit.
+    """Ends the process when an activity takes longer than a limit.
 
-    The thread that hangs, in a disk or in an exchange with other machines, cannot be woken, so this
-    one prints the sentence and ends the process for it.
+    A thread that hangs, in a disk or in a collective with other machines, cannot be interrupted, so
+    the watchdog's own thread prints the error and ends the process.
     """
 
     def __init__(self, limit_seconds: float, workdir: pathlib.Path):
-        """`limit_seconds`: 0 never ends anything."""
+        """`limit_seconds`: 0 sets no limit."""
         self._limit_seconds = limit_seconds
         self._path = workdir / STACKS_FILE.format(jax.process_index())
         self._lock = threading.Lock()
@@ -33,7 +33,7 @@ class Watchdog:
         self._finished = threading.Event()
 
     def doing(self, what: str | None) -> None:
-        """Begins something, as `waiting for a batch`; None is nothing that has a limit."""
+        """Begins an activity, such as `waiting for a batch`; None has no limit."""
         with self._lock:
             self._doing, self._seconds = what, 0.0
 
@@ -51,10 +51,10 @@ class Watchdog:
         self._finished.set()
 
     def _watch(self) -> None:
-        # Turns are counted, not a clock read: a machine that slept is not a run that hangs.
-        while not self._finished.wait(_TURN_SECONDS):
+        # Checks are counted rather than a clock read: a suspended host is not a run that hangs.
+        while not self._finished.wait(_CHECK_SECONDS):
             with self._lock:
-                self._seconds += _TURN_SECONDS
+                self._seconds += _CHECK_SECONDS
                 late = self._doing if self._seconds > self._limit_seconds else None
             if late is not None and not self._finished.is_set():
                 self._end(late)
