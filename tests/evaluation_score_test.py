@@ -59,8 +59,10 @@ def test_a_regression():
     assert {name for name, one in found.items() if one.in_table} == {"mae", "rmse", "r2"}
     difference = answers.predicted - answers.target
     assert found["bias"].value == pytest.approx(difference.mean())
-    limit = difference.mean() + 1.96 * difference.std()
+    limit = difference.mean() + 1.96 * difference.std(ddof=1)
     assert found["upper limit of agreement"].value == pytest.approx(limit)
+    interval = found["upper limit of agreement"].interval
+    assert interval.low < limit < interval.high
     want = sklearn.metrics.mean_absolute_error(answers.target, answers.predicted)
     assert found["mae"].value == pytest.approx(want)
     assert found["mae"].interval.low < want < found["mae"].interval.high

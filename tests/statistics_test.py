@@ -88,10 +88,37 @@ def test_macro_averages_leave_out_what_cannot_be_told():
 def test_limits_of_agreement():
     rng = np.random.default_rng(0)
     target = rng.normal(120, 20, 5000)
-    found = regression.bland_altman(target, target + rng.normal(3, 5, 5000))
-    assert found.bias == pytest.approx(3, abs=0.3)
-    assert found.high - found.low == pytest.approx(2 * 1.96 * 5, rel=0.03)
+    agreement = regression.bland_altman(target, target + rng.normal(3, 5, 5000))
+    assert agreement.bias == pytest.approx(3, abs=0.3)
+    assert agreement.high - agreement.low == pytest.approx(2 * 1.96 * 5, rel=0.03)
     assert np.isnan(regression.r2(np.ones(5), np.arange(5)))
+
+
+def test_limits_of_agreement_by_hand():
+    # Differences 1, 2, 3, 6: mean 3; squared deviations 4 + 1 + 0 + 9 = 14; 14 / (4 - 1).
+    target, value = np.array([100, 110, 120, 130]), np.array([101, 112, 123, 136])
+    spread = 1.96 * (14 / 3) ** 0.5
+    agreement = regression.bland_altman(target, value)
+    assert agreement == pytest.approx((3, 3 - spread, 3 + spread), rel=1e-12)
+
+
+def test_a_resample_has_the_limits_of_its_recordings():
+    rng = np.random.default_rng(0)
+    target, value = rng.normal(1e6, 20, (2, 40))
+    weight = rng.integers(0, 4, (5, 40)).astype(np.uint16)
+    agreement = np.stack(regression.bland_altman(target, value, weight), axis=1)
+    for got, counts in zip(agreement, weight, strict=True):
+        copies = np.repeat(target, counts), np.repeat(value, counts)
+        np.testing.assert_allclose(got, regression.bland_altman(*copies), rtol=1e-12)
+        difference = copies[1] - copies[0]
+        want = difference.mean() + 1.96 * np.std(difference, ddof=1)
+        assert got[2] == pytest.approx(want, rel=1e-9)
+
+
+def test_a_single_recording_has_no_limits_of_agreement():
+    agreement = regression.bland_altman(np.array([100]), np.array([103]))
+    assert agreement.bias == 3
+    assert np.isnan([agreement.low, agreement.high]).all()
 
 
 def test_resamples_draw_whole_patients():

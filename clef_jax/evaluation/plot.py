@@ -12,7 +12,7 @@ from clef_jax.evaluation.geometry import NUM_QUINTILES, Geometry
 from clef_jax.evaluation.prediction import Predictions
 from clef_jax.evaluation.result import Result
 from clef_jax.page.figure import ACCENT, INK, SOFT, main_axes
-from clef_jax.statistics import calibration, classification
+from clef_jax.statistics import calibration, classification, regression
 
 _SERIES = (INK, ACCENT, "#2a9d8f", "#e9a23b", "#6a4c93", "#457b9d", "#b56576", SOFT)
 _MAX_CLASSES = 8
@@ -98,8 +98,7 @@ def _agreement(answers: Predictions, unit: str) -> Figure:
     low, high = min(target.min(), predicted.min()), max(target.max(), predicted.max())
     left.plot([low, high], [low, high], color=ACCENT, lw=0.8)
     right.hist2d(mean, difference, bins=bins, cmap="Greys")
-    bias, spread = difference.mean(), difference.std()
-    for line, style in ((bias, "-"), (bias - 1.96 * spread, ":"), (bias + 1.96 * spread, ":")):
+    for line, style in zip(regression.bland_altman(target, predicted), "-::", strict=True):
         right.axhline(line, color=ACCENT, lw=0.9, ls=style)
     _name(left, "Predicted and measured", f"measured, {unit}", f"predicted, {unit}")
     _name(right, "Bland-Altman: bias and limits", f"mean, {unit}", f"difference, {unit}")

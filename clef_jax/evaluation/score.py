@@ -21,6 +21,8 @@ _REGRESSION: dict[str, Score] = {
     "rmse": regression.rmse,
     "r2": regression.r2,
 }
+_AGREEMENT = ("bias", "lower limit of agreement", "upper limit of agreement")
+"""Names of the fields of `regression.Agreement`."""
 _ONE_CLASS: dict[str, Score] = {"auroc": classification.auroc, "auprc": classification.auprc}
 GROUPS: dict[str, tuple[str, Callable[[Predictions], np.ndarray]]] = {
     "women": ("sex", lambda answers: answers.male == 0),
@@ -139,27 +141,10 @@ def _of_numbers(task: Task, sample: _Sample) -> Iterator[Scored]:
         for name, score in _REGRESSION.items():
             unit = "" if name == "r2" else task.unit
             yield sample.scored(name + suffix, score, target, predicted, unit=unit, in_table=True)
-        for name, score in _AGREEMENT.items():
-            yield sample.scored(name + suffix, score, target, predicted, unit=task.unit)
-
-
-def _limit(sign: float) -> Score:
-    """A limit of agreement of Bland and Altman 1986, in each resample."""
-
-    def at(target, value, weight=None):
-        difference = np.asarray(value, float) - target
-        bias = classification.weighted_mean(difference, weight)
-        spread = classification.weighted_mean(difference**2, weight) - bias**2
-        return bias + sign * 1.96 * np.sqrt(np.maximum(spread, 0))
-
-    return at
-
-
-_AGREEMENT = {
-    "bias": _limit(0),
-    "lower limit of agreement": _limit(-1),
-    "upper limit of agreement": _limit(1),
-}
+        agreement = regression.bland_altman(target, predicted)
+        resampled = regression.bland_altman(target, predicted, sample.weight)
+        for name, value, values in zip(_AGREEMENT, agreement, resampled, strict=True):
+            yield sample.told(name + suffix, float(value), values, unit=task.unit)
 
 
 def _of_one_class(sample: _Sample) -> Iterator[Scored]:

@@ -3,7 +3,7 @@
 Shapes: N recordings, R resamples.
 """
 
-import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,18 +32,33 @@ def r2(target: np.ndarray, value: np.ndarray, weight: np.ndarray | None = None) 
         return np.where(varies, 1 - error / spread, np.nan)[()]
 
 
-@dataclasses.dataclass(frozen=True)
-class Agreement:
+class Agreement(NamedTuple):
     """Bland and Altman 1986: how far predictions lie from measurements."""
 
-    bias: float
-    low: float
-    high: float
-    """Limits of agreement: bias -+ 1.96 standard deviations of the differences."""
+    bias: np.ndarray
+    """Mean of the differences."""
+    low: np.ndarray
+    high: np.ndarray
+    """Limits of agreement: bias -+ 1.96 standard deviations of the differences, those of a sample
+    (with N - 1 in the denominator); NaN for a single recording."""
 
 
-def bland_altman(target: np.ndarray, value: np.ndarray) -> Agreement:
-    """Bias and limits of agreement of value [N] against target [N]."""
+def bland_altman(
+    target: np.ndarray, value: np.ndarray, weight: np.ndarray | None = None
+) -> Agreement:
+    """Returns bias and limits of agreement of value [N] against target [N].
+
+    Args:
+        weight: [R, N], how often each recording is in each resample.
+
+    Returns:
+        Arrays [R], or scalars without weights.
+    """
     difference = np.asarray(value, float) - np.asarray(target, float)
-    bias, spread = float(difference.mean()), float(difference.std(ddof=1))
-    return Agreement(bias, bias - 1.96 * spread, bias + 1.96 * spread)
+    bias = weighted_mean(difference, weight)
+    centred = difference - difference.mean()  # keeps digits
+    variance = weighted_mean(centred**2, weight) - weighted_mean(centred, weight) ** 2
+    count = np.asarray(len(difference) if weight is None else weight.sum(axis=1), float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = 1.96 * np.sqrt(np.maximum(variance, 0) * (count / (count - 1)))
+    return Agreement(bias, bias - spread, bias + spread)
