@@ -4,11 +4,10 @@ Shapes: B batch, L leads, T time (samples), D embedding.
 """
 
 import dataclasses
-import os
 import pathlib
-import tempfile
 from typing import Any
 
+from clef_jax import files
 from clef_jax.convert import onnx_session, verify, weights
 from clef_jax.convert.onnx_graph import IR_VERSION, OPSET, Builder, add_network, require
 from clef_jax.convert.onnx_preprocessing import SCOPE, add_preprocessing
@@ -70,13 +69,14 @@ def write(
     rate = model.recipe.sample_rate_hz if sample_rate_hz is None else float(sample_rate_hz)
     _check_rate(model.recipe, rate, preprocessing)
     made = _make(model, rate, preprocessing, layers)
-    with tempfile.TemporaryDirectory(dir=folder_of(path), prefix=".onnx_") as scratch:
-        unchecked = pathlib.Path(scratch) / path.name
+    check_target(path)
+    with files.appearing(path) as unchecked:
         _save(made, unchecked)
         del made
         difference = _compare(unchecked, model, rate, preprocessing, layers)
+        _check_difference(difference, path)
         opened = onnx_session.session(unchecked)
-        written = Written(
+        return Written(
             path=path,
             num_bytes=unchecked.stat().st_size,
             input_shape=tuple(opened.get_inputs()[0].shape),
@@ -85,8 +85,6 @@ def write(
             num_windows=verify.NUM_WINDOWS,
             latency_seconds=onnx_session.latency_seconds(unchecked),
         )
-        os.replace(unchecked, path)
-    return written
 
 
 def _check_rate(recipe: Recipe, sample_rate_hz: float, preprocessing: bool) -> None:
@@ -166,13 +164,12 @@ def _facts(model: Embedder, sample_rate_hz: float, preprocessing: bool) -> dict[
     }
 
 
-def folder_of(path: pathlib.Path) -> pathlib.Path:
-    """Where a file is to be written; a UserError if it cannot be."""
+def check_target(path: pathlib.Path) -> None:
+    """Raises UserError if no file can be written at a path."""
     if path.is_dir():
         raise UserError(f"{path} is a folder; give the name of a file, such as model.onnx.")
     if not path.parent.is_dir():
         raise UserError(f"The folder {path.parent} for {path.name} does not exist; make it first.")
-    return path.parent
 
 
 def _save(made: Any, path: pathlib.Path) -> None:
@@ -199,11 +196,15 @@ def _compare(
     given = given[:, 0] if channels == 1 else given
     found = onnx_session.session(path).run(None, {INPUT: given})
     wanted = [stages[-1], *stages] if layers else stages[-1:]
-    difference = verify.largest_difference(found, wanted)
+    return verify.largest_difference(found, wanted)
+
+
+def _check_difference(difference: float, path: pathlib.Path) -> None:
+    """Raises UserError if features differ from ours by too much."""
     if not difference <= verify.LARGEST_DIFFERENCE:
         raise UserError(
             f"The ONNX file gives features that differ from ours by {difference:.1e}, more than "
             f"{verify.LARGEST_DIFFERENCE:.0e}, so {path.name} was not written. Weights far larger "
-            "than those of a trained encoder do this; check where they come from."
+            "than those of a trained encoder do this; check where they come from.",
+            problem="features_differ",
         )
-    return difference

@@ -8,15 +8,14 @@ mean.
 """
 
 import dataclasses
-import os
 import pathlib
-import tempfile
 from typing import Any
 
 import numpy as np
 
+from clef_jax import files
 from clef_jax.convert import onnx_session, verify
-from clef_jax.convert.onnx_file import INPUT, folder_of
+from clef_jax.convert.onnx_file import INPUT, check_target
 from clef_jax.convert.onnx_graph import require
 from clef_jax.errors import UserError
 
@@ -55,12 +54,10 @@ def quantise(path: str | pathlib.Path, out: str | pathlib.Path) -> Quantised:
     path, out = pathlib.Path(path).expanduser(), pathlib.Path(out).expanduser()
     if not path.is_file():
         raise UserError(f"There is no ONNX file {path}.", problem="missing_file")
-    with tempfile.TemporaryDirectory(dir=folder_of(out), prefix=".onnx_") as scratch:
-        unchecked = pathlib.Path(scratch) / out.name
+    check_target(out)
+    with files.appearing(out) as unchecked:
         _quantise_weights(path, unchecked)
-        quantised = _judge(path, unchecked, out)
-        os.replace(unchecked, out)
-    return quantised
+        return _judge(path, unchecked, out)
 
 
 def _quantise_weights(path: pathlib.Path, out: pathlib.Path) -> None:
