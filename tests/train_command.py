@@ -119,7 +119,8 @@ def final_params(workdir) -> list[np.ndarray]:
         config = from_saved(checkpoints.run(step)["config"])
     mesh = mesh_lib.make_mesh(jax.devices()[:1])
     trainer = state_lib.make_trainer(config, lambda _: 0.0, mesh)
-    params = checkpoint.restore_params(pathlib.Path(workdir), trainer)
+    abstract = state_lib.abstract_state(trainer).params
+    params = checkpoint.restore_params(pathlib.Path(workdir), abstract)
     return jax.tree.leaves(jax.device_get(params))
 
 
