@@ -190,7 +190,12 @@ class TrainConfig:
         """The objective's settings: its own, else those of the preset."""
         if self.objective_config is not None:
             return self.objective_config
-        return objectives.preset(self.objective, self.preset)
+        return objectives.preset(self.objective, self.preset).config
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the stored labels that the objective needs."""
+        return objectives.load_one(self.objective).labels(self.loss_config)
 
     @property
     def lead_names(self) -> tuple[str, ...]:
@@ -255,7 +260,7 @@ def differences(old: dict, new: dict) -> list[str]:
 
 def from_saved(values: dict[str, Any]) -> TrainConfig:
     """The configuration that `saved` turned into JSON."""
-    preset = objectives.preset(values["objective"], values["preset"])
+    preset = objectives.preset(values["objective"], values["preset"]).config
     return TrainConfig(
         **values
         | {

@@ -14,7 +14,7 @@ import jax
 from clef_jax import machine, mesh as mesh_lib
 from clef_jax.config import TrainConfig, saved
 from clef_jax.convolution import tuning_file
-from clef_jax.data import index as index_lib, pipeline
+from clef_jax.data import index as index_lib, metadata, pipeline
 from clef_jax.errors import exit_on_user_error
 from clef_jax.machine import keep_freed_memory
 from clef_jax.signal import noise
@@ -62,8 +62,14 @@ def train(config: TrainConfig) -> state_lib.TrainState:
     total_steps = config.total_steps(sampler.steps_per_epoch)
     rate = schedule.make(config, steps_per_epoch=sampler.steps_per_epoch, total_steps=total_steps)
     choices = tuning_file.of_run(config.conv_choices, mesh.devices.flat[0], config.folder)
+    labels = metadata.find_labels(index, config.label_names)
     trainer = state_lib.make_trainer(
-        config, rate, mesh, cohort=index.cohort_quantiles, conv_choices=choices
+        config,
+        rate,
+        mesh,
+        cohort=index.cohort_quantiles,
+        label_widths={label["name"]: metadata.label_width(label) for label in labels},
+        conv_choices=choices,
     )
     constants = step_lib.make_constants(config, index.common_rate_hz, mesh)
     with checkpoint.Checkpoints(config.folder, keep=config.keep_checkpoints) as checkpoints:

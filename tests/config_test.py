@@ -13,7 +13,7 @@ def make(**settings):
 
 def test_defaults_are_the_papers():
     config = make()
-    assert config.loss_config == objectives.preset("clef", "paper")
+    assert config.loss_config == objectives.preset("clef", "paper").config
     assert (config.learning_rate, config.weight_decay, config.global_batch_size) == (1e-4, 5e-4, 64)
     assert config.lead_names == leads.STANDARD_12
     assert config.total_steps(161_352 // 64) == 100 * (161_352 // 64)

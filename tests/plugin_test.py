@@ -173,14 +173,19 @@ MODULES = {
     "my_objective": """
         import dataclasses
 
+        from clef_jax.objectives import Objective, Outcome, Preset
+
         @dataclasses.dataclass(frozen=True)
         class Config:
             weight: float = 1.0
 
-        PRESETS = {"paper": Config(), "heavy": Config(weight=2.0)}
+        def terms(inputs, config):
+            return Outcome({"loss": config.weight * ((inputs.view_a - inputs.view_b) ** 2).mean()})
 
-        def terms(view_a, view_b, risk, completeness, config, *, mesh=None):
-            return {"loss": config.weight * ((view_a - view_b) ** 2).mean()}
+        OBJECTIVE = Objective(
+            presets={"paper": Preset(config=Config()), "heavy": Preset(config=Config(weight=2.0))},
+            terms=terms,
+        )
         """,
     "my_score": """
         from clef_jax.risk import Score
@@ -221,8 +226,9 @@ import numpy as np
 
 from clef_jax import baselines, formats, objectives, risk, tasks
 
-heavy = objectives.preset("my_objective", "heavy")
-terms = objectives.load_one("my_objective").terms(*np.float32([3, 1, 0, 0]), heavy)
+heavy = objectives.preset("my_objective", "heavy").config
+inputs = objectives.Inputs(*np.float32([3, 1, 0, 0]), {}, None, None, None, None)
+terms = objectives.load_one("my_objective").terms(inputs, heavy).terms
 
 print(json.dumps({
     "tasks": [tasks.load()["my_task"].name, tasks.find("my_task").label],

@@ -12,7 +12,7 @@ PLACES = ["--data-dir=d", "--workdir=w"]
 
 def test_defaults():
     config = arguments.parse(PLACES)
-    assert config.loss_config == objectives.preset("clef", "paper")
+    assert config.loss_config == objectives.preset("clef", "paper").config
     assert (config.data_dir, config.workdir, config.size) == ("d", "w", "small")
 
 
@@ -23,14 +23,14 @@ def test_flags_that_scripts_rely_on():
     config = arguments.parse([*PLACES, *flags.split()])
     assert config.size == "large"
     assert config.dataset == "mimic_iv_ecg/all_records"
-    assert config.loss_config == objectives.preset("simclr", "paper")
+    assert config.loss_config == objectives.preset("simclr", "paper").config
     assert config.lead_names == ("I",)
     assert (config.num_steps, config.seed, config.learning_rate) == (7, 1, 1e-3)
 
 
 def test_preset_sets_the_objective_and_its_own_flags_win():
     config = arguments.parse([*PLACES, "--preset=released", "--clef.temperature=0.1"])
-    released = objectives.preset("clef", "released")
+    released = objectives.preset("clef", "released").config
     assert config.loss_config == dataclasses.replace(released, temperature=0.1)
 
 

@@ -56,7 +56,7 @@ def loss_and_gradient(num_devices, signals, **settings):
         @jax.jit
         def compute(params, batch):
             def loss(params):
-                return step_lib.loss_terms(trainer, params, batch["signals"], batch)["loss"]
+                return step_lib.loss_terms(trainer, params, batch["signals"], batch).terms["loss"]
 
             return jax.value_and_grad(loss)(params)
 

@@ -15,7 +15,7 @@ from absl import flags
 
 from clef_jax import leads
 from clef_jax.config import TrainConfig
-from clef_jax.data import index as index_lib, raw
+from clef_jax.data import index as index_lib, metadata, raw
 from clef_jax.errors import UserError
 
 VIEWS = 2
@@ -124,7 +124,14 @@ def _nth_true(mask: np.ndarray, uniform: np.ndarray) -> np.ndarray:
 class _Batches:
     """The share of one process of every step's batch; random access, so any step can come next."""
 
-    def __init__(self, plan: BatchSampler, num_samples: int, process: int, num_processes: int):
+    def __init__(
+        self,
+        plan: BatchSampler,
+        num_samples: int,
+        process: int,
+        num_processes: int,
+        label_names: tuple[str, ...] = (),
+    ):
         self._plan = plan
         self._num_samples = num_samples
         share = plan.global_batch_size // num_processes
@@ -134,6 +141,7 @@ class _Batches:
         # others that the data set may hold are never drawn.
         place = {name: i for i, name in enumerate(leads.STANDARD_12)}
         self._standard = np.array([place.get(name, -1) for name in plan.index.lead_names])
+        self._labels = metadata.find_labels(plan.index, label_names)
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         draw = self._plan.draw(step)
@@ -142,13 +150,26 @@ class _Batches:
         start = draw.start[self._mine] if self._plan.random_start else None
         index = self._plan.index
         where = index.position(row)
-        return {
+        batch = {
             "adc": self._reader.read(row, lead, self._num_samples, start),  # int16[b, 2, T]
             "gain_per_mv": np.take_along_axis(index.gain_per_mv[where], lead, axis=1),
             "baseline": np.take_along_axis(index.baseline[where], lead, axis=1),
             "lead": self._standard[lead].astype(np.int32),
             "risk": index.risk[where],
             "completeness": index.completeness[where],
+        }
+        return batch | self._label_arrays(row)
+
+    def _label_arrays(self, row: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns float32 [b, K] for each label that the objective asks for."""
+        if not self._labels:
+            return {}
+        stored = [metadata.read(record, self._labels) for record in self._reader.records(row)]
+        return {
+            metadata.LABEL_PREFIX + label["name"]: np.stack(
+                [metadata.encode_label(label, values[label["name"]]) for values in stored]
+            )
+            for label in self._labels
         }
 
 
@@ -177,10 +198,13 @@ def make_batches(
     """An endless iterator over this process's rows of each step's batch, from `first_step` on.
 
     Yields int16 `adc` [b, 2, T] (ADC units, the lowest value is "missing"), `gain_per_mv` and
-    `baseline` [b, 2], `lead` [b, 2] (place in `leads.STANDARD_12`), `risk` and `completeness` [b].
+    `baseline` [b, 2], `lead` [b, 2] (place in `leads.STANDARD_12`), `risk` and `completeness` [b],
+    and float32 `label:NAME` [b, K] for each label that the objective asks for.
     """
     num_samples = _window_samples(plan.index, config)
-    source = _Batches(plan, num_samples, jax.process_index(), jax.process_count())
+    source = _Batches(
+        plan, num_samples, jax.process_index(), jax.process_count(), config.label_names
+    )
     steps = grain.MapDataset.range(first_step, np.iinfo(np.int64).max)
     # Any batch can be made by anybody at any time, so neither threads nor processes have a state to
     # keep: a run goes on with other numbers of them.

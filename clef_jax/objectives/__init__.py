@@ -1,53 +1,53 @@
-"""Training objectives. An objective is one module in this folder; nothing lists them. Another
-package adds one by an entry point of the group `clef_jax.objectives` (`clef_jax.plugin`).
+"""Training objectives. An objective is one module of this folder that defines `OBJECTIVE`; nothing
+lists them.
 
-A module is an objective when its name has no leading underscore, and it defines
+```
+OBJECTIVE = Objective(presets={"paper": Preset(config=Config())}, terms=_terms)
+```
 
-* `Config`: a frozen dataclass, the settings of the objective;
-* `PRESETS`: `dict[str, Config]` with at least "paper";
-* `terms(view_a, view_b, risk, completeness, config, *, mesh=None)`: the loss under the key "loss"
-  and the parts it was made of, all scalars over the whole (global) batch.
+`Objective` says what else it may own: parameters such as a projector, state such as a queue or a
+momentum encoder, and labels of the recordings. Another package adds such a module by an entry point
+in its `pyproject.toml`:
 
-Modules with a leading underscore are mathematics that several objectives share.
+```
+[project.entry-points."clef_jax.objectives"]
+my_objective = "my_package.my_objective"
+```
 
-Shapes: N patients of the global batch, D embedding. Views are [N, D], risk and completeness [N].
+Modules with a leading underscore hold code that several objectives share.
 """
-
-from collections.abc import Mapping
-from typing import Any, Protocol, cast
-
-import jax
 
 from clef_jax import plugin
 from clef_jax.errors import UserError
+from clef_jax.objectives._objective import Inputs, Objective, Outcome, Preset, Sizes
+
+__all__ = [
+    "Inputs",
+    "Objective",
+    "Outcome",
+    "Preset",
+    "Sizes",
+    "load",
+    "load_one",
+    "names",
+    "preset",
+]
+
+_KIND = plugin.Kind(label="objective", package=__name__, attribute="OBJECTIVE", expected=Objective)
 
 
-class Objective(Protocol):
-    """What a module of this folder offers."""
-
-    Config: type
-    PRESETS: Mapping[str, Any]
-
-    @staticmethod
-    def terms(
-        view_a: jax.Array,
-        view_b: jax.Array,
-        risk: jax.Array,
-        completeness: jax.Array,
-        config: Any,
-        *,
-        mesh: jax.sharding.Mesh | None = None,
-    ) -> dict[str, jax.Array]:
-        """Maps two views [N, D], risk [N] and completeness [N] to named scalars."""
-        ...
-
-
-_KIND = plugin.Kind(label="objective", package=__name__, attribute="terms", expected=None)
+def names() -> list[str]:
+    """Returns the names of all objectives, sorted; no objective is imported."""
+    return _KIND.names()
 
 
 def load() -> dict[str, Objective]:
-    """Returns every objective by name, sorted."""
-    return {name: load_one(name) for name in _KIND.names()}
+    """Returns every objective by name, sorted.
+
+    Raises:
+        UserError: a module defines no objective.
+    """
+    return _KIND.load()
 
 
 def load_one(name: str) -> Objective:
@@ -56,16 +56,16 @@ def load_one(name: str) -> Objective:
     Raises:
         UserError: the name is unknown; the message proposes the nearest.
     """
-    return cast(Objective, _KIND.module(name))
+    return _KIND.load_one(name)
 
 
-def preset(name: str, preset_name: str) -> Any:
-    """Returns the `Config` that objective `name` keeps under `preset_name`.
+def preset(name: str, preset_name: str) -> Preset:
+    """Returns the settings that objective `name` keeps under `preset_name`.
 
     Raises:
         UserError: the objective or the preset is unknown; the message proposes the nearest.
     """
-    presets = load_one(name).PRESETS
+    presets = load_one(name).presets
     if preset_name not in presets:
         label = f"preset of the objective {name!r}"
         raise UserError(plugin.unknown(label, preset_name, sorted(presets)))

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from clef_jax.errors import UserError
-from clef_jax.objectives import _contrast, _distance
+from clef_jax.objectives import Inputs, Objective, Outcome, Preset, _contrast, _distance
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,8 +79,6 @@ PAPER = Config()
 
 RELEASED = Config(nce_weight=0.5, alignment_weight=0.5, missing="off", unknown_risk="zero")
 """As the public PyTorch reference computes it."""
-
-PRESETS = {"paper": PAPER, "released": RELEASED}
 
 
 def loss(
@@ -215,3 +213,22 @@ def _pair(row, column, same, mean_distance, *, config: Config) -> _contrast.Pair
         mean = weight.sum(axis=1, keepdims=True) / jnp.maximum(same.shape[1] - 1, 1)
         log_weight = jnp.where(mean > 0, jnp.log(weight) - jnp.log(mean), 0)
     return _contrast.Pair(log_weight, 1 - weight, both_known)
+
+
+def _complete(config: Config, cohort: np.ndarray | None) -> Config:
+    """Fills in the quantiles of risk, unless they are set or not known."""
+    if config.cohort is not None or cohort is None or not np.isfinite(cohort).all():
+        return config
+    return dataclasses.replace(config, cohort=tuple(cohort.tolist()))
+
+
+def _outcome(inputs: Inputs, config: Config) -> Outcome:
+    view_a, view_b, risk, completeness = inputs[:4]
+    return Outcome(terms(view_a, view_b, risk, completeness, config, mesh=inputs.mesh))
+
+
+OBJECTIVE = Objective(
+    presets={"paper": Preset(config=PAPER), "released": Preset(config=RELEASED)},
+    terms=_outcome,
+    complete=_complete,
+)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from clef_jax.objectives import _contrast
+from clef_jax.objectives import Inputs, Objective, Outcome, Preset, _contrast
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,8 +26,6 @@ class Config:
 
 PAPER = Config()
 """As the paper trains this baseline."""
-
-PRESETS = {"paper": PAPER}
 
 
 def loss(
@@ -80,3 +78,11 @@ def terms(
 def _equal_weights(row, column, same: jax.Array, constants) -> _contrast.Pair:
     del row, column, constants
     return _contrast.Pair(jnp.zeros((same.shape[0], 1), jnp.float32))
+
+
+def _outcome(inputs: Inputs, config: Config) -> Outcome:
+    view_a, view_b, risk, completeness = inputs[:4]
+    return Outcome(terms(view_a, view_b, risk, completeness, config, mesh=inputs.mesh))
+
+
+OBJECTIVE = Objective(presets={"paper": Preset(config=PAPER)}, terms=_outcome)

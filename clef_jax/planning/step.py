@@ -19,6 +19,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from clef_jax import mesh as mesh_lib
 from clef_jax.config import TrainConfig
 from clef_jax.data import pipeline
+from clef_jax.errors import UserError
 from clef_jax.machine import use_platform
 from clef_jax.planning import topology as topology_lib
 from clef_jax.planning.topology import Topology
@@ -75,6 +76,12 @@ def lower(config: TrainConfig, topology: Topology, sample_rate_hz: float) -> Ste
         total_steps=config.total_steps(steps_per_epoch),
     )
     platform = topology.chip.platform
+    if config.label_names:
+        raise UserError(
+            f"--objective={config.objective} needs the labels {', '.join(config.label_names)}, and "
+            "a plan knows no data set. Plan another objective: the encoder's cost is the same.",
+            problem="plan_needs_labels",
+        )
     trainer = state_lib.make_trainer(config, rate, mesh, cohort=_COHORT, platform=platform)
     arguments = abstract_arguments(trainer, sample_rate_hz)
     traced = step_lib.make_train_step(trainer).trace(*arguments)

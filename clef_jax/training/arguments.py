@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from clef_jax import objectives
+from clef_jax import objectives, plugin
 from clef_jax.config import TrainConfig
 from clef_jax.errors import UserError
 
@@ -50,6 +50,7 @@ def _parse(argv: list[str], own: list[Any], default: Any, doc: str | None, prog:
     first.add_argument("--preset", default=defaults["preset"])
     chosen, _ = first.parse_known_args(argv)
     preset = objectives.preset(chosen.objective, chosen.preset)
+    default = _with_preset(default, preset, chosen)
 
     settings = dataclasses.make_dataclass(
         "Settings",
@@ -60,7 +61,11 @@ def _parse(argv: list[str], own: list[Any], default: Any, doc: str | None, prog:
                 Annotated[TrainConfig, tyro.conf.arg(name="")],
                 dataclasses.field(default=default),
             ),
-            (chosen.objective, type(preset), dataclasses.field(default=preset)),
+            (
+                chosen.objective,
+                type(preset.config),
+                dataclasses.field(default=preset.config),
+            ),
         ],
         kw_only=True,
     )
@@ -68,3 +73,24 @@ def _parse(argv: list[str], own: list[Any], default: Any, doc: str | None, prog:
     parsed = tyro.cli(settings, args=argv, prog=prog)
     run = dataclasses.replace(parsed.run, objective_config=getattr(parsed, chosen.objective))
     return dataclasses.replace(parsed, run=run)
+
+
+def _with_preset(default: Any, preset: objectives.Preset, chosen: argparse.Namespace) -> Any:
+    """Returns the default settings of the run, changed by those that belong to the preset.
+
+    What the command line gives replaces them, as it replaces any default.
+
+    Raises:
+        UserError: the preset names a setting that training does not have.
+    """
+    if not preset.training:
+        return default
+    known = {field.name for field in dataclasses.fields(TrainConfig)}
+    for name in preset.training:
+        if name not in known:
+            label = f"training setting of the preset {chosen.preset!r} of {chosen.objective!r}"
+            raise UserError(plugin.unknown(label, name, sorted(known)))
+    changes = {"objective": chosen.objective, "preset": chosen.preset, **preset.training}
+    if isinstance(default, TrainConfig):
+        return dataclasses.replace(default, **changes)
+    return TrainConfig(data_dir=tyro.MISSING, workdir=tyro.MISSING, **changes)

@@ -258,11 +258,15 @@ def _digests(leaves: list[jax.Array]) -> list[jax.Array]:
 
 
 def _digest(x: jax.Array) -> jax.Array:
-    bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
+    x = x.astype(jnp.uint8) if x.dtype == bool else x
+    unsigned = jnp.dtype(f"uint{8 * min(x.dtype.itemsize, 4)}")
+    # Numbers of 64 bits become pairs along a new last axis.
+    bits = jax.lax.bitcast_convert_type(x, unsigned).astype(jnp.uint32)
     # An odd factor for each place: no flipped bit is lost, and no two values can change places.
     place = jnp.zeros((), jnp.uint32)
-    for axis, length in enumerate(x.shape):
-        place = place * np.uint32(length) + jax.lax.broadcasted_iota(jnp.uint32, x.shape, axis)
+    for axis, length in enumerate(bits.shape):
+        index = jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
+        place = place * np.uint32(length) + index
     return jnp.sum(bits * (2 * place + 1), dtype=jnp.uint32)
 
 

@@ -4,7 +4,7 @@ Shapes: B patients of the global batch, D embedding.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -14,9 +14,13 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
-from clef_jax import machine, mesh as mesh_lib, models
+from clef_jax import machine, mesh as mesh_lib, models, objectives
 from clef_jax.config import TrainConfig
 from clef_jax.convolution.rules import Choices
+from clef_jax.models import size as size_lib
+
+_OBJECTIVE_STREAM = 1
+"""Folded into the seed for the random numbers of an objective."""
 
 
 @jax.tree_util.register_dataclass
@@ -27,10 +31,15 @@ class TrainState:
     step: jax.Array
     """Updates tried so far; also the position in the data."""
     params: nnx.State
+    """The encoder's."""
     opt_state: optax.OptState
     num_skipped: jax.Array
     """Updates skipped because loss or gradient was not finite."""
     num_skipped_in_a_row: jax.Array
+    objective_params: Any = None
+    """Parameters of the objective, a projector's for example; None where it has none."""
+    objective_state: Any = None
+    """State of the objective, a queue for example; None where it has none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +49,7 @@ class Trainer:
     config: TrainConfig
     loss_config: Any
     """The objective's settings, completed by what the data set knows about its cohort."""
+    objective: objectives.Objective
     mesh: Mesh
     platform: str
     """What the step is compiled for: `cpu`, `gpu` or `tpu`."""
@@ -66,16 +76,23 @@ def make_trainer(
     mesh: Mesh,
     *,
     cohort: np.ndarray | None = None,
+    label_widths: Mapping[str, int] | None = None,
     platform: str | None = None,
     conv_choices: Choices | None = None,
 ) -> Trainer:
-    """`cohort` are the quantiles of risk in the data set (NaN where there is no risk), for the
-    objectives that ask for them; `platform` is that of the mesh unless given."""
+    """Returns the trainer of a run.
+
+    Args:
+        schedule: maps the step to the learning rate.
+        cohort: quantiles of risk in the data set (NaN where there is no risk), for objectives that
+            need them.
+        label_widths: columns of each label that the objective asks for.
+        platform: what the step is compiled for; by default the mesh's.
+        conv_choices: measured implementations of the grouped convolution; by default the rules'.
+    """
     platform = platform or mesh_lib.platform(mesh)
-    loss_config = config.loss_config
-    asks = getattr(loss_config, "cohort", ()) is None
-    if asks and cohort is not None and np.isfinite(cohort).all():
-        loss_config = dataclasses.replace(loss_config, cohort=tuple(cohort.tolist()))
+    objective = objectives.load_one(config.objective)
+    loss_config = objective.complete(config.loss_config, cohort)
     tx = make_optimizer(config, schedule)
     dtype = machine.compute_dtype(config.precision, platform)
 
@@ -85,13 +102,60 @@ def make_trainer(
 
     def first_state() -> TrainState:
         params = nnx.state(create(), nnx.Param)
+        width = size_lib.by_name(config.size).embedding_width
+        sizes = objectives.Sizes(width, config.global_batch_size, label_widths or {})
+        own_params, own_state = _first_of_objective(objective, loss_config, sizes, params, config)
+        opt_state = tx.init(trainable(params, own_params))
         zero = jnp.zeros((), jnp.int32)
-        return TrainState(zero, params, tx.init(params), zero, zero)
+        return TrainState(zero, params, opt_state, zero, zero, own_params, own_state)
 
     sharding = _state_sharding(jax.eval_shape(first_state), config, mesh)
     init = jax.jit(first_state, out_shardings=sharding)
     graph = nnx.graphdef(nnx.eval_shape(create))
-    return Trainer(config, loss_config, mesh, platform, tx, graph, sharding, init, conv_choices)
+    return Trainer(
+        config,
+        loss_config,
+        objective,
+        mesh,
+        platform,
+        tx,
+        graph,
+        sharding,
+        init,
+        conv_choices,
+    )
+
+
+def _first_of_objective(
+    objective: objectives.Objective,
+    loss_config: Any,
+    sizes: objectives.Sizes,
+    params: nnx.State,
+    config: TrainConfig,
+) -> tuple[Any, Any]:
+    """Returns the first parameters and the first state of an objective; None where it has none."""
+    # Apart from the encoder's random numbers, which an objective must not change.
+    rngs = nnx.Rngs(jax.random.fold_in(jax.random.key(config.seed), _OBJECTIVE_STREAM))
+    own_params = own_state = None
+    if objective.init_params is not None:
+        own_params = objective.init_params(loss_config, sizes, rngs)
+    if objective.init_state is not None:
+        own_state = objective.init_state(loss_config, sizes, params, own_params, rngs)
+    return own_params, own_state
+
+
+def trainable(params: nnx.State, objective_params: Any) -> Any:
+    """Returns what the optimiser updates as one tree.
+
+    It is the encoder's parameters alone where the objective has none, so that checkpoints of runs
+    from before objectives had parameters keep their form.
+    """
+    return params if objective_params is None else (params, objective_params)
+
+
+def split_trainable(tree: Any, objective_params: Any) -> tuple[nnx.State, Any]:
+    """Returns the encoder's and the objective's part of a tree like `trainable`'s."""
+    return (tree, None) if objective_params is None else tree
 
 
 def _state_sharding(state: TrainState, config: TrainConfig, mesh: Mesh) -> TrainState:

@@ -17,10 +17,12 @@ from jax.sharding import Mesh
 from clef_jax import mesh as mesh_lib, objectives
 from clef_jax.config import TrainConfig
 from clef_jax.convolution.rules import use_choices
+from clef_jax.data.metadata import LABEL_PREFIX
 from clef_jax.machine import use_platform
 from clef_jax.signal import noise as noise_lib, view as view_lib
 from clef_jax.signal.augment import AugmentConfig
 from clef_jax.signal.device import Bandpass, make_bandpass
+from clef_jax.training import state as state_lib
 from clef_jax.training.state import Trainer, TrainState
 
 
@@ -126,14 +128,33 @@ def _in_turns(function: Callable, whole: Any, rows: Any, num_turns: int) -> jax.
 
 
 def loss_terms(
-    trainer: Trainer, params: nnx.State, signals: jax.Array, batch: dict
-) -> dict[str, jax.Array]:
-    """The objective's scalars over the global batch; `loss` among them."""
+    trainer: Trainer,
+    params: nnx.State,
+    signals: jax.Array,
+    batch: dict,
+    objective_params: Any = None,
+    objective_state: Any = None,
+) -> objectives.Outcome:
+    """Returns the objective's scalars over the global batch, `loss` among them, and its carry."""
     view_a, view_b = embed(trainer, params, signals)
-    objective = objectives.load_one(trainer.config.objective)
-    known = batch["risk"], batch["completeness"]
+
+    def encode(other_params: nnx.State) -> tuple[jax.Array, jax.Array]:
+        return jax.lax.stop_gradient(embed(trainer, other_params, signals))
+
+    names = trainer.objective.labels(trainer.loss_config)
+    inputs = objectives.Inputs(
+        view_a=view_a,
+        view_b=view_b,
+        risk=batch["risk"],
+        completeness=batch["completeness"],
+        labels={name: batch[LABEL_PREFIX + name] for name in names},
+        params=objective_params,
+        state=jax.lax.stop_gradient(objective_state),
+        encode=encode,
+        mesh=trainer.mesh,
+    )
     with use_platform(trainer.platform), jax.named_scope("loss"):
-        return objective.terms(view_a, view_b, *known, trainer.loss_config, mesh=trainer.mesh)
+        return trainer.objective.terms(inputs, trainer.loss_config)
 
 
 def train_step(
@@ -141,27 +162,39 @@ def train_step(
 ) -> tuple[TrainState, dict[str, Any]]:
     """One update on the global batch; an update with anything non-finite in it changes nothing."""
     signals = make_views(trainer, batch, constants, state.step, trainer.config.augment)
+    own_params, own_state = state.objective_params, state.objective_state
 
-    def loss_fn(params):
-        terms = loss_terms(trainer, params, signals, batch)
-        return terms["loss"], terms
+    def loss_fn(trained):
+        params, objective_params = state_lib.split_trainable(trained, own_params)
+        outcome = loss_terms(trainer, params, signals, batch, objective_params, own_state)
+        return outcome.terms["loss"], outcome
 
-    (loss, terms), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    trained = state_lib.trainable(state.params, own_params)
+    (loss, outcome), grads = jax.value_and_grad(loss_fn, has_aux=True)(trained)
     grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
     with jax.named_scope("optimizer"):
-        updates, opt_state = trainer.tx.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        updates, opt_state = trainer.tx.update(grads, state.opt_state, trained)
+        new_params, new_own_params = state_lib.split_trainable(
+            optax.apply_updates(trained, updates), own_params
+        )
+    new_own_state = own_state
+    if trainer.objective.update_state is not None:
+        new_own_state = trainer.objective.update_state(
+            trainer.loss_config, own_state, outcome.carry, new_params, new_own_params
+        )
     keep = functools.partial(jax.tree.map, lambda new, old: jnp.where(finite, new, old))
     skipped = (~finite).astype(jnp.int32)
     state = TrainState(
         step=state.step + 1,
-        params=keep(params, state.params),
+        params=keep(new_params, state.params),
         opt_state=keep(opt_state, state.opt_state),
         num_skipped=state.num_skipped + skipped,
         num_skipped_in_a_row=(state.num_skipped_in_a_row + skipped) * skipped,
+        objective_params=keep(new_own_params, own_params),
+        objective_state=keep(new_own_state, own_state),
     )
-    metrics = terms | {
+    metrics = outcome.terms | {
         "grad_norm": grad_norm,
         "num_skipped": state.num_skipped,
         "num_skipped_in_a_row": state.num_skipped_in_a_row,
