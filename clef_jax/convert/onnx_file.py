@@ -14,7 +14,6 @@ from clef_jax.convert.onnx_preprocessing import SCOPE, add_preprocessing
 from clef_jax.embedding.encoder import Embedder
 from clef_jax.embedding.recipe import Recipe
 from clef_jax.errors import UserError
-from clef_jax.signal import reference
 
 INPUT = "signal_mv"
 _MOST_BYTES = 2**31 - 2**20
@@ -58,7 +57,7 @@ def write(
         window_seconds: of the input; the encoder's own if not given.
 
     Raises:
-        UserError: the rate or the length does not fit, a package is missing, the file cannot be
+        UserError: the rate does not fit, a package is missing, the file cannot be
             written, or a feature differs from ours by more than 1e-5.
     """
     require("onnx", "onnxruntime")
@@ -88,15 +87,6 @@ def write(
 
 
 def _check_rate(recipe: Recipe, sample_rate_hz: float, preprocessing: bool) -> None:
-    before = recipe.num_samples(sample_rate_hz)
-    after = reference.resampled_length(before, sample_rate_hz, recipe.sample_rate_hz)
-    wanted = recipe.num_samples(recipe.sample_rate_hz)
-    if after != wanted:
-        raise UserError(
-            f"{before} samples at {sample_rate_hz:g} Hz become {after} at "
-            f"{recipe.sample_rate_hz:g} Hz, but a window of {recipe.window_seconds:g} seconds has "
-            f"{wanted}. Choose a rate or a window length that gives whole samples."
-        )
     if not preprocessing and sample_rate_hz != recipe.sample_rate_hz:
         raise UserError(
             f"Without preprocessing the input is at the encoder's {recipe.sample_rate_hz:g} Hz, "
@@ -167,9 +157,15 @@ def _facts(model: Embedder, sample_rate_hz: float, preprocessing: bool) -> dict[
 def check_target(path: pathlib.Path) -> None:
     """Raises UserError if no file can be written at a path."""
     if path.is_dir():
-        raise UserError(f"{path} is a folder; give the name of a file, such as model.onnx.")
+        raise UserError(
+            f"{path} is a folder; give the name of a file, such as model.onnx.",
+            problem="is_a_folder",
+        )
     if not path.parent.is_dir():
-        raise UserError(f"The folder {path.parent} for {path.name} does not exist; make it first.")
+        raise UserError(
+            f"The folder {path.parent} for {path.name} does not exist; make it first.",
+            problem="missing_folder",
+        )
 
 
 def _save(made: Any, path: pathlib.Path) -> None:
@@ -178,7 +174,8 @@ def _save(made: Any, path: pathlib.Path) -> None:
     if made.ByteSize() > _MOST_BYTES:
         raise UserError(
             f"The model has {made.ByteSize() / 1e9:.2f} GB, and an ONNX file ends at 2.1 GB. "
-            "Choose a smaller encoder."
+            "Choose a smaller encoder.",
+            problem="too_large",
         )
     onnx.save(made, path)
     onnx.checker.check_model(path, full_check=True)
@@ -191,7 +188,7 @@ def _compare(
     channels = model.encoder.in_channels
     num_samples = model.recipe.num_samples(sample_rate_hz)
     raw_mv = verify.windows(channels, num_samples, sample_rate_hz)
-    signal, stages = verify.our_features(model, raw_mv, sample_rate_hz)
+    signal, stages = verify.our_features(model, raw_mv)
     given = raw_mv if preprocessing else signal
     given = given[:, 0] if channels == 1 else given
     found = onnx_session.session(path).run(None, {INPUT: given})
