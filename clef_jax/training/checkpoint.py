@@ -131,7 +131,8 @@ class Checkpoints:
 
     def _start(self, state: TrainState, step: int, run: dict[str, Any]) -> None:
         run = run | {DIGEST: digest(state)}
-        args = ocp.args.Composite(state=ocp.args.StandardSave(state), run=ocp.args.JsonSave(run))
+        saved = ocp.args.StandardSave(_as_saved(state))
+        args = ocp.args.Composite(state=saved, run=ocp.args.JsonSave(run))
         self._saving = step
         try:
             self._manager.save(step, args=args)
@@ -169,9 +170,9 @@ class Checkpoints:
         return self._restore(step, state, self.run(step))
 
     def _restore(self, step: int, state: TrainState, run: dict[str, Any]) -> TrainState:
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _as_saved(state))
         args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
-        restored = self._manager.restore(step, args=args)["state"]
+        restored = dataclasses.replace(state, **self._manager.restore(step, args=args)["state"])
         saved = run.get(DIGEST)  # runs of earlier versions have none
         if saved is not None and saved != digest(restored):
             raise ValueError("The arrays are not those that were saved.")
@@ -242,6 +243,16 @@ class Checkpoints:
     def preempted(self, step: int) -> bool:
         """Whether the scheduler asked several processes to stop; true for all at the same step."""
         return jax.process_count() > 1 and self._manager.reached_preemption(step)
+
+
+def _as_saved(state: TrainState) -> dict[str, Any]:
+    """Returns the fields of a state that hold arrays, by name.
+
+    Orbax writes an absent field down, so that a run would lose its checkpoints whenever the state
+    gets a field that only some objectives use.
+    """
+    fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def digest(state: Any) -> list[int]:
