@@ -46,10 +46,10 @@ def collect(
     )
     names = [name for name in checkpoints if name not in runs]
     names += [name for name in _named(wanted_baselines) if name not in names]
-    models = list(_by_own_names(trained, runs))
+    models: list[Encoder] = list(_by_own_names(trained, runs))
     for name in names:
         encoders = list(baselines.make(name, context))
-        if not encoders and wanted_baselines != ALL:
+        if not encoders and num_seeds and wanted_baselines != ALL:
             raise UserError(
                 f"The baseline {name} is a file of weights: give the file with --checkpoint.",
                 problem="needs_weights",

@@ -8,7 +8,7 @@ import numpy as np
 
 from clef_jax.evaluation import geometry, plot, published, result as result_lib, score
 from clef_jax.evaluation.geometry import Geometry
-from clef_jax.evaluation.result import ALPHA, Compared, Result
+from clef_jax.evaluation.result import ALPHA, Comparison, Result
 from clef_jax.evaluation.score import Scored
 from clef_jax.page import template
 
@@ -16,7 +16,7 @@ from clef_jax.page import template
 def render(
     about: Mapping[str, Any],
     results: Sequence[Result],
-    compared: Sequence[Compared],
+    compared: Sequence[Comparison],
     spaces: Sequence[Geometry],
     problems: Sequence[str],
 ) -> str:
@@ -45,7 +45,7 @@ def render(
     )
 
 
-def _overview(by_task: Mapping[str, Sequence[Result]], compared: Sequence[Compared]) -> str:
+def _overview(by_task: Mapping[str, Sequence[Result]], compared: Sequence[Comparison]) -> str:
     rows = list(dict.fromkeys(one.row for found in by_task.values() for one in found))
     header = ["model"] + [
         f"{name}: {score.primary(found[0].task).name}, {found[0].task.unit}".rstrip(", ")
@@ -107,7 +107,7 @@ def _efficiency(results: Sequence[Result]) -> str:
     )
 
 
-def _comparisons(compared: Sequence[Compared]) -> str:
+def _comparisons(compared: Sequence[Comparison]) -> str:
     if not compared:
         return ""
     rows = [

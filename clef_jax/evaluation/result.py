@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import rich.table
 
 from clef_jax import files
 from clef_jax.evaluation import score
@@ -49,7 +50,7 @@ class Result:
 
 
 @dataclasses.dataclass(frozen=True)
-class Compared:
+class Comparison:
     """Two rows of a table on one task."""
 
     task: str
@@ -78,7 +79,7 @@ class Compared:
         }
 
 
-def compare(results: Sequence[Result], *, num_resamples: int, seed: int) -> list[Compared]:
+def compare(results: Sequence[Result], *, num_resamples: int, seed: int) -> list[Comparison]:
     """The first row of each task against every other one that answered for the same recordings."""
     pairs = list(_pairs(results))
     # A p-value is at least 1 / (lots + 1): few lots could never be significant after correction.
@@ -99,7 +100,7 @@ def compare(results: Sequence[Result], *, num_resamples: int, seed: int) -> list
             found.append((first, other, difference))
     adjusted = comparison.holm([difference.p_value for _, _, difference in found])
     return [
-        Compared(
+        Comparison(
             first.task.name,
             first.row,
             other.row,
@@ -142,11 +143,41 @@ def notes(found: Sequence[Result]) -> list[str]:
     return []
 
 
+def console_table(results: Sequence[Result]) -> rich.table.Table:
+    """Returns the main scores of the models on one task, as a table for the console.
+
+    Models that were fitted to fewer labels have the mean of their main score over the samples of
+    labels.
+    """
+    task, answers = results[0].task, results[0].answers
+    shown = [scored for result in results for scored in result.scores if scored.in_table]
+    names = list(dict.fromkeys(scored.name for scored in shown))
+    how = "cross-validated by patient" if answers.cross_validated else "test recordings"
+    title = (
+        f"{task.name}: {len(answers.target):,} recordings of "
+        f"{len(np.unique(answers.patient)):,} patients, {how}, lead {task.lead}"
+    )
+    table = rich.table.Table("model", *names, title=title)
+    values_of: dict[str, list[float]] = {}
+    for result in results:
+        if result.label_share < 1:
+            row = f"{result.row}, {result.label_share:.3g} of labels"
+            values_of.setdefault(row, []).append(result.primary().value)
+            continue
+        cells = {scored.name: str(scored) for scored in result.scores}
+        table.add_row(result.row, *(cells.get(name, "") for name in names))
+    for row, values in values_of.items():
+        defined = [value for value in values if np.isfinite(value)]
+        mean = f"{np.mean(defined):.3g}, mean of {len(defined)}" if defined else "not defined"
+        table.add_row(row, mean)
+    return table
+
+
 def write(
     results: Sequence[Result],
     out: pathlib.Path,
     about: Mapping[str, Any],
-    compared: Sequence[Compared] = (),
+    compared: Sequence[Comparison] = (),
 ) -> None:
     """Writes what is known so far, as JSON, CSV and Parquet; a reader never sees half a file.
 
