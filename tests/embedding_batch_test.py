@@ -11,7 +11,7 @@ from any_rate_dataset import GAIN_PER_MV, build, ecg
 from clef_jax import embed as embed_command, mesh as mesh_lib
 from clef_jax.convert import stablehlo
 from clef_jax.embedding import batch, encoder as encoder_lib, inputs, prepared, pretrained
-from clef_jax.evaluation import finetune, geometry
+from clef_jax.evaluation import finetune, space
 
 ONE = mesh_lib.make_mesh(jax.devices()[:1])
 RATES_HZ = (62.4725, 130.2, 249.89, 256.41, 333.33, 500.0)
@@ -83,7 +83,7 @@ def test_an_array_has_the_same_embedding(model, index, shipped):
 def test_geometry_measures_the_shipped_embeddings(model, index, shipped):
     chosen = [("train", row) for row in range(index.num_records)]
     everything = slice(0, model.embedder.num_features)
-    got = geometry._embed(model.embedder, everything, {"train": index}, chosen, "I")
+    got = space._embed(model.embedder, everything, {"train": index}, chosen, "I")
     for name, features in zip(names_of(index), got, strict=True):
         want = shipped[name] / np.linalg.norm(shipped[name])
         np.testing.assert_allclose(features, want, atol=1e-6, err_msg=name)

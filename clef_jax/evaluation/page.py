@@ -167,7 +167,7 @@ def _space(spaces: Sequence[Geometry]) -> str:
     rows = [[html.escape(cell) for cell in row] for row in geometry.side_by_side(spaces)]
     caption = (
         f"{len(sample.patient)} recordings of {sample.dataset}, lead {sample.lead}; "
-        f"{int(sample.learned_from.sum())} of them are of its training split. Correlations of "
+        f"{int(sample.in_training_split.sum())} of them are of its training split. Correlations of "
         "distance are Spearman's over pairs of patients, with p-values by permutation; matched "
         "pairs are of one sex and age band, so that these explain nothing."
     )
