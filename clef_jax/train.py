@@ -14,15 +14,14 @@ import jax
 from clef_jax import machine, mesh as mesh_lib
 from clef_jax.config import TrainConfig, saved
 from clef_jax.convolution import tuning_file
-from clef_jax.data import index as index_lib, metadata, pipeline
+from clef_jax.data import index as index_lib, label as label_lib, pipeline
 from clef_jax.errors import exit_on_user_error
 from clef_jax.machine import keep_freed_memory
 from clef_jax.signal import noise
 from clef_jax.training import (
-    agreement,
     arguments,
     checkpoint,
-    joining,
+    coordinator,
     logs,
     schedule,
     state as state_lib,
@@ -40,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(config: TrainConfig) -> state_lib.TrainState:
     """Runs training from the first step, or from the newest checkpoint, to the last step."""
     set_up_jax(config)
+    if config.coordinator_address is None:
+        return train(config)
+    from clef_jax.training import joining  # only runs of several processes need it
+
     with joining.joined(config):
         return train(config)
 
@@ -53,7 +56,10 @@ def train(config: TrainConfig) -> state_lib.TrainState:
         "data": {"data set": index.fingerprint, "noise": noise.fingerprint(config.noise_path)},
     }
     # Before the first use of a device, which waits for the other processes.
-    agreement.agree(facts | {"saved_step": checkpoint.newest_step(config.folder)}, config)
+    if coordinator.current().has_joined:
+        from clef_jax.training import agreement
+
+        agreement.agree(facts | {"saved_step": checkpoint.newest_step(config.folder)}, config)
     if jax.default_backend() == "cpu":
         keep_freed_memory()
     mesh = mesh_lib.make_mesh()
@@ -62,13 +68,13 @@ def train(config: TrainConfig) -> state_lib.TrainState:
     total_steps = config.total_steps(sampler.steps_per_epoch)
     rate = schedule.make(config, steps_per_epoch=sampler.steps_per_epoch, total_steps=total_steps)
     choices = tuning_file.of_run(config.conv_choices, mesh.devices.flat[0], config.folder)
-    labels = metadata.find_labels(index, config.label_names)
+    labels = label_lib.find(index, config.label_names)
     trainer = state_lib.make_trainer(
         config,
         rate,
         mesh,
         cohort=index.cohort_quantiles,
-        label_widths={label["name"]: metadata.label_width(label) for label in labels},
+        label_widths={label["name"]: label_lib.width(label) for label in labels},
         conv_choices=choices,
     )
     constants = step_lib.make_constants(config, index.common_rate_hz, mesh)

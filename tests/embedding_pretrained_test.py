@@ -1,5 +1,7 @@
 """A loaded model embeds signals of any rate, length, unit and lead, and says what it cannot."""
 
+import subprocess
+import sys
 import warnings
 
 import jax
@@ -223,3 +225,31 @@ def test_what_is_no_model_is_told(tmp_path, name, words):
     (tmp_path / "weights.txt").write_text("1")
     with pytest.raises(UserError, match=words):
         clef_jax.load(tmp_path / name)
+
+
+BLOCKED = """
+import sys
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        trainer = name.startswith("clef_jax.training.") or name == "clef_jax.config"
+        if trainer or top in {"orbax", "grain", "array_record", "tensorflow_datasets", "duckdb"}:
+            raise ImportError(f"{name} is blocked")
+
+sys.meta_path.insert(0, Block())
+import numpy as np
+import clef_jax
+
+signal = np.sin(np.arange(5000) / 20) + np.sin(np.arange(5000) / 111)
+print(clef_jax.load(sys.argv[1]).embed(signal, 500).sum())
+"""
+
+
+def test_a_model_folder_needs_no_trainer_and_no_reader_of_data_sets(model, tmp_path):
+    model.save(tmp_path / "model")
+    command = [sys.executable, "-c", BLOCKED, str(tmp_path / "model")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    signal = np.sin(np.arange(5000) / 20) + np.sin(np.arange(5000) / 111)
+    assert float(done.stdout) == pytest.approx(model.embed(signal, 500).sum(), abs=1e-4)

@@ -13,7 +13,7 @@ from prepared import build_simulated
 from training_step_test import CONFIG, SAMPLE_RATE_HZ, make_batch
 
 from clef_jax import mesh as mesh_lib, objectives, train
-from clef_jax.data import index as index_lib, metadata
+from clef_jax.data import index as index_lib, label as label_lib, metadata
 from clef_jax.training import arguments, checkpoint, state as state_lib, step as step_lib
 
 
@@ -139,13 +139,13 @@ def test_labels_come_with_the_records(tmp_path):
     assert int(state.step) == 2
     assert int(state.num_skipped) == 0
     index = index_lib.load(made.data_path, "train")
-    (label,) = metadata.find_labels(index, ["superdiagnostic"])
+    (label,) = label_lib.find(index, ["superdiagnostic"])
     stored = next(metadata.read_records(index, np.arange(1)))
-    encoded = metadata.encode_label(label, stored["superdiagnostic"])
+    encoded = label_lib.encode(label, stored["superdiagnostic"])
     present = {name.encode() for name, x in zip(label["classes"], encoded, strict=True) if x == 1}
     assert present == set(stored["superdiagnostic"])
     with refuses("'superdiagnostik'", "'superdiagnostic'"):
-        metadata.find_labels(index, ["superdiagnostik"])
+        label_lib.find(index, ["superdiagnostik"])
 
 
 def test_a_preset_sets_training_and_the_command_line_wins():

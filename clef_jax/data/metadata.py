@@ -8,18 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from clef_jax import files, plugin
+from clef_jax import files
 from clef_jax.data import index as index_lib, raw
 from clef_jax.data.record import OBSERVED_NAMES
-from clef_jax.errors import UserError
 
 _TEXTS = ("patient_id", "record_id", "source_record", "recorded_at")
 _NUMBERS = (*OBSERVED_NAMES, "risk", "completeness")
 _READ_TOGETHER = 64
 """Records that are read at a time."""
 _FORMAT = 1
-LABEL_PREFIX = "label:"
-"""Begins the name of a label's array in a batch."""
 
 
 def load(index: index_lib.Index, cache_dir: pathlib.Path | None = None) -> list[dict[str, Any]]:
@@ -82,43 +79,6 @@ def read(serialized: bytes, labels: Sequence[Mapping[str, Any]]) -> dict[str, An
             "numbers": lambda v: [np.float32(x) for x in v.float_list.value],
         }[label["kind"]](value)
     return found
-
-
-def find_labels(index: index_lib.Index, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Returns the descriptions of some stored labels of a data set, in the order of the names.
-
-    Raises:
-        UserError: the data set stores no such label, or it has no fixed number of columns.
-    """
-    known = {x["name"]: x for x in index_lib.read_metadata(index.version_dir)["labels"]}
-    for name in names:
-        if name not in known:
-            raise UserError(plugin.unknown(f"label of {index.dataset}", name, sorted(known)))
-        if known[name]["kind"] == "numbers":
-            raise UserError(
-                f"The label {name!r} of {index.dataset} holds several numbers for each recording; "
-                "an objective takes classes or one number.",
-                problem="wrong_label_kind",
-            )
-    return [known[name] for name in names]
-
-
-def label_width(label: Mapping[str, Any]) -> int:
-    """Returns the number of columns of a label: its classes, or one for a number."""
-    return 1 if label["kind"] == "number" else len(label["classes"])
-
-
-def encode_label(label: Mapping[str, Any], value: Any) -> np.ndarray:
-    """Returns a label as numbers, float32 [K]: 0 or 1 for each class, or the number.
-
-    All are NaN where the label is unknown: no class name, or NaN. An empty set of classes is a set.
-    """
-    if label["kind"] == "number":
-        return np.array([value], np.float32)
-    present = [value] if label["kind"] == "class" else value
-    if label["kind"] == "class" and not value:
-        return np.full(len(label["classes"]), np.nan, np.float32)
-    return np.array([name.encode() in present for name in label["classes"]], np.float32)
 
 
 def _text(feature: Any) -> bytes:

@@ -15,7 +15,7 @@ from absl import flags
 
 from clef_jax import leads
 from clef_jax.config import TrainConfig
-from clef_jax.data import index as index_lib, metadata, raw
+from clef_jax.data import index as index_lib, label as label_lib, raw
 from clef_jax.errors import UserError
 
 VIEWS = 2
@@ -141,7 +141,7 @@ class _Batches:
         # others that the data set may hold are never drawn.
         place = {name: i for i, name in enumerate(leads.STANDARD_12)}
         self._standard = np.array([place.get(name, -1) for name in plan.index.lead_names])
-        self._labels = metadata.find_labels(plan.index, label_names)
+        self._labels = label_lib.find(plan.index, label_names)
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         draw = self._plan.draw(step)
@@ -164,10 +164,12 @@ class _Batches:
         """Returns float32 [b, K] for each label that the objective asks for."""
         if not self._labels:
             return {}
+        from clef_jax.data import metadata  # its parser takes half a second to import
+
         stored = [metadata.read(record, self._labels) for record in self._reader.records(row)]
         return {
-            metadata.LABEL_PREFIX + label["name"]: np.stack(
-                [metadata.encode_label(label, values[label["name"]]) for values in stored]
+            label_lib.PREFIX + label["name"]: np.stack(
+                [label_lib.encode(label, values[label["name"]]) for values in stored]
             )
             for label in self._labels
         }

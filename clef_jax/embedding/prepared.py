@@ -10,7 +10,6 @@ import functools
 import hashlib
 import json
 import pathlib
-import shutil
 import time
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 import rich.console
 import rich.progress
 
+from clef_jax import files
 from clef_jax.data import index as index_lib, metadata
 from clef_jax.embedding import inputs
 from clef_jax.embedding.encoder import Encoder
@@ -77,12 +77,8 @@ def embed(
     index.lead_row(lead)
     folder = cache_dir / _key(encoder, index, lead)
     if not (folder / _COST_FILE).is_file():
-        half = folder.with_name(f"{folder.name}.half")
-        shutil.rmtree(half, ignore_errors=True)
-        half.mkdir(parents=True)
-        _write(encoder, index, lead, half, console)
-        shutil.rmtree(folder, ignore_errors=True)
-        half.rename(folder)
+        with files.appearing_folder(folder) as half:
+            _write(encoder, index, lead, half, console)
     features = np.load(folder / _FEATURES_FILE, mmap_mode="r", allow_pickle=False)
     cost = json.loads((folder / _COST_FILE).read_text())
     return Embedded(index, lead, features, cache_dir, cost["num_windows"] / cost["seconds"])

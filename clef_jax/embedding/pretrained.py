@@ -13,17 +13,17 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from clef_jax import formats, lead_order, mesh as mesh_lib, plugin
+from clef_jax import lead_order, mesh as mesh_lib, plugin
 from clef_jax.embedding import (
     batch,
     encoder as encoder_lib,
     folder as model_folder,
-    weight_file,
 )
 from clef_jax.embedding.encoder import Embedder
 from clef_jax.embedding.recipe import Recipe
 from clef_jax.embedding.window import Windower, WindowQuality
 from clef_jax.errors import UserError
+from clef_jax.signal import unit as unit_lib
 from clef_jax.signal.adc import MISSING_ADC
 from clef_jax.training import CHECKPOINTS_FOLDER
 
@@ -52,6 +52,8 @@ def load(path: str | pathlib.Path, mesh: Mesh | None = None) -> "Pretrained":
     if where.is_dir():
         return Pretrained(_of_folder(where, mesh))
     if where.is_file():
+        from clef_jax.embedding import weight_file  # only files of weights need it
+
         return Pretrained(weight_file.read(where, mesh).model)
     raise UserError(f"No model found at {path}.{_nearby(where)}")
 
@@ -284,9 +286,9 @@ def _to_mv(rows: np.ndarray, unit: str | None) -> tuple[np.ndarray, bool]:
     whole = np.issubdtype(rows.dtype, np.integer)
     unit = unit or ("adc" if whole else "mV")
     known = unit != "adc"
-    factor = formats.millivolts(unit) if known else 1.0
+    factor = unit_lib.millivolts(unit) if known else 1.0
     if factor is None:
-        raise UserError(plugin.unknown("unit", unit, formats.UNITS))
+        raise UserError(plugin.unknown("unit", unit, unit_lib.UNITS))
     signal = rows.astype(np.float64)
     if whole:
         signal[rows == MISSING_ADC] = np.nan

@@ -23,9 +23,9 @@ from collections.abc import Iterator
 
 from clef_jax.finding import Defect
 from clef_jax.formats._find import Survey, find
-from clef_jax.formats._recording import UNITS, Format, Hints, Note, Opened
+from clef_jax.formats._recording import Format, Hints, Note, Opened
 from clef_jax.formats._registry import find_format, load, suffixes
-from clef_jax.formats._unit import millivolts
+from clef_jax.signal.unit import UNITS, millivolts
 
 __all__ = [
     "UNITS",

@@ -15,7 +15,8 @@ import numpy as np
 from clef_jax import leads, plugin
 from clef_jax.errors import UserError
 from clef_jax.finding import Defect, Finding
-from clef_jax.formats import _unit
+from clef_jax.signal import unit as unit_lib
+from clef_jax.signal.unit import UNITS
 
 MAX_BYTES = 8 << 30
 """No single recording is larger once it is unpacked; two weeks of 3 leads at 500 Hz are 7 GB."""
@@ -25,7 +26,6 @@ SMALL_BYTES = 64 << 20
 """Below, unpacking can do no harm, and the zeros of a lead that fell off do shrink so far."""
 MAX_LEADS = 64
 
-UNITS = ("mV", "uV", "V", "adc")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -192,11 +192,11 @@ def scale(unit: str, hints: Hints, gain_per_mv: float | None = None) -> tuple[fl
     Raises:
         Defect: the file's unit is no unit of voltage.
     """
-    factor = _unit.millivolts(unit) if unit else None
+    factor = unit_lib.millivolts(unit) if unit else None
     if unit and factor is None:
         raise Defect("wrong_units", f"Its unit {unit!r} is no unit of voltage.")
     if factor is None and hints.units not in (None, "adc"):
-        factor = _unit.millivolts(hints.units or "")
+        factor = unit_lib.millivolts(hints.units or "")
     gain = gain_per_mv or hints.gain_per_mv
     if factor is None and gain is not None:
         factor = 1 / gain

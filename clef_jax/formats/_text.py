@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from clef_jax.formats import _unit
+from clef_jax.signal import unit as unit_lib
 
 MISSING = ("", "-", "--", "?", "NaN", "nan", "NAN", "NA", "N/A", "n/a", "null", "NULL", "None")
 _HEAD_BYTES = 1 << 16
@@ -126,7 +126,7 @@ def _described(
         units = titles.pop()
     fits = bool(titles) and max(width - 1, 1) <= len(titles[-1]) <= width
     names = [*titles[-1], *[""] * (width - len(titles[-1]))] if fits else [""] * width
-    named = [_unit.in_name("" if name.isdecimal() else name) for name in names]
+    named = [unit_lib.in_name("" if name.isdecimal() else name) for name in names]
     return Layout(
         separator=separator,
         decimal=decimal,
@@ -140,7 +140,7 @@ def _described(
 
 
 def _is_unit(text: str) -> bool:
-    known = _unit.millivolts(text) is not None or _unit.seconds(text) is not None
+    known = unit_lib.millivolts(text) is not None or unit_lib.seconds(text) is not None
     return known or text in MISSING or "mm:ss" in text or text.lower() in ("sample #", "adu", "nu")
 
 
@@ -160,7 +160,7 @@ def _facts(heading: list[str]) -> dict[str, Any]:
     named = [found[1].strip() for line in lines if (found := _LEAD.search(line))]
     return {
         "sample_rate_hz": float(rates[0][1]) * (1000 if rates[0][2] else 1) if rates else None,
-        "unit": next((unit for unit in units if _unit.millivolts(unit) is not None), ""),
+        "unit": next((unit for unit in units if unit_lib.millivolts(unit) is not None), ""),
         "lead": named[0] if named else "",
     }
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from clef_jax import leads
 from clef_jax.finding import Defect
-from clef_jax.formats import _array, _recording, _text, _unit
+from clef_jax.formats import _array, _recording, _text
 from clef_jax.formats._recording import Format, Hints, Note, Opened
 from clef_jax.formats._text import Layout
+from clef_jax.signal import unit as unit_lib
 
 _MAX_FILE_BYTES = 2 << 30
 """The whole table is in memory."""
@@ -106,7 +107,7 @@ def _time_column(columns: list[np.ndarray], layout: Layout) -> int | None:
     if layout.clock_columns:
         return layout.clock_columns[0]
     for i, name in enumerate(layout.names):
-        if name.lower() in _TIME | _NUMBER or _unit.seconds(name) is not None:
+        if name.lower() in _TIME | _NUMBER or unit_lib.seconds(name) is not None:
             # A lead may not be called so; only what rises is time.
             return i if len(columns) > 1 else None
     steps = np.diff(columns[0])
@@ -145,7 +146,7 @@ def _time_unit(times: np.ndarray, layout: Layout, column: int) -> float | None:
     name = layout.names[column].lower()
     if name in _NUMBER:
         return None
-    unit = _unit.seconds(layout.units[column] or name)
+    unit = unit_lib.seconds(layout.units[column] or name)
     if unit is not None:
         return unit
     # Seconds without saying so; whole numbers are samples, or milliseconds: who knows.
@@ -162,7 +163,7 @@ def _leads(
         name, unit = layout.names[i], layout.units[i]
         if not name and np.isnan(columns[i]).all():  # after a delimiter at the end of lines
             continue
-        no_voltage = bool(unit) and _unit.millivolts(unit) is None
+        no_voltage = bool(unit) and unit_lib.millivolts(unit) is None
         if no_voltage or leads.is_other_signal(name) or (some_named and not leads.is_ecg(name)):
             detail = f"The column {name or i + 1} is no ECG lead and was left out."
             notes.append(Note("other_signal", detail, name or None))

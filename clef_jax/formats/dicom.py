@@ -17,8 +17,9 @@ import numpy as np
 
 from clef_jax import leads
 from clef_jax.finding import Defect
-from clef_jax.formats import _array, _recording, _unit
+from clef_jax.formats import _array, _recording
 from clef_jax.formats._recording import Format, Hints, Note, Opened
+from clef_jax.signal import unit as unit_lib
 
 _MAGIC_AT, _MAGIC = 128, b"DICM"
 _MAX_FILE_BYTES = 1 << 30
@@ -107,7 +108,7 @@ def _open_group(group: Any, part: str, hints: Hints) -> Opened:
     for row, channel in enumerate(group.ChannelDefinitionSequence):
         name = _lead_name(channel)
         unit = _sensitivity_unit(channel)
-        if (unit and _unit.millivolts(unit) is None) or leads.is_other_signal(name):
+        if (unit and unit_lib.millivolts(unit) is None) or leads.is_other_signal(name):
             detail = f"The signal {name} is no ECG in volts and was left out."
             notes.append(Note("other_signal", detail, name))
             continue

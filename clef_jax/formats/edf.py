@@ -13,8 +13,9 @@ import numpy as np
 
 from clef_jax import leads
 from clef_jax.finding import Defect
-from clef_jax.formats import _recording, _unit
+from clef_jax.formats import _recording
 from clef_jax.formats._recording import Format, Hints, Note, Opened
+from clef_jax.signal import unit as unit_lib
 
 _MAGIC = {".edf": b"0       ", ".bdf": b"\xffBIOSEMI"}
 _NUM_RECORDS = slice(236, 244)
@@ -91,7 +92,7 @@ def _choose(signals: tuple[Any, ...], where: str) -> tuple[list[Any], list[Note]
         unit = signal.physical_dimension
         if not leads.is_ecg(signal.label):
             continue
-        if _unit.millivolts(unit) is None or not _calibrated(signal):
+        if unit_lib.millivolts(unit) is None or not _calibrated(signal):
             detail = f"The signal {signal.label}, in {unit!r}, is not in volts and was left out."
             notes.append(Note("wrong_units", detail, signal.label))
             continue
@@ -123,7 +124,7 @@ def _read_window(signals: list[Any], length: int, start: int, num_samples: int) 
     for row, signal in zip(out, signals, strict=True):
         # edfio asks for seconds and rounds them to samples, which gives our samples back.
         physical = signal.get_data_slice(start / rate, (start + num_samples) / rate)
-        row[:] = _recording.as_float32(physical * _unit.millivolts(signal.physical_dimension))
+        row[:] = _recording.as_float32(physical * unit_lib.millivolts(signal.physical_dimension))
     return out
 
 

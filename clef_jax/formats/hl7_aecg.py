@@ -12,8 +12,9 @@ from xml.etree import ElementTree
 import numpy as np
 
 from clef_jax.finding import Defect
-from clef_jax.formats import _array, _recording, _unit
+from clef_jax.formats import _array, _recording
 from clef_jax.formats._recording import Format, Hints, Note, Opened
+from clef_jax.signal import unit as unit_lib
 
 _MAX_FILE_BYTES = 256 << 20
 """A day of 12 leads has less; the whole file is in memory."""
@@ -107,7 +108,7 @@ def _attribute(parent: ElementTree.Element, path: str, name: str) -> str:
 def _rate(value: ElementTree.Element, where: str) -> float:
     """Samples per second, of the increment from one to the next."""
     increment, unit = (_attribute(value, "{*}increment", name) for name in ("value", "unit"))
-    factor = _unit.seconds(unit or "s")
+    factor = unit_lib.seconds(unit or "s")
     step = _number(increment, where) * (factor or 0)
     if not step > 0:
         raise Defect("wrong_rate", f"{where} has samples {increment!r} {unit!r} apart.")

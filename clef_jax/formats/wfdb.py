@@ -13,9 +13,9 @@ import numpy as np
 
 from clef_jax import leads
 from clef_jax.finding import Defect
-from clef_jax.formats import _recording, _unit
+from clef_jax.formats import _recording
 from clef_jax.formats._recording import Format, Hints, Note, Opened
-from clef_jax.signal import adc
+from clef_jax.signal import adc, unit as unit_lib
 from clef_jax.wfdb import fallback, header as wfdb_header, record as wfdb_record, segment
 from clef_jax.wfdb.header import Header, Signal
 
@@ -75,7 +75,7 @@ def _choose(signals: tuple[Signal, ...], hints: Hints) -> tuple[list[_Lead], lis
     used: list[_Lead] = []
     notes: list[Note] = []
     for row, signal in enumerate(signals):
-        factor = _unit.millivolts(signal.units)
+        factor = unit_lib.millivolts(signal.units)
         if factor is None or leads.is_other_signal(signal.lead):
             detail = f"The signal {signal.lead}, in {signal.units}, is no ECG and was left out."
             notes.append(Note("other_signal", detail, signal.lead))

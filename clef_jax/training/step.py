@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from clef_jax import mesh as mesh_lib, objectives
 from clef_jax.config import TrainConfig
 from clef_jax.convolution.rules import use_choices
-from clef_jax.data.metadata import LABEL_PREFIX
+from clef_jax.data import label as label_lib
 from clef_jax.machine import use_platform
 from clef_jax.signal import noise as noise_lib, view as view_lib
 from clef_jax.signal.augment import AugmentConfig
@@ -147,7 +147,7 @@ def loss_terms(
         view_b=view_b,
         risk=batch["risk"],
         completeness=batch["completeness"],
-        labels={name: batch[LABEL_PREFIX + name] for name in names},
+        labels={name: batch[label_lib.PREFIX + name] for name in names},
         params=objective_params,
         state=jax.lax.stop_gradient(objective_state),
         encode=encode,

@@ -1,6 +1,6 @@
 import pytest
 
-from clef_jax.formats import _unit
+from clef_jax.signal import unit as unit_lib
 
 
 @pytest.mark.parametrize(
@@ -8,12 +8,12 @@ from clef_jax.formats import _unit
     [("mV", 1), ("uV", 1e-3), ("µV", 1e-3), ("μV", 1e-3), ("V", 1e3), ("microvolts", 1e-3)],
 )
 def test_units_of_voltage_are_known_in_any_spelling(text, want):
-    assert _unit.millivolts(text) == want
+    assert unit_lib.millivolts(text) == want
 
 
 @pytest.mark.parametrize("text", ["mmHg", "NU", "", "g", "mm"])
 def test_other_units_are_none(text):
-    assert _unit.millivolts(text) is None
+    assert unit_lib.millivolts(text) is None
 
 
 @pytest.mark.parametrize(
@@ -29,4 +29,4 @@ def test_other_units_are_none(text):
     ],
 )
 def test_a_name_is_split_from_its_unit(text, want):
-    assert _unit.in_name(text) == want
+    assert unit_lib.in_name(text) == want

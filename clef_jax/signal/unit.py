@@ -2,6 +2,9 @@
 
 import re
 
+UNITS = ("mV", "uV", "V", "adc")
+"""Units that a user may state; adc is no known unit."""
+
 _MILLIVOLTS = {"nv": 1e-6, "uv": 1e-3, "mv": 1.0, "v": 1e3}
 _WORDS = {"nanovolt": "nv", "microvolt": "uv", "millivolt": "mv", "volt": "v"}
 _MICRO = str.maketrans({"µ": "u", "μ": "u"})  # the micro sign and the Greek letter
