@@ -72,7 +72,7 @@ def test_a_model_is_written_over_a_model_and_over_nothing_else(model, folder, tm
     assert model_folder.load(folder, ONE).fingerprint == other.fingerprint
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_text("")
-    with pytest.raises(UserError, match="holds other files than a model"):
+    with refuses(tmp_path / "photos", problem="not_a_model_folder"):
         model_folder.save(model, tmp_path / "photos")
 
 
@@ -111,7 +111,7 @@ def test_a_run_is_told_without_its_paths(model, tmp_path):
 def test_exchanged_weights_are_noticed(model, folder):
     other = encoder_lib.random("tiny", ONE, seed=5)
     model_folder.write_weights(folder / "model.safetensors", other)
-    with pytest.raises(UserError, match="damaged or exchanged"):
+    with refuses("config.json", problem="other_fingerprint"):
         model_folder.load(folder, ONE)
     edit(folder / "config.json", fingerprint=None)
     same = jax.tree.map(np.array_equal, model_folder.load(folder, ONE).params, other.params)
@@ -120,18 +120,18 @@ def test_exchanged_weights_are_noticed(model, folder):
 
 def test_changed_preprocessing_is_noticed(folder):
     edit(folder / "preprocessor_config.json", zscored=False)
-    with pytest.raises(UserError, match="damaged or exchanged"):
+    with refuses("config.json", problem="other_fingerprint"):
         model_folder.load(folder, ONE)
 
 
 @pytest.mark.parametrize(
     ("file", "changes", "words"),
     [
-        ("config.json", {"format": 99}, "has format 99"),
-        ("config.json", {"model_type": "bert"}, "of the type 'bert'"),
-        ("config.json", {"size": "small"}, "do not fit the encoder 'small'"),
+        ("config.json", {"format": 99}, "99"),
+        ("config.json", {"model_type": "bert"}, "'bert'"),
+        ("config.json", {"size": "small"}, "'small'"),
         ("config.json", {"size": "tinny"}, "'tinny'.*'tiny'"),
-        ("preprocessor_config.json", {"band_hz": None}, "says nothing of band_hz"),
+        ("preprocessor_config.json", {"band_hz": None}, "band_hz"),
     ],
 )
 def test_what_does_not_fit_is_a_sentence(folder, file, changes, words):
@@ -147,8 +147,8 @@ def test_a_missing_file_is_named(folder, name):
         model_folder.load(folder, ONE)
 
 
-@pytest.mark.parametrize(("text", "words"), [("{", "is not JSON"), ("[]", "must hold an object")])
-def test_a_damaged_configuration_is_named(folder, text, words):
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_damaged_configuration_is_named(folder, text):
     (folder / "config.json").write_text(text)
-    with pytest.raises(UserError, match=words):
+    with refuses(folder / "config.json"):
         model_folder.load(folder, ONE)

@@ -5,13 +5,13 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from culprits import refuses
 from prepared import build
 
 from clef_jax import mesh as mesh_lib
 from clef_jax.building import catalog
 from clef_jax.data import index as index_lib, raw
 from clef_jax.embedding import batch, encoder as encoder_lib, prepared, window
-from clef_jax.errors import UserError
 from clef_jax.signal import adc
 
 MESH = mesh_lib.make_mesh(jax.devices()[:2])
@@ -110,5 +110,5 @@ def test_a_killed_run_leaves_nothing_that_is_taken_for_whole(
 
 
 def test_an_absent_lead_is_told(encoder, indices, tmp_path):
-    with pytest.raises(UserError, match=r"has no lead V1; it has I\."):
+    with refuses("V1", "I", problem="missing_lead"):
         prepared.embed(encoder, indices["cinc2017"], "V1", tmp_path)

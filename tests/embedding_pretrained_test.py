@@ -7,6 +7,7 @@ import warnings
 import jax
 import numpy as np
 import pytest
+from culprits import refuses
 from flax import nnx
 
 import clef_jax
@@ -122,7 +123,7 @@ def test_a_long_signal_is_the_mean_of_its_windows(model):
 
 def test_unusable_windows_do_not_count(model):
     signal = np.concatenate([beats(1), np.zeros(5000)])
-    with pytest.warns(UserWarning, match="1 of 2 windows are flat"):
+    with pytest.warns(UserWarning, match="1 of 2"):
         got = model.embed(signal, RATE)
     np.testing.assert_allclose(got, model.embed(signal[:5000], RATE), atol=1e-6)
 
@@ -186,7 +187,7 @@ def test_encoders_of_several_leads_take_them_at_once():
     np.testing.assert_allclose(many.embed(signal, RATE), want, atol=2e-5)
     both = many.embed(np.stack([signal, signal]), RATE)
     np.testing.assert_allclose(both, [want, want], atol=2e-5)
-    with pytest.raises(UserError, match="takes 12 leads at once"):
+    with refuses(12, problem="wrong_lead_count"):
         many.embed(signal[:3], RATE)
 
 
@@ -211,11 +212,11 @@ def test_a_model_is_loaded_from_a_folder_or_a_file_of_weights(model, tmp_path):
     ("name", "words"),
     [
         ("modle", "modle.*'model'"),
-        ("nowhere/model", "does not exist"),
-        ("empty", "holds no model: neither checkpoints/"),
-        ("run/checkpoints", "inside a training run; give the run itself"),
-        ("run/checkpoints/100", "inside a training run; give the run itself"),
-        ("weights.txt", "should end in .ckpt"),
+        ("nowhere/model", "nowhere"),
+        ("empty", "checkpoints/"),
+        ("run/checkpoints", "/run"),
+        ("run/checkpoints/100", "/run"),
+        ("weights.txt", ".ckpt"),
     ],
 )
 def test_what_is_no_model_is_told(tmp_path, name, words):

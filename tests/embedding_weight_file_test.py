@@ -3,13 +3,13 @@
 import jax
 import numpy as np
 import pytest
+from culprits import refuses
 from flax import nnx
 
 from clef_jax import convert, mesh as mesh_lib
 from clef_jax.baselines import ecgfounder
 from clef_jax.convert import torch_file
 from clef_jax.embedding import weight_file
-from clef_jax.errors import UserError
 from clef_jax.models import create_encoder
 
 ONE = mesh_lib.make_mesh(jax.devices()[:1])
@@ -57,5 +57,5 @@ def test_a_published_name_with_other_content_is_told(tmp_path):
 
 def test_another_kind_of_file_is_refused(tmp_path):
     (tmp_path / "w.bin").write_text("")
-    with pytest.raises(UserError, match=r"should end in .ckpt, .pt, .pth, .safetensors"):
+    with refuses("w.bin", ".ckpt", ".pt", ".pth", ".safetensors"):
         weight_file.read(tmp_path / "w.bin", ONE)

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from culprits import refuses
 
 from clef_jax.embedding import writer
 from clef_jax.embedding.row import Row
-from clef_jax.errors import UserError
 
 FACTS = {"model": "tiny", "fingerprint": "f", "layer": "last"}
 
@@ -80,5 +80,5 @@ def test_a_failure_leaves_nothing_behind(tmp_path, name):
 
 
 def test_another_kind_of_file_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"should end in .parquet or .npz"):
+    with refuses("out.csv", ".parquet", ".npz"):
         writer.check(tmp_path / "out.csv")

@@ -29,7 +29,7 @@ from train_command import (
 )
 
 from clef_jax.data import index
-from clef_jax.training import checkpoint, loop, timeline, watch
+from clef_jax.training import CHECKPOINTS_FOLDER, checkpoint, loop, timeline, watch
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
@@ -101,7 +101,7 @@ def test_kill_9_at_random_moments_changes_no_bit(data_dir, tmp_path, survived):
 
 def test_kill_9_within_a_save_changes_no_bit(data_dir, tmp_path, survived):
     process = start(data_dir, tmp_path, checkpoint_every_steps=2)
-    folder, deadline = tmp_path / checkpoint.FOLDER, time.monotonic() + HANG_SECONDS
+    folder, deadline = tmp_path / CHECKPOINTS_FOLDER, time.monotonic() + HANG_SECONDS
     await_step(process, tmp_path, 5)
     while not list(folder.glob("*.orbax-checkpoint-tmp")):
         assert time.monotonic() < deadline
@@ -173,7 +173,7 @@ def test_a_corrupted_newest_checkpoint_costs_the_steps_since_the_one_before(
     data_dir, tmp_path, survived
 ):
     kill_after(start(data_dir, tmp_path), tmp_path, 12, signal.SIGTERM)
-    folder = tmp_path / checkpoint.FOLDER
+    folder = tmp_path / CHECKPOINTS_FOLDER
     newest = folder / str(checkpoint.newest_step(tmp_path))
     largest = max((p for p in newest.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
     content = bytearray(largest.read_bytes())

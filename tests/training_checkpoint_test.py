@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from culprits import refuses
 from flax import nnx
 
 from clef_jax import mesh as mesh_lib
 from clef_jax.config import TrainConfig, saved
 from clef_jax.errors import UserError
-from clef_jax.training import checkpoint, state as state_lib
+from clef_jax.training import CHECKPOINTS_FOLDER, checkpoint
 from clef_jax.training.state import TrainState
 
 RUN = {"config": saved(TrainConfig(data_dir="a", workdir="b")), "data": {"data set": "1"}}
@@ -72,17 +73,17 @@ def test_only_the_newest_are_kept(tmp_path):
     with checkpoint.Checkpoints(tmp_path, keep=2) as checkpoints:
         for step in (1, 2, 3):
             checkpoints.save(make_state(step), step, RUN)
-    kept = sorted(int(p.name) for p in (tmp_path / checkpoint.FOLDER).iterdir() if p.is_dir())
+    kept = sorted(int(p.name) for p in (tmp_path / CHECKPOINTS_FOLDER).iterdir() if p.is_dir())
     assert kept == [2, 3]
 
 
 def test_a_save_that_was_killed_does_not_count(tmp_path):
     with checkpoint.Checkpoints(tmp_path, keep=3) as checkpoints:
         checkpoints.save(make_state(), 1, RUN)
-    (tmp_path / checkpoint.FOLDER / "2.orbax-checkpoint-tmp").mkdir()
+    (tmp_path / CHECKPOINTS_FOLDER / "2.orbax-checkpoint-tmp").mkdir()
     with checkpoint.Checkpoints(tmp_path) as visitor:
         assert visitor.latest_step == 1
-    assert (tmp_path / checkpoint.FOLDER / "2.orbax-checkpoint-tmp").exists()
+    assert (tmp_path / CHECKPOINTS_FOLDER / "2.orbax-checkpoint-tmp").exists()
     with checkpoint.Checkpoints(tmp_path, keep=3) as checkpoints:
         assert checkpoints.latest_step == 1
         checkpoints.save(make_state(2.0), 2, RUN)
@@ -92,26 +93,51 @@ def test_a_save_that_was_killed_does_not_count(tmp_path):
 
 def test_another_encoder_is_refused(tmp_path):
     other = RUN | {"config": saved(TrainConfig(data_dir="a", workdir="b", size="medium"))}
-    with pytest.raises(UserError, match="size was 'small', now 'medium'"):
+    with refuses("size", "'small'", "'medium'", problem="changed_run"):
         checkpoint.refuse_changes(RUN, other, tmp_path)
 
 
 def test_changed_data_is_refused_and_a_moved_folder_is_not(tmp_path):
     moved = RUN | {"config": saved(TrainConfig(data_dir="elsewhere", workdir="b"))}
     checkpoint.refuse_changes(RUN, moved, tmp_path)
-    with pytest.raises(UserError, match="the data set changed"):
+    with refuses("data set", problem="changed_run"):
         checkpoint.refuse_changes(RUN, RUN | {"data": {"data set": "2"}}, tmp_path)
 
 
 def test_parameters_of_no_run_are_refused(tmp_path):
-    trainer = state_lib.make_trainer(
-        TrainConfig(data_dir="", workdir="", size="tiny"), lambda step: 0.0, mesh_lib.make_mesh()
-    )
-    with pytest.raises(UserError, match="no training run"):
-        checkpoint.restore_params(tmp_path, trainer)
+    params = abstract(make_state()).params
+    with refuses(tmp_path, problem="no_run"):
+        checkpoint.restore_params(tmp_path, params)
     checkpoint.Checkpoints(tmp_path, keep=1).__exit__(None)
-    with pytest.raises(UserError, match="no finished checkpoint"):
-        checkpoint.restore_params(tmp_path, trainer)
+    with refuses(tmp_path, problem="no_checkpoint"):
+        checkpoint.restore_params(tmp_path, params)
+
+
+def test_parameters_are_restored_alone(tmp_path, monkeypatch):
+    state = make_state(3.0)
+    with checkpoint.Checkpoints(tmp_path, keep=1) as checkpoints:
+        checkpoints.save(state, 2, RUN)
+    params = checkpoint.restore_params(tmp_path, abstract(state).params)
+    for got, want in zip(jax.tree.leaves(params), jax.tree.leaves(state.params), strict=True):
+        np.testing.assert_array_equal(got, want)
+    # Arrays that are not those of the digest are refused.
+    monkeypatch.setattr(checkpoint, "digest", lambda tree: [0] * len(jax.tree.leaves(tree)))
+    with refuses("2", tmp_path):
+        checkpoint.restore_params(tmp_path, abstract(state).params)
+
+
+def test_what_an_objective_owns_is_kept_with_the_state(tmp_path):
+    owned = {"queue": jax.numpy.arange(6, dtype=jax.numpy.int16), "full": jax.numpy.array(True)}
+    state = dataclasses.replace(make_state(), objective_state=owned)
+    with checkpoint.Checkpoints(tmp_path, keep=1) as checkpoints:
+        checkpoints.save(state, 1, RUN)
+        back = checkpoints.restore(1, abstract(state))
+    assert back.objective_params is None
+    for name, want in owned.items():
+        np.testing.assert_array_equal(back.objective_state[name], want)
+        assert back.objective_state[name].dtype == want.dtype
+    changed = dataclasses.replace(state, objective_state=owned | {"full": jax.numpy.array(False)})
+    assert checkpoint.digest(changed) != checkpoint.digest(state)
 
 
 def flip(path):
@@ -150,7 +176,7 @@ def test_whatever_file_is_damaged_what_comes_back_is_what_was_saved(damage, two_
 def test_a_damaged_checkpoint_moves_aside_and_its_step_can_be_saved_again(two_saves, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(two_saves, workdir)
-    (workdir / checkpoint.FOLDER / "2" / "state" / "_METADATA").unlink()
+    (workdir / CHECKPOINTS_FOLDER / "2" / "state" / "_METADATA").unlink()
     with checkpoint.Checkpoints(workdir, keep=3) as checkpoints:
         back = checkpoints.restore_newest(abstract(make_state()), take_any)
         assert back is not None
@@ -168,21 +194,21 @@ def test_a_run_without_any_whole_checkpoint_is_refused(two_saves, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(two_saves, workdir)
     for step in ("1", "2"):
-        shutil.rmtree(workdir / checkpoint.FOLDER / step / "state")
+        shutil.rmtree(workdir / CHECKPOINTS_FOLDER / step / "state")
     with (
         checkpoint.Checkpoints(workdir, keep=3) as checkpoints,
-        pytest.raises(UserError, match=r"No checkpoint in .* Step 2: .* Step 1: "),
+        refuses("Step 2:", "Step 1:", problem="no_whole_checkpoint"),
     ):
         checkpoints.restore_newest(abstract(make_state()), take_any)
 
 
 def test_refusing_a_run_is_not_taken_for_damage(two_saves):
     def refuse(run):
-        raise UserError("Not with these settings.")
+        raise UserError("Not so.", problem="other_settings")
 
     with (
         checkpoint.Checkpoints(two_saves) as checkpoints,
-        pytest.raises(UserError, match="Not with these settings"),
+        refuses(problem="other_settings"),
     ):
         checkpoints.restore_newest(abstract(make_state()), refuse)
 
@@ -228,7 +254,7 @@ def test_a_save_that_fails_is_told_and_the_one_before_it_stays(tmp_path):
                 checkpoints.save(large, 2, RUN)
                 checkpoints.wait()
 
-    with pytest.raises(UserError, match=r"step 2 could not be written.*goes on after step 1"):
+    with refuses("step 2", "step 1", problem="save_failed"):
         save_both()
     with checkpoint.Checkpoints(tmp_path, keep=3) as checkpoints:
         assert checkpoints.latest_step == 1

@@ -51,7 +51,9 @@ def save(
     folder = pathlib.Path(folder).expanduser()
     if folder.is_dir() and any(folder.iterdir()) and not is_model(folder):
         raise UserError(
-            f"{folder} holds other files than a model; name a new folder, so that nothing is mixed."
+            f"{folder} holds other files than a model. Name a new folder, so that nothing is "
+            "mixed.",
+            problem="not_a_model_folder",
         )
     folder.mkdir(parents=True, exist_ok=True)
     # The marker goes first and comes last: a half-written folder is no model.
@@ -103,7 +105,8 @@ def load(folder: str | pathlib.Path, mesh: Mesh, *, name: str | None = None) -> 
         raise UserError(
             f"The weights or the preprocessing in {folder} are not those that {CONFIG} was written "
             "for: a file was damaged or exchanged. If that was on purpose, delete the line "
-            f'"fingerprint" from {CONFIG}.'
+            f'"fingerprint" from {CONFIG}.',
+            problem="other_fingerprint",
         )
     return model
 

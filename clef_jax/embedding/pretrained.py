@@ -235,7 +235,8 @@ class Pretrained:
         if wanted > 1 and (signal_mv.ndim < 2 or signal_mv.shape[-2] != wanted):
             raise UserError(
                 f"This encoder takes {wanted} leads at once, [..., {wanted}, samples], but got an "
-                f"array of shape {list(signal_mv.shape)}; choose no single lead."
+                f"array of shape {list(signal_mv.shape)}; choose no single lead.",
+                problem="wrong_lead_count",
             )
         return wanted
 

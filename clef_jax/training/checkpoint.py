@@ -57,6 +57,7 @@ class Checkpoints:
         if not writes and not self.folder.is_dir():
             raise UserError(
                 f"{workdir} is no training run: it has no folder {CHECKPOINTS_FOLDER}.",
+                problem="no_run",
             )
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
@@ -153,7 +154,8 @@ class Checkpoints:
         return UserError(
             f"The checkpoint of step {self._saving} could not be written to {self.folder}: "
             f"{_first_line(error)} See whether the disk is full or the folder is writable; started "
-            f"again, {after}."
+            f"again, {after}.",
+            problem="save_failed",
         )
 
     def run(self, step: int) -> dict[str, Any]:
@@ -224,7 +226,8 @@ class Checkpoints:
         reasons = " ".join(f"Step {step}: {why}" for step, why in damaged.items())
         raise UserError(
             f"No checkpoint in {self.folder} can be used. {reasons} Restore the folder from a "
-            "copy, or start anew with another --workdir."
+            "copy, or start anew with another --workdir.",
+            problem="no_whole_checkpoint",
         )
 
     def set_aside(self, steps: list[int]) -> pathlib.Path:
@@ -302,7 +305,8 @@ def refuse_changes(saved: dict[str, Any], now: dict[str, Any], workdir: pathlib.
     if found:
         raise UserError(
             f"The run in {workdir} cannot resume: {'; '.join(found)}. Give the earlier settings "
-            "and data, or start anew with another --workdir."
+            "and data, or start anew with another --workdir.",
+            problem="changed_run",
         )
 
 
@@ -334,7 +338,9 @@ def _newest(workdir: pathlib.Path) -> Iterator[tuple[Checkpoints, int]]:
     with Checkpoints(workdir) as checkpoints:
         folder, step = checkpoints.folder, checkpoints.latest_step
         if step is None:
-            raise UserError(f"There is no finished checkpoint in {folder} yet.")
+            raise UserError(
+                f"There is no finished checkpoint in {folder} yet.", problem="no_checkpoint"
+            )
         try:
             yield checkpoints, step
         except _NO_DAMAGE:
