@@ -22,7 +22,7 @@ from clef_jax.convolution.rules import Choice, Choices
 from clef_jax.convolution.tuning import LayerTimes, Timed
 from clef_jax.errors import UserError, exit_on_user_error
 from clef_jax.machine import keep_freed_memory
-from clef_jax.models import size as size_lib
+from clef_jax.models import cost, size as size_lib
 
 _BATCH_SIZES = {"cpu": 16}
 _BATCH_SIZE = 256
@@ -87,7 +87,7 @@ def run(arguments: Arguments, console: rich.console.Console) -> Choices:
     )
     counts = {}
     for size in arguments.sizes:
-        for layer, count in tuning.layers(size, arguments.num_samples).items():
+        for layer, count in cost.conv_shapes(size, arguments.num_samples).items():
             counts[layer] = counts.get(layer, 0) + count
     with console.status("Timing"):
         times = list(

@@ -10,7 +10,7 @@ from culprits import assert_names, refuses
 from clef_jax import autotune
 from clef_jax.convolution import tuning as tuning_lib, tuning_file
 from clef_jax.convolution.rules import Choice
-from clef_jax.models import SIZES
+from clef_jax.models import SIZES, cost
 
 FLAGS = ["--size=tiny", "--window-seconds=0.2", "--batch-size=2", "--budget-seconds=2"]
 
@@ -19,7 +19,7 @@ def test_the_command_prints_a_table_and_keeps_the_choices(tmp_path, capsys):
     out = tmp_path / "choices.json"
     autotune.main([*FLAGS, f"--out={out}"])
     printed = capsys.readouterr().out
-    layers = tuning_lib.layers(SIZES["tiny"], 100)
+    layers = cost.conv_shapes(SIZES["tiny"], 100)
     assert_names(printed, "cpu", "2 signals", "100 samples", "float32", f"{len(layers)} layers")
     assert re.search(r"[\d.]+ ms .* [\d.]+ ms", printed)
     kept = tuning_file.read(out)
@@ -47,7 +47,7 @@ def test_the_file_of_another_device_is_left_alone(tmp_path):
 
 
 def times(table_seconds, best_seconds, *, count=1):
-    layer = next(iter(tuning_lib.layers(SIZES["tiny"], 100)))
+    layer = next(iter(cost.conv_shapes(SIZES["tiny"], 100)))
     by_table = Choice("toeplitz", 8)
     timed = [tuning_lib.Timed(Choice("taps"), best_seconds, None)]
     failed = (by_table,)

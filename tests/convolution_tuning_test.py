@@ -3,17 +3,13 @@
 import collections
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from culprits import refuses
-from flax import nnx
 
-from clef_jax import models
 from clef_jax.convolution import tuning
 from clef_jax.convolution.program import LayerPrograms
 from clef_jax.convolution.rules import Choice, ConvShape, of_table, use_choices
-from clef_jax.models import cost, layer as layer_lib
 
 LAYER = ConvShape(length=30, taps=16, group_channels=4, channels=8, groups=2, stride=2)
 
@@ -45,34 +41,6 @@ class Machine:
 
 def time_layer(machine, budget_seconds=1000.0):
     return tuning.time_layer(LAYER, 1, "cpu", machine, deadline=budget_seconds, clock=machine.clock)
-
-
-@pytest.mark.parametrize("size", ["tiny", "small", "medium", "large"])
-def test_layers_are_those_that_the_network_convolves(size, monkeypatch):
-    seen = collections.Counter()
-
-    def spy(x, kernel, bias, *, stride, groups, activate):
-        taps, depth, channels = kernel.shape
-        seen[ConvShape(x.shape[1], taps, depth, channels, groups, stride)] += 1
-        return jnp.zeros((x.shape[0], -(-x.shape[1] // stride), kernel.shape[2]))
-
-    monkeypatch.setattr(layer_lib, "grouped_conv", spy)
-
-    def embed(signal):
-        return models.create_encoder(size, rngs=nnx.Rngs(0))(signal)
-
-    jax.eval_shape(embed, jax.ShapeDtypeStruct((1, 1001, 1), jnp.float32))
-    assert tuning.layers(models.SIZES[size], 1001) == dict(seen)
-
-
-def test_layers_do_the_work_that_the_cost_model_counts():
-    size = models.SIZES["small"]
-    counted = [one for one in cost.layers(size, 5000) if one.taps > 1]
-    flops = sum(
-        count * 2 * -(-one.length // one.stride) * one.channels * one.group_channels * one.taps
-        for one, count in tuning.layers(size, 5000).items()
-    )
-    assert flops == sum(one.flops for one in counted)
 
 
 @pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])

@@ -29,7 +29,7 @@ FLOORS = (
     # Recordings: the stored form, the readers of files, and simulated ones.
     *("data.record", "wfdb", "formats", "simulation"),
     # The network: its sizes are numbers only, so that convolutions can be measured for them.
-    *("models.size", "convolution", "models", "objectives", "config"),
+    *("convolution", "models", "objectives", "config"),
     # Prepared data is read, made and trained on.
     *("data", "building", "training"),
     # Names and files of weights; an encoder in use; what needs an encoder.

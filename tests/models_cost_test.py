@@ -1,11 +1,15 @@
 """What is counted is what the network has."""
 
+import collections
+
 import jax
+import jax.numpy as jnp
 import pytest
 from flax import nnx
 
 from clef_jax import models
-from clef_jax.models import cost, size as size_lib
+from clef_jax.convolution.rules import ConvShape
+from clef_jax.models import cost, layer as layer_lib, size as size_lib
 
 
 @pytest.mark.parametrize("name", size_lib.SIZES)
@@ -49,3 +53,31 @@ def test_a_step_is_the_encoder_and_the_loss():
     size = size_lib.by_name("small")
     flops = cost.encoder_flops(size, 5000, 8) + cost.loss_flops(8, 128, size.embedding_width)
     assert cost.model_flops(size, 5000, 8, 128) == flops
+
+
+@pytest.mark.parametrize("size", ["tiny", "small", "medium", "large"])
+def test_layers_are_those_that_the_network_convolves(size, monkeypatch):
+    seen = collections.Counter()
+
+    def spy(x, kernel, bias, *, stride, groups, activate):
+        taps, depth, channels = kernel.shape
+        seen[ConvShape(x.shape[1], taps, depth, channels, groups, stride)] += 1
+        return jnp.zeros((x.shape[0], -(-x.shape[1] // stride), kernel.shape[2]))
+
+    monkeypatch.setattr(layer_lib, "grouped_conv", spy)
+
+    def embed(signal):
+        return models.create_encoder(size, rngs=nnx.Rngs(0))(signal)
+
+    jax.eval_shape(embed, jax.ShapeDtypeStruct((1, 1001, 1), jnp.float32))
+    assert cost.conv_shapes(models.SIZES[size], 1001) == dict(seen)
+
+
+def test_layers_do_the_work_that_the_cost_model_counts():
+    size = models.SIZES["small"]
+    counted = [one for one in cost.layers(size, 5000) if one.taps > 1]
+    flops = sum(
+        count * 2 * -(-one.length // one.stride) * one.channels * one.group_channels * one.taps
+        for one, count in cost.conv_shapes(size, 5000).items()
+    )
+    assert flops == sum(one.flops for one in counted)

@@ -1,6 +1,5 @@
 """Times every form of the grouped convolution at the layers of an encoder, on this machine."""
 
-import collections
 import dataclasses
 import statistics
 import time
@@ -10,7 +9,6 @@ from typing import Any
 from clef_jax.convolution.program import LayerPrograms
 from clef_jax.convolution.rules import Choice, Choices, ConvShape, MeasuredChoice, of_table
 from clef_jax.errors import UserError
-from clef_jax.models.size import EncoderSize
 
 _CANDIDATES = (
     # Those that won somewhere come first: a short budget may not reach the last ones.
@@ -75,19 +73,6 @@ class LayerTimes:
         if table and fastest.training_seconds > _WORTH * table.training_seconds:
             return table
         return fastest
-
-
-def layers(size: EncoderSize, num_samples: int, in_channels: int = 1) -> dict[ConvShape, int]:
-    """The grouped convolutions of a `Net1D` and how often each occurs, in order."""
-    counts: collections.Counter[ConvShape] = collections.Counter()
-    length = num_samples
-    for conv in (size.stem(in_channels), *(c for b in size.blocks() for c in b.convolutions)):
-        if conv.taps > 1:
-            depth = conv.group_channels
-            shape = ConvShape(length, conv.taps, depth, conv.channels, conv.groups, conv.stride)
-            counts[shape] += 1
-        length = conv.output_length(length)
-    return dict(counts)
 
 
 def candidates(platform: str, layer: ConvShape) -> list[Choice]:

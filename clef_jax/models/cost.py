@@ -1,8 +1,10 @@
 """What an encoder costs, counted from its shape alone."""
 
+import collections
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from clef_jax.convolution.rules import ConvShape
 from clef_jax.models.size import ConvSpec, EncoderSize
 
 VIEWS = 2
@@ -75,3 +77,16 @@ def model_flops(size: EncoderSize, num_samples: int, rows: int, global_batch_siz
     `rows` patients."""
     flops = encoder_flops(size, num_samples, rows)
     return flops + loss_flops(rows, global_batch_size, size.embedding_width)
+
+
+def conv_shapes(size: EncoderSize, num_samples: int, in_channels: int = 1) -> dict[ConvShape, int]:
+    """Returns the grouped convolutions of a `Net1D` and how often each occurs, in order."""
+    counts: collections.Counter[ConvShape] = collections.Counter()
+    length = num_samples
+    for conv in (size.stem(in_channels), *(c for b in size.blocks() for c in b.convolutions)):
+        if conv.taps > 1:
+            depth = conv.group_channels
+            shape = ConvShape(length, conv.taps, depth, conv.channels, conv.groups, conv.stride)
+            counts[shape] += 1
+        length = conv.output_length(length)
+    return dict(counts)
