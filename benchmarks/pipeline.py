@@ -72,13 +72,15 @@ def main() -> None:
             dataset=DATASET,
             global_batch_size=arguments.batch_size,
         )
-        plan = pipeline.make_sampler(index, config)
-        ours, plain, shares = _in_turns(arguments, plan, source)
+        sampler = pipeline.make_sampler(index, config)
+        ours, plain, shares = _in_turns(arguments, sampler, source)
         console.print(_table(arguments, ours, plain, shares))
         if arguments.json is not None:
             files.write_text(arguments.json, json.dumps(_values(ours, plain, shares), indent=2))
         if arguments.device:
-            console.print(f"Making views on {jax.devices()[0].device_kind}: {_views(plan, config)}")
+            console.print(
+                f"Making views on {jax.devices()[0].device_kind}: {_views(sampler, config)}"
+            )
 
 
 def _folders(arguments: Arguments, scratch: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
@@ -94,16 +96,16 @@ def _folders(arguments: Arguments, scratch: pathlib.Path) -> tuple[pathlib.Path,
     return source, data_dir
 
 
-def _in_turns(arguments: Arguments, plan: pipeline.BatchSampler, source: pathlib.Path):
+def _in_turns(arguments: Arguments, sampler: pipeline.BatchSampler, source: pathlib.Path):
     """Processor seconds per pair of both, per turn, and the stages of ours."""
-    reader = raw.Reader(plan.index)
-    ids = reader.texts(np.arange(plan.index.num_records))
+    reader = raw.Reader(sampler.index)
+    ids = reader.texts(np.arange(sampler.index.num_records))
     ours, plain, stages = [], [], []
     for turn in range(arguments.repeats + 1):
         first = turn * arguments.batches
-        stage = _our_turn(plan, reader, range(first, first + arguments.batches))
+        stage = _our_turn(sampler, reader, range(first, first + arguments.batches))
         pairs = arguments.batches * arguments.batch_size
-        rows = plan.draw(first).row[:PLAIN_PAIRS]
+        rows = sampler.sample(first).row[:PLAIN_PAIRS]
         seconds = _cpu_seconds(lambda rows=rows: [_plain_pair(source / ids[r]) for r in rows])
         if turn:  # the first opens files and warms caches
             ours.append(sum(stage.values()) / pairs)
@@ -113,17 +115,19 @@ def _in_turns(arguments: Arguments, plan: pipeline.BatchSampler, source: pathlib
     return ours, plain, shares
 
 
-def _our_turn(plan: pipeline.BatchSampler, reader: raw.Reader, steps: range) -> dict[str, float]:
+def _our_turn(sampler: pipeline.BatchSampler, reader: raw.Reader, steps: range) -> dict[str, float]:
     """What `pipeline` does for these steps, by stage."""
     draws: list[pipeline.BatchIndices] = []
     stage = {
-        "draw patients, records, leads": _cpu_seconds(lambda: draws.extend(map(plan.draw, steps)))
+        "draw patients, records, leads": _cpu_seconds(
+            lambda: draws.extend(map(sampler.sample, steps))
+        )
     }
     stored: list[list[bytes]] = []
     stage["read and decompress"] = _cpu_seconds(
         lambda: stored.extend(reader.records(draw.row) for draw in draws)
     )
-    shape = (len(plan.index.lead_names), int(plan.index.num_samples[0]))
+    shape = (len(sampler.index.lead_names), int(sampler.index.num_samples[0]))
 
     def slice_leads() -> None:
         for draw, records in zip(draws, stored, strict=True):
@@ -152,12 +156,12 @@ def _cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def _views(plan: pipeline.BatchSampler, config: TrainConfig) -> str:
+def _views(sampler: pipeline.BatchSampler, config: TrainConfig) -> str:
     """Signals per second of filter, augmentation and z-score, all devices together."""
     mesh = mesh_lib.make_mesh()
     trainer = state_lib.make_trainer(config, lambda _: 0.0, mesh)
-    constants = step_lib.make_constants(config, plan.index.common_rate_hz, mesh)
-    batch = mesh_lib.to_devices(next(pipeline.make_batches(plan, config, first_step=0)), mesh)
+    constants = step_lib.make_constants(config, sampler.index.common_rate_hz, mesh)
+    batch = mesh_lib.to_devices(next(pipeline.make_batches(sampler, config, first_step=0)), mesh)
     make = jax.jit(step_lib.make_views, static_argnums=(0, 4))
     seconds = []
     for step in range(8):

@@ -137,9 +137,9 @@ class View:
         return cls(trainer, params, constants, index)
 
     def _first_batch(self, size: int) -> tuple[pipeline.BatchSampler, dict]:
-        plan = pipeline.make_sampler(self.index, self.trainer.config, batch_size=size)
-        batches = pipeline.make_batches(plan, self.trainer.config, first_step=0)
-        return plan, mesh_lib.to_devices(next(batches), self.trainer.mesh)
+        sampler = pipeline.make_sampler(self.index, self.trainer.config, batch_size=size)
+        batches = pipeline.make_batches(sampler, self.trainer.config, first_step=0)
+        return sampler, mesh_lib.to_devices(next(batches), self.trainer.mesh)
 
     def examples(self) -> Figure:
         """Some recordings as stored, filtered, and in two augmented views."""
@@ -162,11 +162,11 @@ class View:
 
     def embedding_map(self) -> Figure:
         """Up to `MAP_PATIENTS` training patients, one view each."""
-        plan, batch = self._first_batch(min(MAP_PATIENTS, self.index.num_patients))
+        sampler, batch = self._first_batch(min(MAP_PATIENTS, self.index.num_patients))
         view_a, _ = step_lib.make_embed_step(self.trainer, AugmentConfig.OFF)(
             self.params, batch, self.constants
         )
-        risk = self.index.risk[self.index.position(plan.draw(0).row)]
+        risk = self.index.risk[self.index.position(sampler.sample(0).row)]
         return figure.embedding_map(np.asarray(view_a, float), risk)
 
 

@@ -22,7 +22,7 @@ def make_config(**settings):
     return TrainConfig(data_dir="", workdir="", dataset="mimic_iv_ecg/all_records", **settings)
 
 
-def make_plan(index, **settings):
+def make_sampler_of(index, **settings):
     return pipeline.make_sampler(index, make_config(**settings))
 
 
@@ -32,30 +32,34 @@ def fake_index(index, usable):
 
 
 def test_draws_follow_seed_and_step(index):
-    plan, again, other = make_plan(index), make_plan(index), make_plan(index, seed=1)
+    sampler, again, other = (
+        make_sampler_of(index),
+        make_sampler_of(index),
+        make_sampler_of(index, seed=1),
+    )
     for step in (0, 3, 1000):
-        np.testing.assert_array_equal(plan.draw(step).row, again.draw(step).row)
-        np.testing.assert_array_equal(plan.draw(step).lead, again.draw(step).lead)
-    assert (plan.draw(0).row != other.draw(0).row).any()
+        np.testing.assert_array_equal(sampler.sample(step).row, again.sample(step).row)
+        np.testing.assert_array_equal(sampler.sample(step).lead, again.sample(step).lead)
+    assert (sampler.sample(0).row != other.sample(0).row).any()
 
 
 def test_a_pass_meets_each_patient_at_most_once_and_passes_differ(index):
-    plan = make_plan(index)
+    sampler = make_sampler_of(index)
     passes = []
     for epoch in range(2):
-        steps = range(epoch * plan.steps_per_epoch, (epoch + 1) * plan.steps_per_epoch)
-        rows = np.concatenate([plan.draw(step).row for step in steps])
+        steps = range(epoch * sampler.steps_per_epoch, (epoch + 1) * sampler.steps_per_epoch)
+        rows = np.concatenate([sampler.sample(step).row for step in steps])
         patients = index.patient[index.position(rows)]
-        assert len(np.unique(patients)) == len(patients) == plan.steps_per_epoch * 8
+        assert len(np.unique(patients)) == len(patients) == sampler.steps_per_epoch * 8
         passes.append(patients)
     assert (passes[0] != passes[1]).any()
 
 
 def test_every_record_of_a_patient_is_drawn(index):
-    plan = make_plan(index)
+    sampler = make_sampler_of(index)
     count = np.bincount(index.patient)
     assert count.max() > 1, "the cohort must hold a patient with several records"
-    rows = np.concatenate([plan.draw(step).row for step in range(400)])
+    rows = np.concatenate([sampler.sample(step).row for step in range(400)])
     assert set(rows) == set(index.row[index.usable_leads.any(axis=1)])
     # Patients are equally likely, so the records of one with many are each drawn less often.
     patients = np.bincount(index.patient[index.position(rows)])
@@ -63,8 +67,8 @@ def test_every_record_of_a_patient_is_drawn(index):
 
 
 def test_second_view_keeps_the_lead_as_often_as_the_paper_says(index):
-    plan = make_plan(index)
-    lead = np.concatenate([plan.draw(step).lead for step in range(1000)])
+    sampler = make_sampler_of(index)
+    lead = np.concatenate([sampler.sample(step).lead for step in range(1000)])
     want = 0.8 + 0.2 / 12
     error = np.sqrt(want * (1 - want) / len(lead))
     assert abs(np.mean(lead[:, 0] == lead[:, 1]) - want) < 4 * error
@@ -74,33 +78,33 @@ def test_second_view_keeps_the_lead_as_often_as_the_paper_says(index):
 def test_unusable_leads_are_never_drawn(index):
     usable = np.zeros_like(index.usable_leads)
     usable[:, [1, 7]] = True
-    plan = make_plan(fake_index(index, usable))
-    lead = np.concatenate([plan.draw(step).lead for step in range(50)])
+    sampler = make_sampler_of(fake_index(index, usable))
+    lead = np.concatenate([sampler.sample(step).lead for step in range(50)])
     assert set(lead.ravel()) == {1, 7}
 
 
 def test_records_without_the_lead_are_left_out_and_counted(index):
     usable = np.ones_like(index.usable_leads)
     usable[:5, 0] = False
-    plan = make_plan(fake_index(index, usable), leads="I", global_batch_size=4)
-    draws = [plan.draw(step) for step in range(100)]
-    assert plan.num_left_out == 5
+    sampler = make_sampler_of(fake_index(index, usable), leads="I", global_batch_size=4)
+    draws = [sampler.sample(step) for step in range(100)]
+    assert sampler.num_left_out == 5
     assert not set(np.concatenate([d.row for d in draws])) & set(index.row[:5])
     assert {*np.concatenate([d.lead for d in draws]).ravel()} == {0}
 
 
 def test_more_pairs_than_patients_is_refused(index):
     with refuses("--global-batch-size=10000", index.num_patients, problem="too_few_patients"):
-        make_plan(index, global_batch_size=10_000)
+        make_sampler_of(index, global_batch_size=10_000)
 
 
 def test_batches_hold_the_stored_samples(index):
     config = make_config()
-    plan = pipeline.make_sampler(index, config)
-    batch = next(pipeline.make_batches(plan, config, first_step=2))
+    sampler = pipeline.make_sampler(index, config)
+    batch = next(pipeline.make_batches(sampler, config, first_step=2))
     builder = tfds.builder_from_directory(index.version_dir)
     source = builder.as_data_source("train")
-    draw = plan.draw(2)
+    draw = sampler.sample(2)
     for i, row in enumerate(draw.row):
         example = source[int(row)]
         names = [name.decode() for name in example["lead_names"]]
@@ -115,26 +119,26 @@ def test_batches_hold_the_stored_samples(index):
 
 def test_views_start_anywhere_if_asked(index):
     config = make_config(window_start="random", window_seconds=4.0)
-    plan = pipeline.make_sampler(index, config)
-    starts = np.concatenate([plan.draw(step).start for step in range(100)])
+    sampler = pipeline.make_sampler(index, config)
+    starts = np.concatenate([sampler.sample(step).start for step in range(100)])
     assert starts.min() >= 0
     assert starts.max() <= 3000
     assert np.ptp(starts) > 2800
     assert (starts[:, 0] != starts[:, 1]).mean() > 0.99
     np.testing.assert_array_equal(
-        plan.draw(7).start, pipeline.make_sampler(index, config).draw(7).start
+        sampler.sample(7).start, pipeline.make_sampler(index, config).sample(7).start
     )
-    plain = make_plan(index, window_seconds=4.0)
-    assert not plain.draw(7).start.any()
-    np.testing.assert_array_equal(plain.draw(7).row, plan.draw(7).row)
-    np.testing.assert_array_equal(plain.draw(7).lead, plan.draw(7).lead)
+    plain = make_sampler_of(index, window_seconds=4.0)
+    assert not plain.sample(7).start.any()
+    np.testing.assert_array_equal(plain.sample(7).row, sampler.sample(7).row)
+    np.testing.assert_array_equal(plain.sample(7).lead, sampler.sample(7).lead)
 
 
 def test_the_samples_are_those_from_the_start_on(index):
     config = make_config(window_start="random", window_seconds=4.0)
-    plan = pipeline.make_sampler(index, config)
-    draw, reader = plan.draw(2), raw.Reader(index)
-    batch = next(pipeline.make_batches(plan, config, first_step=2))
+    sampler = pipeline.make_sampler(index, config)
+    draw, reader = sampler.sample(2), raw.Reader(index)
+    batch = next(pipeline.make_batches(sampler, config, first_step=2))
     for place in range(8):
         whole = reader.read(draw.row[place : place + 1], draw.lead[place : place + 1])[0]
         for view in range(2):
@@ -144,16 +148,16 @@ def test_the_samples_are_those_from_the_start_on(index):
 
 
 def test_a_window_as_long_as_the_record_has_one_start(index):
-    plan = make_plan(index, window_start="random")
-    assert not plan.draw(0).start.any()
+    sampler = make_sampler_of(index, window_start="random")
+    assert not sampler.sample(0).start.any()
 
 
 def test_starting_late_gives_the_same_batches(index):
     config = make_config()
-    plan = pipeline.make_sampler(index, config)
-    stream = pipeline.make_batches(plan, config, first_step=0)
+    sampler = pipeline.make_sampler(index, config)
+    stream = pipeline.make_batches(sampler, config, first_step=0)
     straight = [next(stream) for _ in range(4)][3]
-    late = next(pipeline.make_batches(plan, config, first_step=3))
+    late = next(pipeline.make_batches(sampler, config, first_step=3))
     for name in straight:
         np.testing.assert_array_equal(straight[name], late[name])
 
@@ -177,14 +181,14 @@ def test_any_number_of_readers_gives_the_same_batches(index):
 @pytest.mark.parametrize("num_processes", [2, 4])
 def test_a_run_goes_on_with_other_numbers_of_hosts(index, monkeypatch, num_processes):
     config = make_config()
-    plan = pipeline.make_sampler(index, config)
-    stream = pipeline.make_batches(plan, config, first_step=0)
+    sampler = pipeline.make_sampler(index, config)
+    stream = pipeline.make_batches(sampler, config, first_step=0)
     whole = [next(stream) for _ in range(5)][4]
     monkeypatch.setattr(pipeline.jax, "process_count", lambda: num_processes)
     parts = []
     for process in range(num_processes):
         monkeypatch.setattr(pipeline.jax, "process_index", lambda process=process: process)
-        parts.append(next(pipeline.make_batches(plan, config, first_step=4)))
+        parts.append(next(pipeline.make_batches(sampler, config, first_step=4)))
     for name in whole:
         joined = np.concatenate([part[name] for part in parts])
         np.testing.assert_array_equal(joined, whole[name])
@@ -192,13 +196,13 @@ def test_a_run_goes_on_with_other_numbers_of_hosts(index, monkeypatch, num_proce
 
 def test_processes_share_the_batch_in_order(index, monkeypatch):
     config = make_config()
-    plan = pipeline.make_sampler(index, config)
-    whole = next(pipeline.make_batches(plan, config, first_step=0))
+    sampler = pipeline.make_sampler(index, config)
+    whole = next(pipeline.make_batches(sampler, config, first_step=0))
     monkeypatch.setattr(pipeline.jax, "process_count", lambda: 2)
     parts = []
     for process in range(2):
         monkeypatch.setattr(pipeline.jax, "process_index", lambda process=process: process)
-        parts.append(next(pipeline.make_batches(plan, config, first_step=0)))
+        parts.append(next(pipeline.make_batches(sampler, config, first_step=0)))
     for name in whole:
         joined = np.concatenate([part[name] for part in parts])
         np.testing.assert_array_equal(joined, whole[name])
@@ -213,12 +217,12 @@ def test_records_shorter_than_a_window_are_left_out(index):
     lengths = index.num_samples.copy()
     lengths[::2] = 4000
     some = dataclasses.replace(index, num_samples=lengths)
-    plan = pipeline.make_sampler(some, make_config())
-    assert plan.num_left_out >= (lengths == 4000).sum()
-    rows = np.concatenate([plan.draw(step).row for step in range(20)])
+    sampler = pipeline.make_sampler(some, make_config())
+    assert sampler.num_left_out >= (lengths == 4000).sum()
+    rows = np.concatenate([sampler.sample(step).row for step in range(20)])
     assert (lengths[index.position(rows)] == 5000).all()
     short = pipeline.make_sampler(some, make_config(window_seconds=8.0))
-    assert short.num_left_out < plan.num_left_out
+    assert short.num_left_out < sampler.num_left_out
 
 
 def test_records_of_several_rates_are_refused(index):

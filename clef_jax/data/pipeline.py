@@ -23,7 +23,7 @@ VIEWS = 2
 
 @dataclasses.dataclass(frozen=True)
 class BatchIndices:
-    """What one step reads."""
+    """What one step reads: records, leads and starts."""
 
     row: np.ndarray
     """int64[B], positions in the prepared split, one per patient."""
@@ -34,7 +34,9 @@ class BatchIndices:
 
 
 class BatchSampler:
-    """Every step's draws: patients in shuffled passes, then a record of each, then two leads.
+    """Samples the patients, records, leads and starts of each step.
+
+    Patients come in shuffled passes, then a record of each, then two leads.
 
     A pass drops the patients beyond the last whole batch (others in every pass), so that no batch
     holds a patient twice: the objective takes any two rows for different patients.
@@ -93,12 +95,12 @@ class BatchSampler:
     def steps_per_epoch(self) -> int:
         return self.num_patients // self.global_batch_size
 
-    @functools.lru_cache(maxsize=2)  # noqa: B019 - a plan lives as long as the run
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - a sampler lives as long as the run
     def _order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self._seed, 0, epoch]).permutation(self.num_patients)
 
-    def draw(self, step: int) -> BatchIndices:
-        """The records and leads of one step over all hosts."""
+    def sample(self, step: int) -> BatchIndices:
+        """Returns the records, leads and starts of one step over all hosts."""
         epoch, batch = divmod(step, self.steps_per_epoch)
         size = self.global_batch_size
         patient = self._order(epoch)[batch * size : (batch + 1) * size]
@@ -122,33 +124,33 @@ def _nth_true(mask: np.ndarray, uniform: np.ndarray) -> np.ndarray:
 
 
 class _Batches:
-    """The share of one process of every step's batch; random access, so any step can come next."""
+    """One process's part of every step's batch; random access, so any step can come next."""
 
     def __init__(
         self,
-        plan: BatchSampler,
+        sampler: BatchSampler,
         num_samples: int,
         process: int,
         num_processes: int,
         label_names: tuple[str, ...] = (),
     ):
-        self._plan = plan
+        self._sampler = sampler
         self._num_samples = num_samples
-        share = plan.global_batch_size // num_processes
+        share = sampler.global_batch_size // num_processes
         self._mine = slice(process * share, (process + 1) * share)
-        self._reader = raw.Reader(plan.index)
+        self._reader = raw.Reader(sampler.index)
         # The step knows leads by their place in the standard order, whatever the data set's order;
         # others that the data set may hold are never drawn.
         place = {name: i for i, name in enumerate(leads.STANDARD_12)}
-        self._standard = np.array([place.get(name, -1) for name in plan.index.lead_names])
-        self._labels = label_lib.find(plan.index, label_names)
+        self._standard = np.array([place.get(name, -1) for name in sampler.index.lead_names])
+        self._labels = label_lib.find(sampler.index, label_names)
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
-        draw = self._plan.draw(step)
-        row, lead = draw.row[self._mine], draw.lead[self._mine]
+        indices = self._sampler.sample(step)
+        row, lead = indices.row[self._mine], indices.lead[self._mine]
         # Without starts the reader slices both leads of a record at once.
-        start = draw.start[self._mine] if self._plan.random_start else None
-        index = self._plan.index
+        start = indices.start[self._mine] if self._sampler.random_start else None
+        index = self._sampler.index
         where = index.position(row)
         batch = {
             "adc": self._reader.read(row, lead, self._num_samples, start),  # int16[b, 2, T]
@@ -178,7 +180,7 @@ class _Batches:
 def make_sampler(
     index: index_lib.Index, config: TrainConfig, *, batch_size: int | None = None
 ) -> BatchSampler:
-    """The plan of a run over one split; touches no record."""
+    """Returns the sampler of a run over one split; reads no record."""
     return BatchSampler(
         index,
         num_samples=_window_samples(index, config),
@@ -195,7 +197,7 @@ def _window_samples(index: index_lib.Index, config: TrainConfig) -> int:
 
 
 def make_batches(
-    plan: BatchSampler, config: TrainConfig, *, first_step: int
+    sampler: BatchSampler, config: TrainConfig, *, first_step: int
 ) -> Iterator[dict[str, np.ndarray]]:
     """An endless iterator over this process's rows of each step's batch, from `first_step` on.
 
@@ -203,9 +205,9 @@ def make_batches(
     `baseline` [b, 2], `lead` [b, 2] (place in `leads.STANDARD_12`), `risk` and `completeness` [b],
     and float32 `label:NAME` [b, K] for each label that the objective asks for.
     """
-    num_samples = _window_samples(plan.index, config)
+    num_samples = _window_samples(sampler.index, config)
     source = _Batches(
-        plan, num_samples, jax.process_index(), jax.process_count(), config.label_names
+        sampler, num_samples, jax.process_index(), jax.process_count(), config.label_names
     )
     steps = grain.MapDataset.range(first_step, np.iinfo(np.int64).max)
     # Any batch can be made by anybody at any time, so neither threads nor processes have a state to

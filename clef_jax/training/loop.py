@@ -147,7 +147,7 @@ class Loop:
         config, in_a_row = self.trainer.config, int(values["num_skipped_in_a_row"])
         path = config.folder / NONFINITE_FILE
         if jax.process_index() == 0:
-            rows = self.sampler.draw(step - 1).row
+            rows = self.sampler.sample(step - 1).row
             ids = raw.Reader(self.sampler.index).texts(rows, "record_id")
             with path.open("a") as file:
                 file.write(json.dumps({"step": step, "record_ids": ids}) + "\n")
@@ -172,7 +172,7 @@ class RepresentationCheck:
         self._constants = loop.constants
         index = sampler.index
         self._split = index.split
-        self._risk = index.risk[index.position(sampler.draw(0).row)]
+        self._risk = index.risk[index.position(sampler.sample(0).row)]
 
     def __call__(self, state: state_lib.TrainState) -> dict[str, float]:
         views = self._embed_step(state.params, self._batch, self._constants)
