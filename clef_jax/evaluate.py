@@ -104,7 +104,7 @@ def _select_tasks(config: Config, console: rich.console.Console) -> Iterator[Tas
         else:
             yield _on_lead(task, config)
     if skipped:
-        words = f"Left out, because their data is not prepared: {', '.join(skipped)}."
+        words = f"Skipped tasks without prepared data: {', '.join(skipped)}."
         console.print(words, soft_wrap=True)
 
 

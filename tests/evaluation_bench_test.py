@@ -68,7 +68,7 @@ def test_each_fraction_below_1_is_sampled_several_times(encoder, data, tmp_path)
     bench = make(encoder, data, tmp_path, label_shares=(0.5, 1.0), label_draws=2, seed=3)
     results = bench.evaluate(tasks.find("mc_med_sbp"))
     of_encoder = [result for result in results if result.model == encoder.name]
-    assert [(r.label_share, r.seed) for r in of_encoder] == [(1, 3), (0.5, 3), (0.5, 4)]
+    assert [(r.label_fraction, r.seed) for r in of_encoder] == [(1, 3), (0.5, 3), (0.5, 4)]
 
 
 def test_a_task_that_fails_is_a_problem(encoder, data, tmp_path):

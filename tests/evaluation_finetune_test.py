@@ -52,12 +52,12 @@ def ask(encoder, splits, task, kept=None, config=CONFIG):
 def test_answers_are_probabilities_of_test_recordings(kind, splits):
     name = {"binary": "cinc2017_af", "multiclass": "cinc2017_rhythm"}[kind]
     kept = []
-    answers = ask(make(1), splits, tasks.find(name), kept)
+    predictions = ask(make(1), splits, tasks.find(name), kept)
     assert len(kept) == 1
-    assert np.isfinite(answers.predicted).all()
-    assert ((answers.predicted >= 0) & (answers.predicted <= 1)).all()
+    assert np.isfinite(predictions.predicted).all()
+    assert ((predictions.predicted >= 0) & (predictions.predicted <= 1)).all()
     if kind == "multiclass":
-        np.testing.assert_allclose(answers.predicted.sum(axis=1), 1, rtol=1e-6)
+        np.testing.assert_allclose(predictions.predicted.sum(axis=1), 1, rtol=1e-6)
 
 
 def test_it_learns_its_training_recordings(splits):
@@ -94,8 +94,8 @@ def test_no_improvement_stops_it(splits):
 
 def test_the_released_optimiser_runs(splits):
     config = dataclasses.replace(finetune.RELEASED, max_epochs=2, batch_size=16)
-    answers = ask(make(1), splits, tasks.find("cinc2017_af"), None, config)
-    assert np.isfinite(answers.predicted).all()
+    predictions = ask(make(1), splits, tasks.find("cinc2017_af"), None, config)
+    assert np.isfinite(predictions.predicted).all()
 
 
 def test_what_was_fine_tuned_is_a_checkpoint(splits, tmp_path):

@@ -85,4 +85,4 @@ def test_a_row_of_the_table_is_a_measure_of_every_encoder(measured):
 
 
 def test_it_can_be_drawn(measured):
-    assert len(plot.space(measured).axes) >= 6
+    assert len(plot.geometry(measured).axes) >= 6

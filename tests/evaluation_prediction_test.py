@@ -39,18 +39,18 @@ PLAIN = prediction.Protocol()
 def test_the_test_split_is_predicted(embedded):
     task = tasks.find("ptb_xl_superdiagnostic")
     splits = embedded["ptb_xl"]
-    answers = prediction.predict(task, splits, LAYERS, PLAIN)
-    assert not answers.cross_validated
+    predictions = prediction.predict(task, splits, LAYERS, PLAIN)
+    assert not predictions.cross_validated
     facts = [fact for fact in splits["test"].facts if fact["superdiagnostic"]]
-    assert answers.outputs == ("CD", "HYP", "MI", "NORM", "STTC")
+    assert predictions.outputs == ("CD", "HYP", "MI", "NORM", "STTC")
     want = [
-        [name.encode() in fact["superdiagnostic"] for name in answers.outputs] for fact in facts
+        [name.encode() in fact["superdiagnostic"] for name in predictions.outputs] for fact in facts
     ]
-    np.testing.assert_array_equal(answers.target, want)
-    assert answers.predicted.shape == answers.target.shape
-    assert ((answers.predicted >= 0) & (answers.predicted <= 1)).all()
-    assert answers.num_left_out == len(splits["test"].facts) - len(facts)
-    np.testing.assert_array_equal(answers.age_years, [fact["age_years"] for fact in facts])
+    np.testing.assert_array_equal(predictions.target, want)
+    assert predictions.predicted.shape == predictions.target.shape
+    assert ((predictions.predicted >= 0) & (predictions.predicted <= 1)).all()
+    assert predictions.num_left_out == len(splits["test"].facts) - len(facts)
+    np.testing.assert_array_equal(predictions.age_years, [fact["age_years"] for fact in facts])
 
 
 def test_without_a_test_split_every_patient_is_predicted_by_others(embedded):
@@ -62,14 +62,14 @@ def test_without_a_test_split_every_patient_is_predicted_by_others(embedded):
         seen.append(set(train.patient.tolist()))
         return probe.fit(kind, train, validation, **kwargs)
 
-    answers = prediction.predict(task, only_train, LAYERS, prediction.Protocol(fit=spy))
-    assert answers.cross_validated
+    predictions = prediction.predict(task, only_train, LAYERS, prediction.Protocol(fit=spy))
+    assert predictions.cross_validated
     assert len(seen) == prediction.NUM_FOLDS
-    everybody = set(answers.patient.tolist())
+    everybody = set(predictions.patient.tolist())
     held = [everybody - fitted for fitted in seen]
     assert set().union(*held) == everybody
     assert sum(map(len, held)) == len(everybody)
-    assert np.isfinite(answers.predicted).all()
+    assert np.isfinite(predictions.predicted).all()
 
 
 def test_answers_depend_on_features_and_seed_alone(embedded):
@@ -85,21 +85,21 @@ def test_a_feature_that_is_the_answer_is_learned(embedded):
         values = np.array([[fact["triage_sbp_mmhg"]] for fact in one.facts], np.float32)
         return np.where(one.usable[:, None], values, np.nan)
 
-    answers = prediction.predict(task, embedded["mc_med"], {"cheat": cheat}, PLAIN)
-    np.testing.assert_allclose(answers.predicted, answers.target, atol=1.0)
+    predictions = prediction.predict(task, embedded["mc_med"], {"cheat": cheat}, PLAIN)
+    np.testing.assert_allclose(predictions.predicted, predictions.target, atol=1.0)
 
 
 def test_patients_of_different_splits_are_different(embedded):
     task = tasks.find("ptb_xl_sex")
     splits = {"train": embedded["ptb_xl"]["train"], "validation": embedded["ptb_xl"]["validation"]}
-    answers = prediction.predict(task, splits, LAYERS, PLAIN)
+    predictions = prediction.predict(task, splits, LAYERS, PLAIN)
     num = sum(one.index.num_patients for one in splits.values())
-    assert len(np.unique(answers.patient)) == num
+    assert len(np.unique(predictions.patient)) == num
 
 
 def test_floors_know_facts_but_not_the_answer(embedded):
     one = embedded["mc_med"]["train"]
-    values = clinical_baseline.features_of(one)
+    values = clinical_baseline.features(one)
     assert values.shape == (len(one.facts), 6)
     np.testing.assert_array_equal(np.isnan(values).any(axis=1), ~one.usable)
     row = int(np.flatnonzero(one.usable)[0])
@@ -107,12 +107,12 @@ def test_floors_know_facts_but_not_the_answer(embedded):
     np.testing.assert_allclose(values[row, 0], fact["age_years"] - 60)
     assert values[row, 3] == 1
     target = np.array([[fact["triage_sbp_mmhg"]] for fact in one.facts])
-    assert "sbp_mmhg" in clinical_baseline.giving_away(one, target)
-    assert clinical_baseline.giving_away(one, 1 - np.array([[f["male"]] for f in one.facts])) == (
+    assert "sbp_mmhg" in clinical_baseline.leaking(one, target)
+    assert clinical_baseline.leaking(one, 1 - np.array([[f["male"]] for f in one.facts])) == (
         "male",
     )
-    assert clinical_baseline.giving_away(one, np.zeros((len(one.facts), 1))) == ()
-    assert clinical_baseline.features_of(one, ("sbp_mmhg",)).shape[1] == 4
+    assert clinical_baseline.leaking(one, np.zeros((len(one.facts), 1))) == ()
+    assert clinical_baseline.features(one, ("sbp_mmhg",)).shape[1] == 4
 
 
 def test_a_data_set_without_training_recordings_is_told(embedded):
@@ -130,12 +130,12 @@ def test_another_data_set_is_told(embedded):
 def test_a_label_holds_out_its_recordings(embedded):
     task, splits = tasks.find("ptb_xl_sex"), embedded["ptb_xl"]
     protocol = prediction.Protocol(hold_out=prediction.HoldOut.parse("strat_fold=3"))
-    answers = prediction.predict(task, splits, LAYERS, protocol)
+    predictions = prediction.predict(task, splits, LAYERS, protocol)
     facts = [fact for one in splits.values() for fact in one.facts if fact["strat_fold"] == 3]
-    assert not answers.cross_validated
-    assert len(answers.target) <= len(facts)
-    assert len(answers.target) > 0
-    np.testing.assert_array_equal(np.sort(answers.male), np.sort([f["male"] for f in facts]))
+    assert not predictions.cross_validated
+    assert len(predictions.target) <= len(facts)
+    assert len(predictions.target) > 0
+    np.testing.assert_array_equal(np.sort(predictions.male), np.sort([f["male"] for f in facts]))
     plain = prediction.predict(task, splits, LAYERS, PLAIN)
     other = prediction.Protocol(hold_out=prediction.HoldOut.parse("no_such_label=3"))
     np.testing.assert_array_equal(
@@ -152,8 +152,8 @@ def test_a_held_out_patient_is_not_learned_from(embedded):
 
     hold_out = prediction.HoldOut.parse("strat_fold=3")
     protocol = prediction.Protocol(fit=spy, hold_out=hold_out)
-    answers = prediction.predict(tasks.find("ptb_xl_sex"), embedded["ptb_xl"], LAYERS, protocol)
-    assert seen[0].isdisjoint(answers.patient.tolist())
+    predictions = prediction.predict(tasks.find("ptb_xl_sex"), embedded["ptb_xl"], LAYERS, protocol)
+    assert seen[0].isdisjoint(predictions.patient.tolist())
 
 
 @pytest.mark.parametrize("text", ["strat_fold", "strat_fold=eight", ""])
@@ -165,7 +165,7 @@ def test_a_hold_out_that_is_none_is_told(text):
 def test_fewer_labels_are_fewer_recordings(embedded):
     task, splits = tasks.find("ptb_xl_sex"), embedded["ptb_xl"]
     whole = prediction.predict(task, splits, LAYERS, PLAIN)
-    some = prediction.predict(task, splits, LAYERS, prediction.Protocol(label_share=0.5))
+    some = prediction.predict(task, splits, LAYERS, prediction.Protocol(label_fraction=0.5))
     assert 0.3 * whole.num_train < some.num_train < 0.7 * whole.num_train
     np.testing.assert_array_equal(some.target, whole.target)
 
@@ -184,10 +184,10 @@ def test_the_best_layer_is_chosen_on_validation(embedded):
 
 def test_all_splits_can_be_pooled_and_cross_validated(embedded):
     task, splits = tasks.find("ptb_xl_sex"), embedded["ptb_xl"]
-    answers = prediction.predict(task, splits, LAYERS, prediction.Protocol(cross_validate=True))
-    assert answers.cross_validated
+    predictions = prediction.predict(task, splits, LAYERS, prediction.Protocol(cross_validate=True))
+    assert predictions.cross_validated
     num = sum(one.index.num_patients for one in splits.values())
-    assert len(np.unique(answers.patient)) == num
+    assert len(np.unique(predictions.patient)) == num
     hold_out = prediction.HoldOut.parse("strat_fold=3")
     both = prediction.Protocol(cross_validate=True, hold_out=hold_out)
     assert not prediction.predict(task, splits, LAYERS, both).cross_validated

@@ -8,7 +8,7 @@ import sklearn.neighbors
 from culprits import refuses
 
 from clef_jax.evaluation import knn, linear, probe
-from clef_jax.evaluation.examples import Examples, folds, some
+from clef_jax.evaluation.examples import Examples, folds, sample_patients
 
 
 def make(num=900, num_features=12, num_outputs=3, seed=0, kind="multilabel"):
@@ -120,11 +120,11 @@ def test_neighbours_are_no_more_than_there_are():
 
 def test_a_share_of_the_patients_is_part_of_a_larger_one():
     patient = np.repeat(np.arange(100), 3)
-    chosen = {share: some(patient, share, seed=0) for share in (0.001, 0.1, 0.5, 1.0)}
+    chosen = {share: sample_patients(patient, share, seed=0) for share in (0.001, 0.1, 0.5, 1.0)}
     assert [len(np.unique(patient[c])) for c in chosen.values()] == [2, 10, 50, 100]
     assert (chosen[0.1] <= chosen[0.5]).all()
     assert all(c.reshape(100, 3).all(axis=1).sum() * 3 == c.sum() for c in chosen.values())
-    assert not np.array_equal(some(patient, 0.1, seed=1), chosen[0.1])
+    assert not np.array_equal(sample_patients(patient, 0.1, seed=1), chosen[0.1])
 
 
 def test_without_validation_patients_are_kept_together():

@@ -23,7 +23,7 @@ def make(model, noise, *, kind="binary", num=300, share=1.0, seed=0):
     predicted = target + noise * own.normal(size=target.shape) * (20 if kind == "regression" else 1)
     if kind != "regression":
         predicted = 1 / (1 + np.exp(-2 * predicted))
-    answers = Predictions(
+    predictions = Predictions(
         outputs=("a",),
         target=target,
         predicted=predicted,
@@ -39,8 +39,8 @@ def make(model, noise, *, kind="binary", num=300, share=1.0, seed=0):
     )
     unit = "mmHg" if kind == "regression" else ""
     task = Task(dataset="d", kind=kind, outputs=("a",), target=lambda e: e, unit=unit, name=kind)
-    scores = tuple(score.compute(task, answers, num_resamples=100, seed=0))
-    return Result(task, model, "linear", share, seed, answers, scores, 0.0)
+    scores = tuple(score.compute(task, predictions, num_resamples=100, seed=0))
+    return Result(task, model, "linear", share, seed, predictions, scores, 0.0)
 
 
 @pytest.mark.parametrize("kind", ["binary", "regression"])
@@ -87,8 +87,8 @@ def test_curves_are_drawn(kind):
 
 
 def test_a_curve_is_that_of_scikit_learn():
-    answers = make("first", 1).answers
-    truth, said = answers.target[:, 0], answers.predicted[:, 0]
+    predictions = make("first", 1).predictions
+    truth, said = predictions.target[:, 0], predictions.predicted[:, 0]
     false, true, _ = plot._operating(truth, said)
     want_false, want_true, _ = sklearn.metrics.roc_curve(truth, said, drop_intermediate=False)
     np.testing.assert_allclose(false, want_false)

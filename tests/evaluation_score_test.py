@@ -49,21 +49,23 @@ def task(kind):
     return Task(dataset="d", kind=kind, outputs=outputs, target=lambda e: e, unit=unit)
 
 
-def scores(kind, answers=None):
-    answers = answers or make(kind)
-    return {one.name: one for one in score.compute(task(kind), answers, num_resamples=200, seed=0)}
+def scores(kind, predictions=None):
+    predictions = predictions or make(kind)
+    return {
+        one.name: one for one in score.compute(task(kind), predictions, num_resamples=200, seed=0)
+    }
 
 
 def test_a_regression():
-    answers, found = make("regression"), scores("regression")
+    predictions, found = make("regression"), scores("regression")
     assert {name for name, one in found.items() if one.in_table} == {"mae", "rmse", "r2"}
-    difference = answers.predicted - answers.target
+    difference = predictions.predicted - predictions.target
     assert found["bias"].value == pytest.approx(difference.mean())
     limit = difference.mean() + 1.96 * difference.std(ddof=1)
     assert found["upper limit of agreement"].value == pytest.approx(limit)
     interval = found["upper limit of agreement"].interval
     assert interval.low < limit < interval.high
-    want = sklearn.metrics.mean_absolute_error(answers.target, answers.predicted)
+    want = sklearn.metrics.mean_absolute_error(predictions.target, predictions.predicted)
     assert found["mae"].value == pytest.approx(want)
     assert found["mae"].interval.low < want < found["mae"].interval.high
     assert str(found["mae"]).endswith("] mmHg")
@@ -71,36 +73,36 @@ def test_a_regression():
 
 
 def test_one_class():
-    answers, found = make("binary"), scores("binary")
+    predictions, found = make("binary"), scores("binary")
     assert {name for name, one in found.items() if one.in_table} == {"auroc", "auprc", "f1"}
-    truth, decided = answers.target[:, 0], answers.decided[:, 0]
+    truth, decided = predictions.target[:, 0], predictions.decided[:, 0]
     assert found["f1"].value == pytest.approx(sklearn.metrics.f1_score(truth, decided))
     balanced = sklearn.metrics.balanced_accuracy_score(truth, decided)
     assert found["balanced accuracy"].value == pytest.approx(balanced)
-    brier = sklearn.metrics.brier_score_loss(truth, answers.predicted[:, 0])
+    brier = sklearn.metrics.brier_score_loss(truth, predictions.predicted[:, 0])
     assert found["brier"].value == pytest.approx(brier)
     assert 0 < found["expected calibration error"].value < 0.5
-    want = sklearn.metrics.roc_auc_score(answers.target[:, 0], answers.predicted[:, 0])
+    want = sklearn.metrics.roc_auc_score(predictions.target[:, 0], predictions.predicted[:, 0])
     assert found["auroc"].value == pytest.approx(want)
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
 def test_several_classes(kind):
-    answers, found = make(kind), scores(kind)
-    want = sklearn.metrics.roc_auc_score(answers.target, answers.predicted, average="macro")
+    predictions, found = make(kind), scores(kind)
+    want = sklearn.metrics.roc_auc_score(predictions.target, predictions.predicted, average="macro")
     assert found["macro auroc"].value == pytest.approx(want)
     assert ("balanced accuracy" in found) == (kind == "multiclass")
-    each = [found[f"auroc {name}"].value for name in answers.outputs]
+    each = [found[f"auroc {name}"].value for name in predictions.outputs]
     assert found["macro auroc"].value == pytest.approx(np.mean(each))
     shown = {name for name, one in found.items() if one.in_table}
     assert shown == {"macro auroc", "macro auprc", "macro f1", "balanced accuracy"} & set(found)
 
 
 def test_an_absent_class_is_named_and_counts_for_nothing():
-    answers = make("multilabel")
-    target = answers.target.copy()
+    predictions = make("multilabel")
+    target = predictions.target.copy()
     target[:, 1] = 0
-    found = scores("multilabel", dataclasses.replace(answers, target=target))
+    found = scores("multilabel", dataclasses.replace(predictions, target=target))
     assert found["macro auroc"].absent == ("b",)
     assert_names(str(found["macro auroc"]), "b")
     assert "auroc b" not in found
@@ -109,8 +111,8 @@ def test_an_absent_class_is_named_and_counts_for_nothing():
 
 
 def test_a_test_set_of_one_class_is_not_defined():
-    answers = make("binary")
-    alike = dataclasses.replace(answers, target=np.ones_like(answers.target))
+    predictions = make("binary")
+    alike = dataclasses.replace(predictions, target=np.ones_like(predictions.target))
     found = scores("binary", alike)["auroc"]
     assert str(found) == "not defined"
     line = found.to_json()
@@ -121,13 +123,13 @@ def test_a_test_set_of_one_class_is_not_defined():
 
 @pytest.mark.parametrize("kind", ["binary", "multilabel", "multiclass", "regression"])
 def test_groups_have_the_score_of_their_recordings(kind):
-    answers, found = make(kind), scores(kind)
+    predictions, found = make(kind), scores(kind)
     main = score.primary(task(kind))
     for group, chosen in {
-        "women": answers.male == 0,
-        "below 65 years": answers.age_years < 65,
+        "women": predictions.male == 0,
+        "below 65 years": predictions.age_years < 65,
     }.items():
-        want = float(main.score(answers.target[chosen], answers.predicted[chosen]))
+        want = float(main.score(predictions.target[chosen], predictions.predicted[chosen]))
         assert found[f"{main.name}, {group}"].value == pytest.approx(want)
     gap = found[f"{main.name}, women minus men"]
     each = [found[f"{main.name}, {group}"].value for group in ("women", "men")]
@@ -136,19 +138,22 @@ def test_groups_have_the_score_of_their_recordings(kind):
 
 
 def test_a_group_of_few_is_not_told():
-    answers = make("binary")
-    few = dataclasses.replace(answers, male=np.where(np.arange(200) < 10, 0.0, 1.0))
+    predictions = make("binary")
+    few = dataclasses.replace(predictions, male=np.where(np.arange(200) < 10, 0.0, 1.0))
     assert not any("women" in name for name in scores("binary", few))
     assert any("65" in name for name in scores("binary", few))
 
 
 def test_a_gap_compares_the_classes_that_both_groups_have():
-    answers = make("multilabel")
-    target = answers.target.copy()
-    target[answers.male == 0, 1] = 0
-    found = scores("multilabel", dataclasses.replace(answers, target=target))
-    men = answers.male == 1
+    predictions = make("multilabel")
+    target = predictions.target.copy()
+    target[predictions.male == 0, 1] = 0
+    found = scores("multilabel", dataclasses.replace(predictions, target=target))
+    men = predictions.male == 1
     want = np.mean(
-        [sklearn.metrics.roc_auc_score(target[men, k], answers.predicted[men, k]) for k in (0, 2)]
+        [
+            sklearn.metrics.roc_auc_score(target[men, k], predictions.predicted[men, k])
+            for k in (0, 2)
+        ]
     )
     assert found["macro auroc, men"].value == pytest.approx(want)

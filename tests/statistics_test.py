@@ -72,7 +72,7 @@ def test_macro_averages_leave_out_what_cannot_be_told():
     target, score = make()
     columns = np.stack([target, np.zeros(300), 1 - target, np.ones(300)], axis=1)
     scores = np.stack([score] * 4, axis=1)
-    assert classification.told_apart(columns).tolist() == [True, False, True, False]
+    assert classification.has_both_classes(columns).tolist() == [True, False, True, False]
     found = classification.mean_over_classes(classification.auroc, columns, scores)
     assert found == pytest.approx(0.5)  # as good for one class as bad for its opposite
     weight = np.ones((3, 300), np.uint16)

@@ -1,1 +1,1 @@
-"""What an encoder's embeddings are worth: computed once, asked by probes, told with intervals."""
+"""Evaluation of encoders: probes on their features, scores with intervals, a page."""

@@ -60,7 +60,7 @@ class Bench:
     def _evaluate_once(self, task: Task, label_fraction: float, seed: int) -> Iterator[Result]:
         hold_out = HoldOut.parse(self.config.hold_out) if self.config.hold_out else None
         protocol = Protocol(
-            label_share=label_fraction,
+            label_fraction=label_fraction,
             hold_out=hold_out,
             cross_validate=self.config.cross_validate,
             seed=seed,
@@ -75,9 +75,9 @@ class Bench:
                     yield from self._results(task, model.name, method, splits, *setup)
         known = _first_split(splits)
         targets = tasks.targets(task, _metadata(splits), known.facts)
-        leaking = clinical_baseline.giving_away(known, targets)
-        if set(leaking) != set(clinical_baseline.FACTS):
-            layers = {_METADATA_LAYER: lambda split: clinical_baseline.features_of(split, leaking)}
+        leaking = clinical_baseline.leaking(known, targets)
+        if set(leaking) != set(clinical_baseline.COLUMNS):
+            layers = {_METADATA_LAYER: lambda split: clinical_baseline.features(split, leaking)}
             yield from self._results(task, CLINICAL_BASELINE, "linear", splits, layers, protocol)
 
     def _set_up(
@@ -134,9 +134,9 @@ class Bench:
         try:
             predictions = prediction.predict(task, splits, layers, protocol)
         except UserError as error:
-            if protocol.label_share == 1:
+            if protocol.label_fraction == 1:
                 raise
-            words = f"{task.name} with {protocol.label_share:.0%} of the labels: {error}"
+            words = f"{task.name} with {protocol.label_fraction:.0%} of the labels: {error}"
             self.console.print(words, soft_wrap=True)
             return
         scores = score.compute(
@@ -144,7 +144,7 @@ class Bench:
         )
         seconds = time.monotonic() - start
         self._seconds[model] = self._seconds.get(model, 0.0) + seconds
-        fraction, seed = protocol.label_share, protocol.seed
+        fraction, seed = protocol.label_fraction, protocol.seed
         yield Result(task, model, method, fraction, seed, predictions, tuple(scores), seconds)
 
     def measure_geometry(self) -> list[geometry.Geometry]:

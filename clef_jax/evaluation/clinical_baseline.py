@@ -1,57 +1,61 @@
-"""What can be predicted without any encoder, from what a form holds about the patient.
+"""Clinical baseline: predicts tasks from age, sex and systolic pressure.
 
-A pre-trained encoder that does not beat this has learned nothing that the form does not say.
+A pre-trained encoder that is not better has learned nothing beyond these three.
 
-Shapes: N recordings, F facts, K outputs.
+Shapes: N recordings, M columns of metadata, K outputs.
 """
 
 import numpy as np
 
 from clef_jax.embedding.prepared import Embedded
 
-FACTS = ("age_years", "male", "sbp_mmhg")
+COLUMNS = ("age_years", "male", "sbp_mmhg")
+"""Metadata of the patient that the baseline reads."""
 _TYPICAL = np.array([60.0, 0.5, 130.0])
-"""Subtracted; the same for all splits, so that no test recording moves another."""
+"""Subtracted from the columns. They are the same for all splits, so that test recordings do not
+depend on each other."""
 _SAME_CORRELATION = 0.999
 
 
-def features_of(one: Embedded, left_out: tuple[str, ...] = ()) -> np.ndarray:
-    """Each fact of the patient, and whether it is known: float32 [N, 2 F].
+def features(split: Embedded, excluded: tuple[str, ...] = ()) -> np.ndarray:
+    """Returns each column, and whether it is known: float32 [N, 2 M].
 
-    NaN where an encoder has no features either, so that all models answer for the same recordings.
+    Rows are NaN where an encoder has no features either, so that all models predict the same
+    recordings.
 
     Args:
-        left_out: facts that would give the answer away.
+        excluded: columns that are the target of the task.
     """
-    values = _values(one)
+    values = _values(split)
     known = np.isfinite(values)
     centred = np.where(known, values - _TYPICAL[None, :], 0.0)
-    kept = [place for place, name in enumerate(FACTS) if name not in left_out]
-    features = np.concatenate([centred[:, kept], known[:, kept]], axis=1).astype(np.float32)
-    features[~one.usable] = np.nan
-    return features
+    kept = [column for column, name in enumerate(COLUMNS) if name not in excluded]
+    columns = np.concatenate([centred[:, kept], known[:, kept]], axis=1).astype(np.float32)
+    columns[~split.usable] = np.nan
+    return columns
 
 
-def giving_away(one: Embedded, target: np.ndarray) -> tuple[str, ...]:
-    """The facts that are the answer itself, in whatever form.
+def leaking(split: Embedded, target: np.ndarray) -> tuple[str, ...]:
+    """Returns the columns that are the target itself, possibly shifted and scaled.
 
     Args:
-        target: [N, K], NaN rows are left out.
+        target: [N, K]; NaN where unknown.
     """
     return tuple(
         name
-        for name, fact in zip(FACTS, _values(one).T, strict=True)
-        if any(_same(fact, column) for column in target.T)
+        for name, values in zip(COLUMNS, _values(split).T, strict=True)
+        if any(_is_same(values, column) for column in target.T)
     )
 
 
-def _values(one: Embedded) -> np.ndarray:
-    return np.array([[fact[name] for name in FACTS] for fact in one.facts], float)
+def _values(split: Embedded) -> np.ndarray:
+    """Returns the columns, float64 [N, M]; NaN where unknown."""
+    return np.array([[record[name] for name in COLUMNS] for record in split.facts], float)
 
 
-def _same(fact: np.ndarray, column: np.ndarray) -> bool:
-    both = np.isfinite(fact) & np.isfinite(column)
-    fact, column = fact[both], column[both]
-    if len(fact) < 2 or fact.std() == 0 or column.std() == 0:
+def _is_same(values: np.ndarray, target: np.ndarray) -> bool:
+    known = np.isfinite(values) & np.isfinite(target)
+    values, target = values[known], target[known]
+    if len(values) < 2 or values.std() == 0 or target.std() == 0:
         return False
-    return bool(abs(np.corrcoef(fact, column)[0, 1]) > _SAME_CORRELATION)
+    return bool(abs(np.corrcoef(values, target)[0, 1]) > _SAME_CORRELATION)

@@ -1,4 +1,4 @@
-"""What probes are fitted to, and how patients are shared out among folds.
+"""Examples that probes are fitted to, and how patients are divided into folds or sampled.
 
 Shapes: N recordings, D features, K outputs.
 """
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
-    """Recordings with features and answers."""
+    """Recordings with features and targets."""
 
     features: np.ndarray
     """[N, D], finite."""
@@ -20,6 +20,7 @@ class Examples:
     """int [N]."""
 
     def at(self, chosen: np.ndarray) -> "Examples":
+        """Returns the examples of a mask or of positions."""
         return Examples(self.features[chosen], self.target[chosen], self.patient[chosen])
 
     def __len__(self) -> int:
@@ -27,22 +28,26 @@ class Examples:
 
 
 def folds(patient: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
-    """int [N], the fold of each recording: a patient's are together, and folds are of one size."""
-    return shuffled(patient, seed) % num_folds
+    """Returns the fold of each recording, int [N].
 
-
-def some(patient: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """bool [N]: the recordings of a share of the patients, at least two of them.
-
-    Of one seed a smaller share is part of every larger one.
+    All recordings of a patient are in one fold, and folds have the same number of patients, or
+    nearly so.
     """
-    place = shuffled(patient, seed)
-    wanted = max(2, round(share * (place.max() + 1))) if len(place) else 0
-    return place < wanted
+    return _random_order(patient, seed) % num_folds
 
 
-def shuffled(patient: np.ndarray, seed: int) -> np.ndarray:
-    """int [N], the place of each recording's patient in a shuffled row of all patients."""
+def sample_patients(patient: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Returns a mask, bool [N], of the recordings of a fraction of the patients, at least two.
+
+    With the same seed, a smaller fraction's patients are a subset of a larger one's.
+    """
+    order = _random_order(patient, seed)
+    num_patients = max(2, round(fraction * (order.max() + 1))) if len(order) else 0
+    return order < num_patients
+
+
+def _random_order(patient: np.ndarray, seed: int) -> np.ndarray:
+    """Returns for each recording the position of its patient in a random order: int [N]."""
     _, number = np.unique(patient, return_inverse=True)
     if not len(number):
         return number

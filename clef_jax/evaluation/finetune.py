@@ -1,6 +1,6 @@
 """Fine-tuning: the whole encoder and a linear head learn a task, with early stopping.
 
-It stands where a probe stands (`make_fit` gives what `question.Protocol.fit` takes), but its
+It stands where a probe stands (`make_fit` gives what `prediction.Protocol.fit` takes), but its
 "features" say where a recording's samples are: `places_of`.
 
 Shapes: B windows of a batch, T time, D embedding, K outputs, N recordings.
@@ -73,7 +73,7 @@ class Params(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FineTuned:
-    """A fine-tuned encoder with its head, which answers as a `probe.Probe` does."""
+    """A fine-tuned encoder with its head, which predicts as a `probe.Probe` does."""
 
     kind: str
     samples: "Samples"
@@ -89,9 +89,9 @@ class FineTuned:
     num_epochs: int
 
     def __call__(self, places: np.ndarray) -> np.ndarray:
-        """float64 [N, K]: the mean over a recording's windows of what the head says."""
+        """Returns predictions float64 [N, K], from the mean output over a recording's windows."""
         logits = _logits(self.steps, self.params, self.samples, places)
-        return linear.answer(self.kind, logits) * self.scale + self.centre
+        return linear.to_predictions(self.kind, logits) * self.scale + self.centre
 
 
 def places_of(splits: Mapping[str, Embedded]) -> dict[str, Callable[[Embedded], np.ndarray]]:
@@ -115,7 +115,7 @@ def make_fit(
     config: Config,
     keep: Callable[[FineTuned], None] = lambda _: None,
 ) -> Callable[..., probe.Probe]:
-    """What `question.Protocol` takes as `fit`; `keep` is given everything that was fine-tuned."""
+    """What `prediction.Protocol` takes as `fit`; `keep` is given everything that was fine-tuned."""
     samples = Samples(splits, embedder)
 
     def fit(
@@ -271,7 +271,7 @@ def _fine_tune(
         best,
         centre,
         scale,
-        probe.thresholds(kind, validation.target, linear.answer(kind, logits)),
+        probe.thresholds(kind, validation.target, linear.to_predictions(kind, logits)),
         np.full(train.target.shape[1], np.nan),
         best_loss,
         epoch,

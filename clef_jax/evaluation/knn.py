@@ -1,7 +1,7 @@
-"""Nearest neighbours: the mean answer of the training recordings that look most alike.
+"""k-nearest-neighbour probe: averages the targets of similar recordings.
 
-It asks more of the geometry than a linear map does: nothing is fitted, so what is near must be
-alike already.
+It requires more of the embeddings than a linear probe does, because nothing is fitted: recordings
+with the same target must be near each other already.
 
 Shapes: N recordings, M training recordings, D features, K outputs.
 """
@@ -14,38 +14,46 @@ import numpy as np
 from clef_jax.evaluation.examples import Examples
 
 STRENGTHS = (200.0, 50.0, 20.0, 5.0)
-"""Numbers of neighbours; the smoothest first."""
+"""Numbers of neighbours, the smoothest prediction first."""
 _BLOCK_RECORDINGS = 512
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Neighbours:
-    """The training recordings, of unit length after centring."""
+    """Training recordings, centred and scaled to unit length."""
 
     centre: np.ndarray
-    """[D]."""
+    """[D], mean of the training features."""
     unit: np.ndarray
     """float32 [M, D]."""
     target: np.ndarray
     """[M, K]."""
     count: int
+    """Number of neighbours."""
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """float64 [N, K]: the share of each class, or the mean value, among the neighbours."""
+        """Returns the fraction of each class, or the mean value, among the neighbours.
+
+        Args:
+            features: [N, D].
+
+        Returns:
+            float64 [N, K].
+        """
         blocks = [
-            self._answer(features[start : start + _BLOCK_RECORDINGS])
+            self._predict(features[start : start + _BLOCK_RECORDINGS])
             for start in range(0, len(features), _BLOCK_RECORDINGS)
         ]
         return np.concatenate(blocks) if blocks else np.zeros((0, self.target.shape[1]))
 
-    def _answer(self, features: np.ndarray) -> np.ndarray:
+    def _predict(self, features: np.ndarray) -> np.ndarray:
         similarity = _on_sphere(features, self.centre) @ self.unit.T
         nearest = np.argpartition(-similarity, self.count - 1, axis=1)[:, : self.count]
         return self.target[nearest].mean(axis=1)
 
 
 def fit_all(kind: str, train: Examples, strengths: Sequence[float]) -> list[Neighbours]:
-    """One head for each number of neighbours, at most all recordings."""
+    """Returns a head for each number of neighbours, which is at most that of the recordings."""
     del kind
     centre = train.features.mean(axis=0, dtype=np.float64)
     unit = _on_sphere(train.features, centre)

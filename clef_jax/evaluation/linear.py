@@ -1,7 +1,7 @@
-"""Linear heads: logistic regression for classes, ridge regression for numbers.
+"""Linear probe: logistic regression for classes, ridge regression for numbers.
 
-All outputs of a task are fitted at once, so that a hundred thousand recordings and dozens of labels
-take seconds.
+All outputs of a task are fitted at once, so that fitting a hundred thousand recordings with dozens
+of labels takes seconds.
 
 Shapes: N recordings, D features, K outputs.
 """
@@ -16,11 +16,11 @@ import scipy.special
 from clef_jax.evaluation.examples import Examples
 
 STRENGTHS = (1.0, 0.1, 0.01, 1e-3)
-"""Of the penalty on the squared weights, per recording; strongest first. In ecg-fix' terms, C from
-1e-3 to 1 for a thousand recordings."""
+"""Strengths of the penalty on the squared weights, per recording, the strongest first. For a
+thousand recordings these are ecg-fix's C from 1e-3 to 1."""
 _MAX_ITERATIONS = 200
 _SMALLEST_SCALE = 1e-6
-"""A feature that varies less, relative to its size, is a constant that rounding moves."""
+"""A feature with a smaller deviation, relative to its size, is a constant with rounding errors."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,13 +38,17 @@ class Linear:
     """[K]."""
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """float64 [N, K]: probabilities of the classes, or values of the regression."""
-        linear = (features - self.centre) / self.scale @ self.weight + self.bias
-        return answer(self.kind, linear)
+        """Returns probabilities of the classes, or values of the regression: float64 [N, K]."""
+        logits = (features - self.centre) / self.scale @ self.weight + self.bias
+        return to_predictions(self.kind, logits)
 
 
-def answer(kind: str, logits: np.ndarray) -> np.ndarray:
-    """What a head [N, K] says about the outputs of a kind of task."""
+def to_predictions(kind: str, logits: np.ndarray) -> np.ndarray:
+    """Returns the predictions [N, K] of a kind of task: probabilities, or values of a regression.
+
+    Args:
+        logits: [N, K], the outputs of a linear head.
+    """
     if kind == "regression":
         return logits
     if kind == "multiclass":
@@ -53,7 +57,7 @@ def answer(kind: str, logits: np.ndarray) -> np.ndarray:
 
 
 def fit_all(kind: str, train: Examples, strengths: Sequence[float]) -> list[Linear]:
-    """One head for each strength of the penalty."""
+    """Returns a head for each strength of the penalty."""
     centre = train.features.mean(axis=0, dtype=np.float64)
     spread = train.features.std(axis=0, dtype=np.float64)
     scale = np.where(spread > _SMALLEST_SCALE * (1 + np.abs(centre)), spread, 1.0)
@@ -65,6 +69,7 @@ def fit_all(kind: str, train: Examples, strengths: Sequence[float]) -> list[Line
 
 
 Solutions = list[tuple[np.ndarray, np.ndarray]]
+"""Weights [D, K] and biases [K] for each strength."""
 
 
 def _ridge(
@@ -72,22 +77,26 @@ def _ridge(
 ) -> Solutions:
     """Minimises |y - x w - b|^2 / N + strength |w|^2 for all strengths from one decomposition."""
     del multiclass
-    middle = y.mean(axis=0)
+    mean = y.mean(axis=0)
     gram = (x.T @ x).astype(np.float64) / len(x)
-    moment = x.T.astype(np.float64) @ (y - middle) / len(x)
+    moment = x.T.astype(np.float64) @ (y - mean) / len(x)
     values, vectors = np.linalg.eigh(gram)
     rotated = vectors.T @ moment
     damped = [rotated / (np.maximum(values, 0) + s)[:, None] for s in strengths]
-    return [(vectors @ one, middle) for one in damped]
+    return [(vectors @ weight, mean) for weight in damped]
 
 
 def _logistic(
     x: np.ndarray, y: np.ndarray, strengths: Sequence[float], *, multiclass: bool
 ) -> Solutions:
-    """Minimises the mean cross entropy + strength |w|^2 / 2; each strength starts at the last."""
-    (num_features, num_outputs), found = (x.shape[1], y.shape[1]), []
-    share = np.clip(y.mean(axis=0), 1e-3, 1 - 1e-3)
-    bias = np.log(share) if multiclass else scipy.special.logit(share)
+    """Minimises the mean cross entropy + strength |w|^2 / 2.
+
+    The solution for one strength is the start for the next.
+    """
+    num_features, num_outputs = x.shape[1], y.shape[1]
+    solutions = []
+    frequency = np.clip(y.mean(axis=0), 1e-3, 1 - 1e-3)
+    bias = np.log(frequency) if multiclass else scipy.special.logit(frequency)
     start = np.concatenate([np.zeros((num_features, num_outputs)), bias[None]])
     for strength in strengths:
         result = scipy.optimize.minimize(
@@ -98,14 +107,15 @@ def _logistic(
             options={"maxiter": _MAX_ITERATIONS},
         )
         start = result.x.reshape(num_features + 1, num_outputs)
-        found.append((start[:-1].copy(), start[-1].copy()))
-    return found
+        solutions.append((start[:-1].copy(), start[-1].copy()))
+    return solutions
 
 
 def _cross_entropy(
     x: np.ndarray, y: np.ndarray, strength: float, *, multiclass: bool
 ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
-    """The loss and its gradient at flat weights and biases, summed over outputs."""
+    """Returns a function from flat weights and biases to the loss, summed over outputs, and its
+    gradient."""
 
     def at(flat: np.ndarray) -> tuple[float, np.ndarray]:
         parameters = flat.reshape(x.shape[1] + 1, y.shape[1])

@@ -1,4 +1,4 @@
-"""Which encoders are judged: pre-trained ones, and what they stand beside."""
+"""Collects the encoders to evaluate: pre-trained ones and baselines."""
 
 import dataclasses
 import pathlib
@@ -24,15 +24,15 @@ def collect(
     num_seeds: int,
     seed: int,
 ) -> list[Encoder]:
-    """Encoders of checkpoints and baselines, each by a name of its own.
+    """Returns the encoders of checkpoints and baselines, each with a name of its own.
 
     Args:
         checkpoints: workdirs of runs, model folders, files of weights, or names of baselines.
         wanted_baselines: all, none, or names separated by commas.
-        size: of untrained encoders where no checkpoint says it.
+        size: size of randomly initialised encoders if no checkpoint is given.
 
     Raises:
-        UserError: something is neither a model nor a baseline, or there is nothing to judge.
+        UserError: something is neither a model nor a baseline, or there is nothing to evaluate.
     """
     runs = [name for name in checkpoints if name not in baselines.names() or _exists(name)]
     trained = [pretrained.load(path, mesh).embedder for path in runs]
@@ -57,7 +57,7 @@ def collect(
         models += encoders
     if not models:
         raise UserError(
-            "There is nothing to judge: give --checkpoint, --baselines or both.",
+            "No model to evaluate: give --checkpoint, --baselines or both.",
             problem="no_models",
         )
     return models
@@ -74,7 +74,8 @@ def _named(wanted: str) -> list[str]:
 
 
 def _by_own_names(trained: Sequence[Embedder], runs: Sequence[str]) -> Iterator[Embedder]:
-    """Runs that share a folder's name go by their paths."""
-    names = [one.name for one in trained]
-    for one, path in zip(trained, runs, strict=True):
-        yield dataclasses.replace(one, name=path) if names.count(one.name) > 1 else one
+    """Yields the encoders; runs whose folders have the same name are named by their paths."""
+    names = [encoder.name for encoder in trained]
+    for encoder, path in zip(trained, runs, strict=True):
+        is_ambiguous = names.count(encoder.name) > 1
+        yield dataclasses.replace(encoder, name=path) if is_ambiguous else encoder

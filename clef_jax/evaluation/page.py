@@ -1,4 +1,4 @@
-"""The evaluation's page: the paper's tables with intervals, what lies behind them, and the cost."""
+"""The page of an evaluation: tables with intervals, comparisons, groups, curves and costs."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -20,18 +20,18 @@ def render(
     spaces: Sequence[Geometry],
     problems: Sequence[str],
 ) -> str:
-    """The page's HTML, pictures inside.
+    """Returns the page as HTML that contains its pictures.
 
     Args:
         about: command, settings, fingerprints of the models, and costs.
-        problems: sentences about what could not be asked.
+        problems: sentences that say what could not be evaluated.
     """
-    whole = [one for one in results if one.label_share == 1]
+    whole = [one for one in results if one.label_fraction == 1]
     by_task: dict[str, list[Result]] = {}
     for one in whole:
         by_task.setdefault(one.task.name, []).append(one)
     return template.document(
-        "How good are the encoders?",
+        "Encoder evaluation",
         f"<p>Command: <code>{html.escape(about['command'])}</code></p>",
         *(f"<p><b>{html.escape(problem)}</b></p>" for problem in problems),
         _overview(by_task, compared),
@@ -65,7 +65,7 @@ def _overview(by_task: Mapping[str, Sequence[Result]], compared: Sequence[Compar
     first = f" * differs from {rows[0]} (p < {ALPHA} after Holm's correction)." if marks else ""
     caption = (
         "Each task's main score with its 95 % interval over patients; bold is the best of a "
-        f"column, which may be luck.{first}"
+        f"column, which may be due to chance.{first}"
     )
     return template.section("Results", caption, template.table(header, lines))
 
@@ -88,23 +88,21 @@ def _cell(one: Scored) -> str:
 
 
 def _efficiency(results: Sequence[Result]) -> str:
-    partial = list(dict.fromkeys(one.task.name for one in results if one.label_share < 1))
+    partial = list(dict.fromkeys(one.task.name for one in results if one.label_fraction < 1))
     pictures = []
     for name in partial:
         by_model: dict[str, dict[float, list[float]]] = {}
         for one in (one for one in results if one.task.name == name):
-            found = by_model.setdefault(one.row, {}).setdefault(one.label_share, [])
+            found = by_model.setdefault(one.row, {}).setdefault(one.label_fraction, [])
             found.append(one.primary().value)
         task = next(one.task for one in results if one.task.name == name)
         drawn = plot.label_efficiency(by_model, score.primary(task).name)
         pictures.append(f"<h3>{html.escape(name)}</h3>")
-        pictures.append(template.picture(drawn, f"{name}: score over share of labels"))
+        pictures.append(template.picture(drawn, f"{name}: score over fraction of labels"))
     if not partial:
         return ""
-    caption = "Fewer patients of the training split have labels; bands span the draws of who has."
-    return template.section(
-        "How many labels are needed?", caption, *pictures, anchor="label_shares"
-    )
+    caption = "Scores with labels of fewer training patients; bands span the samples of patients."
+    return template.section("Label efficiency", caption, *pictures, anchor="label_shares")
 
 
 def _comparisons(compared: Sequence[Comparison]) -> str:
@@ -122,13 +120,13 @@ def _comparisons(compared: Sequence[Comparison]) -> str:
         ]
         for one in compared
     ]
-    header = ("task", "against", "difference", "p", f"p of {len(rows)} (Holm)")
+    header = ("task", "compared with", "difference", "p", f"p (Holm, {len(rows)} tests)")
     caption = (
         f"{compared[0].first} minus each other model on the same recordings; p-values from "
-        "swapping the answers of whole patients by lot."
+        "swapping the predictions of whole patients at random."
     )
     return template.section(
-        "Who is better?",
+        "Model comparison",
         caption,
         template.folded(f"{len(rows)} comparisons", template.table(header, rows)),
         anchor="comparisons",
@@ -156,7 +154,7 @@ def _groups(by_task: Mapping[str, Sequence[Result]]) -> str:
         "over the classes that both groups have."
     )
     return template.section(
-        "Is it as good for everybody?", caption, template.table(header, rows), anchor="groups"
+        "Patient subgroups", caption, template.table(header, rows), anchor="groups"
     )
 
 
@@ -176,27 +174,27 @@ def _space(spaces: Sequence[Geometry]) -> str:
         for one in spaces
         for part in (
             f"<h3>{html.escape(one.model)}</h3>",
-            template.picture(plot.space(one), f"maps of the embeddings of {one.model}"),
+            template.picture(plot.geometry(one), f"maps of the embeddings of {one.model}"),
         )
     ]
     header = ("measure", *(one.model for one in spaces), "")
     table = template.table(header, rows)
     return template.section(
-        "Does the space follow risk?", caption, table, *pictures, anchor="geometry"
+        "Geometry of the embeddings", caption, table, *pictures, anchor="geometry"
     )
 
 
 def _task(found: Sequence[Result]) -> str:
-    task, answers = found[0].task, found[0].answers
-    how = "cross-validated by patient" if answers.cross_validated else "tested once"
+    task, predictions = found[0].task, found[0].predictions
+    how = "cross-validated by patient" if predictions.cross_validated else "tested once"
     caption = (
-        f"{task.description} {len(answers.target):,} recordings of "
-        f"{len(np.unique(answers.patient)):,} patients, {how}; {answers.num_left_out:,} left out "
-        f"without an answer or a usable lead {task.lead}."
+        f"{task.description} {len(predictions.target):,} recordings of "
+        f"{len(np.unique(predictions.patient)):,} patients, {how}; "
+        f"{predictions.num_left_out:,} excluded without a target or a usable lead {task.lead}."
     )
     names = list(dict.fromkeys(s.name for one in found for s in one.scores if s.in_table))
     rows = [
-        [html.escape(one.row), html.escape(one.answers.layer)]
+        [html.escape(one.row), html.escape(one.predictions.layer)]
         + [next((_cell(s) for s in one.scores if s.name == name), "") for name in names]
         for one in found
     ]
@@ -235,7 +233,7 @@ def _published(one: Result) -> str:
     if not rows:
         return ""
     header = ("model", "score", "how it differs", "source")
-    return template.folded("What others have published", template.table(header, rows))
+    return template.folded("Published results", template.table(header, rows))
 
 
 def _costs(costs: Mapping[str, Mapping[str, float]]) -> str:
@@ -251,7 +249,7 @@ def _costs(costs: Mapping[str, Mapping[str, float]]) -> str:
     ]
     caption = "Speeds are of this machine, on the day when the features were computed."
     return template.section(
-        "What it costs", caption, template.table(("model", *names.values()), rows), anchor="costs"
+        "Costs", caption, template.table(("model", *names.values()), rows), anchor="costs"
     )
 
 

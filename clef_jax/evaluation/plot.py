@@ -16,17 +16,18 @@ from clef_jax.statistics import calibration, classification, regression
 
 _SERIES = (INK, ACCENT, "#2a9d8f", "#e9a23b", "#6a4c93", "#457b9d", "#b56576", SOFT)
 _MAX_CLASSES = 8
-"""More lines cannot be told apart; the most frequent classes are drawn."""
+"""More lines would be indistinguishable; the most frequent classes are drawn."""
 _MAX_CURVE_POINTS = 400
 
 
 def curves(results: Sequence[Result]) -> Figure | None:
-    """ROC, precision-recall and reliability of a classification task, or agreement of a regression.
+    """Draws ROC, precision-recall and reliability curves, or the agreement of a regression.
 
-    Of one class all models are drawn; of several, the classes of the first model.
+    A binary task has a curve for each model; other tasks have one for each class of the first
+    model.
     """
     if results[0].task.kind == "regression":
-        return _agreement(results[0].answers, results[0].task.unit)
+        return _agreement(results[0].predictions, results[0].task.unit)
     lines = _lines(results)
     if not lines:
         return None
@@ -58,40 +59,45 @@ def _name(panel, title: str, x: str, y: str) -> None:
 
 def _lines(results: Sequence[Result]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     if results[0].task.kind == "binary":
-        found = {r.row: (r.answers.target[:, 0], r.answers.predicted[:, 0]) for r in results}
-        return {
-            n: pair for n, pair in found.items() if classification.told_apart(pair[0][:, None])[0]
+        found = {
+            r.row: (r.predictions.target[:, 0], r.predictions.predicted[:, 0]) for r in results
         }
-    answers = results[0].answers
-    told = np.flatnonzero(classification.told_apart(answers.target))
-    often = told[np.argsort(-answers.target[:, told].sum(axis=0), kind="stable")][:_MAX_CLASSES]
+        return {
+            n: pair
+            for n, pair in found.items()
+            if classification.has_both_classes(pair[0][:, None])[0]
+        }
+    predictions = results[0].predictions
+    both = np.flatnonzero(classification.has_both_classes(predictions.target))
+    often = both[np.argsort(-predictions.target[:, both].sum(axis=0), kind="stable")][:_MAX_CLASSES]
     return {
-        answers.outputs[k]: (answers.target[:, k], answers.predicted[:, k]) for k in sorted(often)
+        predictions.outputs[k]: (predictions.target[:, k], predictions.predicted[:, k])
+        for k in sorted(often)
     }
 
 
 def _operating(target: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, ...]:
-    """1 - specificity, sensitivity and precision at thresholds from high to low."""
+    """Returns 1 - specificity, sensitivity and precision at thresholds from high to low."""
     order = np.argsort(-predicted, kind="stable")
     hit = np.cumsum(target[order])
-    told = np.arange(1, len(order) + 1)
+    called = np.arange(1, len(order) + 1)
     last = np.append(np.diff(predicted[order]) != 0, True)
-    hit, told = hit[last], told[last]
+    hit, called = hit[last], called[last]
     thin = np.unique(np.linspace(0, len(hit) - 1, _MAX_CURVE_POINTS).astype(int))
-    hit, told = hit[thin], told[thin]
+    hit, called = hit[thin], called[thin]
     positive, negative = target.sum(), (1 - target).sum()
     return (
-        np.append(0, (told - hit) / negative),
+        np.append(0, (called - hit) / negative),
         np.append(0, hit / positive),
-        np.append(hit[0] / told[0], hit / told),
+        np.append(hit[0] / called[0], hit / called),
     )
 
 
-def _agreement(answers: Predictions, unit: str) -> Figure:
-    """Predicted against measured numbers as densities, which show no single patient."""
+def _agreement(predictions: Predictions, unit: str) -> Figure:
+    """Draws predicted and measured numbers as densities, which show no single patient."""
     figure = Figure(figsize=(9, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2)
-    target, predicted = answers.target[:, 0], answers.predicted[:, 0]
+    target, predicted = predictions.target[:, 0], predictions.predicted[:, 0]
     mean, difference = (target + predicted) / 2, predicted - target
     bins = int(np.clip(np.sqrt(len(target)) / 2, 6, 40))
     left.hist2d(target, predicted, bins=bins, cmap="Greys")
@@ -106,7 +112,7 @@ def _agreement(answers: Predictions, unit: str) -> Figure:
 
 
 def label_efficiency(by_model: Mapping[str, Mapping[float, Sequence[float]]], score: str) -> Figure:
-    """The score over the share of labels, mean and range over draws."""
+    """Draws the score over the fraction of labels: mean and range over samples of the patients."""
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     panel = figure.subplots()
     for number, (model, found) in enumerate(by_model.items()):
@@ -126,9 +132,9 @@ def label_efficiency(by_model: Mapping[str, Mapping[float, Sequence[float]]], sc
     return figure
 
 
-def space(found: Geometry) -> Figure:
-    """Maps coloured by risk, age, sex and label, and similarity by the distance in risk."""
-    sample = found.sample
+def geometry(measured: Geometry) -> Figure:
+    """Draws maps coloured by risk, age, sex and label, and similarity by the difference in risk."""
+    sample = measured.sample
     place, share = main_axes(sample.embedding)
     figure = Figure(figsize=(13, 6.6), layout="constrained")
     panels = figure.subplots(2, 3).ravel()
@@ -144,8 +150,8 @@ def space(found: Geometry) -> Figure:
     _map(panels[2], "coloured by sex", share)
     _classes(panels[3], place, sample.label)
     _map(panels[3], f"coloured by {sample.label_name or 'label: none is stored'}", share)
-    _quintiles(panels[4], found.similarity_by_quintiles)
-    _stability(panels[5], found)
+    _quintiles(panels[4], measured.similarity_by_quintiles)
+    _stability(panels[5], measured)
     return figure
 
 
@@ -177,8 +183,8 @@ def _quintiles(panel, quantiles: np.ndarray) -> None:
     panel.set_xticks(steps)
 
 
-def _stability(panel, found: Geometry) -> None:
-    values = {one.name: one.value for one in found.measures}
+def _stability(panel, measured: Geometry) -> None:
+    values = {item.name: item.value for item in measured.measures}
     shown = {n: v for n, v in values.items() if n.startswith("similarity")}
     _name(panel, "Stability", "mean cosine similarity", "")
     names = [n.removeprefix("similarity ").removeprefix("to ") for n in shown]

@@ -1,7 +1,7 @@
-"""A task put to a model: features and answers of the training, validation and test recordings.
+"""Predicts the targets of a task from the features of a model.
 
-Where a data set was prepared without a test split, the answers are predicted by cross-validation:
-every patient once, by a probe that never saw the patient.
+A data set without a test split is predicted by cross-validation: every patient once, by a probe
+that was not fitted to the patient.
 
 Shapes: N recordings, D features, K outputs.
 """
@@ -18,32 +18,33 @@ from clef_jax.data.index import TEST, TRAIN, VALIDATION
 from clef_jax.embedding.prepared import Embedded
 from clef_jax.errors import UserError
 from clef_jax.evaluation import probe
-from clef_jax.evaluation.examples import Examples, folds, some
+from clef_jax.evaluation.examples import Examples, folds, sample_patients
 from clef_jax.tasks import Task
 
 NUM_FOLDS = 5
-"""Of the cross-validation where there is no test split."""
+"""Folds of the cross-validation, for data sets without a test split."""
 
 Fit = Callable[..., probe.Probe]
-"""Of (kind, train, validation or None, seed=), as `probe.fit`."""
+"""Maps kind, training and validation examples (or None) and `seed=` to a probe, as `probe.fit`."""
 
 Layers = Mapping[str, Callable[[Embedded], np.ndarray]]
-"""By name the features [N, D] to use of a split; NaN where there are none."""
+"""Functions, by the name of a layer, that return the features [N, D] of a split; NaN where there
+are none."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HoldOut:
-    """Tests on the recordings whose label has a value, whatever their split."""
+    """Tests on the recordings whose label has a value, in any split."""
 
     label: str
     value: float
 
     @classmethod
     def parse(cls, text: str) -> "HoldOut":
-        """From LABEL=NUMBER.
+        """Parses LABEL=NUMBER.
 
         Raises:
-            UserError: it is written otherwise.
+            UserError: the text has another form.
         """
         label, _, value = text.partition("=")
         try:
@@ -55,21 +56,21 @@ class HoldOut:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """How a question is put."""
+    """How probes are fitted and tested."""
 
     fit: Fit = probe.fit
-    label_share: float = 1.0
-    """Share of the training patients whose labels are known."""
+    label_fraction: float = 1.0
+    """Fraction of the training patients whose labels are used."""
     hold_out: HoldOut | None = None
     cross_validate: bool = False
     """Whether all splits are pooled and every patient predicted, unless something is held out."""
     seed: int = 0
-    """Of the folds, and of who has labels."""
+    """Selects the folds and the patients whose labels are used."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Predictions:
-    """What was predicted for recordings that no probe was fitted to."""
+    """Predictions for recordings that the probe was not fitted to."""
 
     outputs: tuple[str, ...]
     target: np.ndarray
@@ -77,28 +78,28 @@ class Predictions:
     predicted: np.ndarray
     """float64 [N, K]: probabilities, or values of a regression."""
     decided: np.ndarray
-    """float64 [N, K]: 1 where a class is called present; NaN in a regression."""
+    """float64 [N, K]: 1 where a class is predicted to be present; NaN in a regression."""
     patient: np.ndarray
     """int64 [N]."""
     age_years: np.ndarray
     male: np.ndarray
     strength: np.ndarray
-    """[K], the setting that was chosen; NaN where folds chose differently."""
+    """[K], the chosen setting of the probe; NaN where folds chose different ones."""
     layer: str
-    """Which features answered; several, by commas, where folds chose differently."""
+    """Layer of the features; several, separated by commas, where folds chose different ones."""
     num_train: int
     """Recordings that the probe, or the largest of several, was fitted to."""
     cross_validated: bool
     num_left_out: int
-    """Test recordings without an answer or without a usable lead."""
+    """Test recordings without a target or without a usable lead."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Part:
-    """Recordings that can be asked."""
+class Subset:
+    """Recordings with features and a target."""
 
     features: dict[str, np.ndarray]
-    """Of each layer [N, D]."""
+    """Features [N, D] of each layer."""
     target: np.ndarray
     patient: np.ndarray
     age_years: np.ndarray
@@ -110,12 +111,12 @@ class Part:
     def __len__(self) -> int:
         return len(self.target)
 
-    def at(self, chosen: np.ndarray) -> "Part":
-        """Some of the recordings; those left out stay counted."""
+    def at(self, chosen: np.ndarray) -> "Subset":
+        """Returns the recordings of a mask; `num_left_out` stays as it is."""
         features = {name: values[chosen] for name, values in self.features.items()}
         columns = (self.target, self.patient, self.age_years, self.male, self.held_out)
         target, patient, age_years, male, held_out = (column[chosen] for column in columns)
-        return Part(features, target, patient, age_years, male, held_out, self.num_left_out)
+        return Subset(features, target, patient, age_years, male, held_out, self.num_left_out)
 
     def examples(self, layer: str) -> Examples:
         return Examples(self.features[layer], self.target, self.patient)
@@ -124,13 +125,15 @@ class Part:
 def predict(
     task: Task, splits: Mapping[str, Embedded], layers: Layers, protocol: Protocol
 ) -> Predictions:
-    """Fits probes and predicts. Of several layers the one with the lowest validation loss answers.
+    """Fits probes and predicts the test recordings, or all recordings by cross-validation.
+
+    With several layers, the one with the lowest validation loss is used.
 
     Args:
         splits: the embedded splits of the task's data set.
 
     Raises:
-        UserError: the data set does not fit the task, or there is nothing to learn from it.
+        UserError: the data set does not fit the task, or has nothing to fit a probe to.
     """
     if TRAIN not in splits:
         raise UserError(
@@ -140,8 +143,8 @@ def predict(
     metadata = index_lib.read_metadata(splits[TRAIN].index.version_dir)
     outputs = tasks.outputs_of(task, metadata)
     parts = {
-        split: part_of(task, metadata, one, layers, place, protocol.hold_out)
-        for place, (split, one) in enumerate(splits.items())
+        split: _subset(task, metadata, embedded, layers, number, protocol.hold_out)
+        for number, (split, embedded) in enumerate(splits.items())
     }
     if any(part.held_out.any() for part in parts.values()):
         parts = _held_out(parts)
@@ -149,8 +152,10 @@ def predict(
     pooled = protocol.cross_validate and not (tested is not None and tested.held_out.any())
     if tested is not None and len(tested) and not pooled:
         chosen = _fit(task, parts[TRAIN], parts.get(VALIDATION), protocol)
-        return _answers(outputs, tested, chosen.answer(tested), [chosen], cross_validated=False)
-    whole = _joined(list(parts.values()))
+        return _predictions(
+            outputs, tested, chosen.predict(tested), [chosen], cross_validated=False
+        )
+    whole = _concatenate(list(parts.values()))
     if not len(whole):
         raise UserError(
             f"No recording of the task {task.name} has a target and usable features.",
@@ -160,50 +165,51 @@ def predict(
     predicted, used = np.full((2, *whole.target.shape), np.nan), []
     for number in np.unique(fold):
         chosen = _fit(task, whole.at(fold != number), None, protocol)
-        predicted[:, fold == number] = chosen.answer(whole.at(fold == number))
+        predicted[:, fold == number] = chosen.predict(whole.at(fold == number))
         used.append(chosen)
-    return _answers(outputs, whole, predicted, used, cross_validated=True)
+    return _predictions(outputs, whole, predicted, used, cross_validated=True)
 
 
-def part_of(
+def _subset(
     task: Task,
     metadata: Mapping[str, Any],
-    one: Embedded,
+    embedded: Embedded,
     layers: Layers,
-    place: int,
+    split_number: int,
     hold_out: HoldOut | None = None,
-) -> Part:
-    """The recordings of a split, the `place`-th, that have an answer and features."""
-    target = tasks.targets(task, metadata, one.facts)
-    features = {name: values(one) for name, values in layers.items()}
+) -> Subset:
+    """Returns the recordings of a split that have a target and features."""
+    target = tasks.targets(task, metadata, embedded.facts)
+    features = {name: values(embedded) for name, values in layers.items()}
     kept = np.asarray(~np.isnan(target).any(axis=1))
     for values in features.values():
         kept &= np.asarray(np.isfinite(values).all(axis=1))
-    facts = [fact for fact, is_kept in zip(one.facts, kept, strict=True) if is_kept]
+    facts = [fact for fact, is_kept in zip(embedded.facts, kept, strict=True) if is_kept]
 
     def column(name: str) -> np.ndarray:
         return np.array([fact[name] for fact in facts], float)
 
-    asked = hold_out is not None and hold_out.label in {x["name"] for x in metadata["labels"]}
-    return Part(
+    has_label = hold_out is not None and hold_out.label in {x["name"] for x in metadata["labels"]}
+    return Subset(
         {name: np.asarray(values[kept], np.float32) for name, values in features.items()},
         target[kept].astype(float),
         # Patients of different splits are different people.
-        one.index.patient[kept] + (place << 40),
+        embedded.index.patient[kept] + (split_number << 40),
         column("age_years"),
         column("male"),
         column(hold_out.label) == hold_out.value
-        if hold_out and asked
+        if hold_out and has_label
         else np.zeros(len(facts), bool),
         int((~kept).sum()),
     )
 
 
-def _held_out(parts: dict[str, Part]) -> dict[str, Part]:
-    """The held out recordings are the test, and of the others those of the training remain."""
-    whole = _joined(list(parts.values()))
-    learned = _joined([part for split, part in parts.items() if split in (TRAIN, VALIDATION)])
-    # A patient with recordings on both sides is tested, not learned from.
+def _held_out(parts: dict[str, Subset]) -> dict[str, Subset]:
+    """Returns the held out recordings as the test split, and the others of training and validation
+    as the training split."""
+    whole = _concatenate(list(parts.values()))
+    learned = _concatenate([part for split, part in parts.items() if split in (TRAIN, VALIDATION)])
+    # No probe is fitted to a patient who has held out recordings.
     tested = np.unique(whole.patient[whole.held_out])
     return {
         TRAIN: learned.at(~np.isin(learned.patient, tested)),
@@ -212,16 +218,16 @@ def _held_out(parts: dict[str, Part]) -> dict[str, Part]:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Chosen:
-    """The probe of the layer that did best on validation."""
+class _LayerProbe:
+    """The probe of the layer with the lowest validation loss."""
 
     layer: str
     probe: probe.Probe
     kind: str
     num_train: int
 
-    def answer(self, part: Part) -> np.ndarray:
-        """[2, N, K]: predictions and decisions."""
+    def predict(self, part: Subset) -> np.ndarray:
+        """Returns predictions and decisions, [2, N, K]."""
         predicted = self.probe(part.features[self.layer])
         if self.kind == "multiclass":
             decided = np.eye(predicted.shape[1])[predicted.argmax(axis=1)]
@@ -232,12 +238,12 @@ class _Chosen:
         return np.stack([predicted, decided])
 
 
-def _fit(task: Task, train: Part, validation: Part | None, protocol: Protocol) -> _Chosen:
+def _fit(task: Task, train: Subset, validation: Subset | None, protocol: Protocol) -> _LayerProbe:
     labelled = train
-    if protocol.label_share < 1:
-        labelled = train.at(some(train.patient, protocol.label_share, protocol.seed))
+    if protocol.label_fraction < 1:
+        labelled = train.at(sample_patients(train.patient, protocol.label_fraction, protocol.seed))
     fitted = [
-        _Chosen(
+        _LayerProbe(
             layer,
             protocol.fit(
                 task.kind,
@@ -250,14 +256,14 @@ def _fit(task: Task, train: Part, validation: Part | None, protocol: Protocol) -
         )
         for layer in train.features
     ]
-    return min(fitted, key=lambda one: one.probe.validation_loss)
+    return min(fitted, key=lambda chosen: chosen.probe.validation_loss)
 
 
-def _answers(
+def _predictions(
     outputs: tuple[str, ...],
-    part: Part,
+    part: Subset,
     predicted: np.ndarray,
-    used: list[_Chosen],
+    used: list[_LayerProbe],
     *,
     cross_validated: bool,
 ) -> Predictions:
@@ -278,11 +284,11 @@ def _answers(
     )
 
 
-def _joined(parts: list[Part]) -> Part:
+def _concatenate(parts: list[Subset]) -> Subset:
     def join(values: list[np.ndarray]) -> np.ndarray:
         return np.concatenate(values)
 
-    return Part(
+    return Subset(
         {name: join([part.features[name] for part in parts]) for name in parts[0].features},
         join([part.target for part in parts]),
         join([part.patient for part in parts]),

@@ -1,4 +1,4 @@
-"""What came of an evaluation, and its files: results.json, results.csv, results.parquet."""
+"""Results of an evaluation, their comparison, and their files: JSON, CSV and Parquet."""
 
 import csv
 import dataclasses
@@ -19,39 +19,39 @@ from clef_jax.statistics import comparison
 from clef_jax.tasks import Task
 
 ALPHA = 0.05
-"""Below it a difference is called one, after Holm's correction."""
+"""Significance level of a difference, after Holm's correction."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """One model on one task, asked in one way."""
+    """Predictions and scores of one model on one task, with one method and fraction of labels."""
 
     task: Task
     model: str
     method: str
-    """Of the probe: linear, knn or finetune."""
-    label_share: float
-    """Of the training patients' labels."""
+    """linear, knn or finetune."""
+    label_fraction: float
+    """Fraction of the training patients whose labels were used."""
     seed: int
-    answers: Predictions
+    predictions: Predictions
     scores: tuple[score.Scored, ...]
     seconds: float
-    """That fitting and predicting took."""
+    """Time for fitting, predicting and scoring."""
 
     @property
     def row(self) -> str:
-        """What a table calls it."""
+        """Returns the name of the row in a table."""
         return self.model if self.method == "linear" else f"{self.model}, {self.method}"
 
     def primary(self) -> score.Scored:
-        """The score that models are compared by; its name may carry the only output's."""
+        """Returns the score that models are compared by."""
         name = score.primary(self.task).name
         return next(one for one in self.scores if one.name.startswith(name))
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Two rows of a table on one task."""
+    """Comparison of two rows of a table on one task."""
 
     task: str
     first: str
@@ -80,25 +80,25 @@ class Comparison:
 
 
 def compare(results: Sequence[Result], *, num_resamples: int, seed: int) -> list[Comparison]:
-    """The first row of each task against every other one that answered for the same recordings."""
+    """Compares the first row of each task with each other row of the same recordings."""
     pairs = list(_pairs(results))
-    # A p-value is at least 1 / (lots + 1): few lots could never be significant after correction.
+    # A p-value is at least 1 / (permutations + 1): with few, none is significant when corrected.
     num_permutations = max(num_resamples, math.ceil(2 * len(pairs) / ALPHA))
-    found: list[tuple[Result, Result, comparison.Difference]] = []
+    compared: list[tuple[Result, Result, comparison.Difference]] = []
     for first, other in pairs:
         difference = comparison.paired(
             score.primary(first.task).score,
-            first.answers.target,
-            first.answers.predicted,
-            other.answers.predicted,
-            first.answers.patient,
+            first.predictions.target,
+            first.predictions.predicted,
+            other.predictions.predicted,
+            first.predictions.patient,
             num_resamples=num_resamples,
             num_permutations=num_permutations,
             seed=seed,
         )
         if np.isfinite(difference.value):
-            found.append((first, other, difference))
-    adjusted = comparison.holm([difference.p_value for _, _, difference in found])
+            compared.append((first, other, difference))
+    adjusted = comparison.holm([difference.p_value for _, _, difference in compared])
     return [
         Comparison(
             first.task.name,
@@ -108,32 +108,32 @@ def compare(results: Sequence[Result], *, num_resamples: int, seed: int) -> list
             difference,
             float(p_holm),
         )
-        for (first, other, difference), p_holm in zip(found, adjusted, strict=True)
+        for (first, other, difference), p_holm in zip(compared, adjusted, strict=True)
     ]
 
 
 def _pairs(results: Sequence[Result]) -> Iterator[tuple[Result, Result]]:
-    """The first row of each task with each other one that answered for the same recordings."""
+    """Yields the first row of each task with each other row that predicted the same recordings."""
     by_task: dict[str, list[Result]] = {}
     for result in results:
-        if result.label_share == 1:
+        if result.label_fraction == 1:
             by_task.setdefault(result.task.name, []).append(result)
     for first, *others in by_task.values():
         for other in others:
-            one, two = first.answers, other.answers
-            if np.array_equal(one.patient, two.patient) and one.target.shape == two.target.shape:
+            a, b = first.predictions, other.predictions
+            if np.array_equal(a.patient, b.patient) and a.target.shape == b.target.shape:
                 yield first, other
 
 
-def notes(found: Sequence[Result]) -> list[str]:
-    """Sentences about a task's results that a reader must know: what could not be told apart."""
-    first = found[0]
-    name, answers = first.task.name, first.answers
+def notes(results: Sequence[Result]) -> list[str]:
+    """Returns sentences about classes that the test recordings do not distinguish."""
+    first = results[0]
+    name, predictions = first.task.name, first.predictions
     absent = next((one.absent for one in first.scores if one.absent), ())
     if first.task.is_classification and not np.isfinite(first.primary().value):
         return [
-            f"{name}: the {len(answers.target)} test recordings are all alike in every class, so "
-            "no score that compares classes is defined. More test patients are needed."
+            f"{name}: the {len(predictions.target)} test recordings are all alike in every class, "
+            "so no score that compares classes is defined. More test patients are needed."
         ]
     if absent:
         return [
@@ -149,19 +149,19 @@ def console_table(results: Sequence[Result]) -> rich.table.Table:
     Models that were fitted to fewer labels have the mean of their main score over the samples of
     labels.
     """
-    task, answers = results[0].task, results[0].answers
+    task, predictions = results[0].task, results[0].predictions
     shown = [scored for result in results for scored in result.scores if scored.in_table]
     names = list(dict.fromkeys(scored.name for scored in shown))
-    how = "cross-validated by patient" if answers.cross_validated else "test recordings"
+    how = "cross-validated by patient" if predictions.cross_validated else "test recordings"
     title = (
-        f"{task.name}: {len(answers.target):,} recordings of "
-        f"{len(np.unique(answers.patient)):,} patients, {how}, lead {task.lead}"
+        f"{task.name}: {len(predictions.target):,} recordings of "
+        f"{len(np.unique(predictions.patient)):,} patients, {how}, lead {task.lead}"
     )
     table = rich.table.Table("model", *names, title=title)
     values_of: dict[str, list[float]] = {}
     for result in results:
-        if result.label_share < 1:
-            row = f"{result.row}, {result.label_share:.3g} of labels"
+        if result.label_fraction < 1:
+            row = f"{result.row}, {result.label_fraction:.3g} of labels"
             values_of.setdefault(row, []).append(result.primary().value)
             continue
         cells = {scored.name: str(scored) for scored in result.scores}
@@ -179,10 +179,10 @@ def write(
     about: Mapping[str, Any],
     compared: Sequence[Comparison] = (),
 ) -> None:
-    """Writes what is known so far, as JSON, CSV and Parquet; a reader never sees half a file.
+    """Writes the results so far as JSON, CSV and Parquet, each file complete or not at all.
 
     Args:
-        about: settings, fingerprints, costs: whatever JSON can hold.
+        about: settings, fingerprints and costs, as JSON values.
     """
     out.mkdir(parents=True, exist_ok=True)
     lines = [line for result in results for line in _lines(result)]
@@ -199,20 +199,20 @@ def write(
 
 
 def _lines(result: Result) -> Iterator[dict[str, Any]]:
-    answers = result.answers
+    predictions = result.predictions
     for one in result.scores:
         yield {
             "task": result.task.name,
             "model": result.model,
             "method": result.method,
             "lead": result.task.lead,
-            "layer": answers.layer,
-            "label_share": result.label_share,
+            "layer": predictions.layer,
+            "label_share": result.label_fraction,
             "seed": result.seed,
             **one.to_json(),
-            "num_train": answers.num_train,
-            "num_recordings": len(answers.target),
-            "num_patients": len(np.unique(answers.patient)),
-            "num_left_out": answers.num_left_out,
-            "cross_validated": answers.cross_validated,
+            "num_train": predictions.num_train,
+            "num_recordings": len(predictions.target),
+            "num_patients": len(np.unique(predictions.patient)),
+            "num_left_out": predictions.num_left_out,
+            "cross_validated": predictions.cross_validated,
         }

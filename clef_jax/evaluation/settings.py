@@ -15,47 +15,47 @@ FINETUNE = "finetune"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """Judges pre-trained encoders by what can be read from their features, beside floors."""
+    """Evaluates pre-trained encoders by probes on features, and compares them with baselines."""
 
     checkpoint: tuple[str, ...] = ()
     """Workdirs of training runs, model folders or files of weights; the first is compared with
     every other one."""
     compare: tuple[str, ...] = ()
-    """More workdirs, or names of baselines, to put beside them."""
+    """More workdirs, or names of baselines, to compare them with."""
     data_dir: str
     """Folder that `python -m clef_jax.prepare` wrote to."""
     out: str
     """Folder for the page, the results and cached embeddings."""
     tasks: str = ALL
     """Names separated by commas; all, or paper for the paper's 18. Tasks whose data set is not
-    prepared are left out, and told, unless they are named."""
+    prepared are skipped, with a message, unless they are named."""
     preset: Literal["paper", "released"] = "paper"
     """released: lead, scaling and fine-tuning as the public PyTorch reference does each task."""
     probes: str = "linear"
-    """How questions are put, separated by commas: linear, knn, finetune."""
+    """Probes, separated by commas: linear, knn, finetune."""
     lead: str | None = None
-    """Another lead than each task's own."""
+    """Lead for all tasks; by default each task's own."""
     layer: str = LAST
     """Which features: last, a stage such as stage_5, or best, chosen on validation data."""
     label_shares: tuple[float, ...] = (1.0,)
-    """Shares of the training patients whose labels are known, for example 0.01 0.1 1."""
+    """Fractions of the training patients whose labels are used, for example 0.01 0.1 1."""
     label_draws: int = 3
-    """How often a share below 1 is drawn."""
+    """Number of times that patients are sampled for each fraction below 1."""
     hold_out: str | None = None
     """LABEL=NUMBER, for example strat_fold=8: tests on these recordings whatever their split."""
     cross_validate: bool = False
     """Predict every patient of all splits by cross-validation instead of testing on the test
     split: for small data sets. Where something is held out it stays the test."""
     baselines: str = models.ALL
-    """What to stand beside: all, none, or names of clef_jax.baselines."""
+    """Baselines to evaluate: all, none, or names of clef_jax.baselines."""
     random_encoders: int = 3
-    """Untrained encoders of the same size to stand beside, of as many seeds."""
+    """Number of randomly initialised encoders, one per seed."""
     size: str = "small"
-    """Of the untrained encoders, if no checkpoint is given."""
+    """Size of the randomly initialised encoders, if no checkpoint is given."""
     geometry: bool = False
-    """Also look at the space of the embeddings: does it follow clinical risk?"""
+    """Also measure how embedding distance relates to risk."""
     geometry_dataset: str = "mimic_iv_ecg"
-    """The prepared data set to look at, NAME or NAME/CONFIG."""
+    """Prepared data set whose embeddings are measured, NAME or NAME/CONFIG."""
     num_resamples: int = 1000
     """Resamples of the patients for each interval, and permutations for each test."""
     seed: int = 0
@@ -68,7 +68,7 @@ class Config:
         if self.label_draws < 1:
             raise UserError("--label-draws must be at least 1.")
         if not self.label_shares or not all(0 < share <= 1 for share in self.label_shares):
-            raise UserError("--label-shares are shares above 0 and up to 1.")
+            raise UserError("--label-shares must be fractions above 0 and up to 1.")
         for name in self.methods:
             if name not in (*probe.METHODS, FINETUNE):
                 unknown = plugin.unknown("probe", name, (*probe.METHODS, FINETUNE))

@@ -1,7 +1,7 @@
 """Intervals by resampling patients, all recordings of a patient together.
 
-Recordings of one patient are alike: drawing them one by one would take a patient with many for many
-patients, and make intervals too narrow.
+Recordings of one patient are similar: sampling them one by one would treat a patient with many
+recordings as many patients, and make intervals too narrow.
 
 Shapes: N recordings, R resamples.
 """
@@ -14,7 +14,7 @@ import scipy.stats
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """Where a score may lie."""
+    """Confidence interval of a score."""
 
     low: float
     high: float
@@ -23,12 +23,13 @@ class Interval:
 
 
 def patient_weights(patient: np.ndarray, num_resamples: int, seed: int) -> np.ndarray:
-    """How often each recording is in each resample: uint16 [R, N].
+    """Returns how often each recording is in each resample: uint16 [R, N].
 
-    As many patients as there are are drawn with replacement (Efron and Tibshirani 1993, chapter 8).
+    A resample has the number of patients of the data, sampled with replacement (Efron and
+    Tibshirani 1993, chapter 8).
 
     Args:
-        patient: [N], who each recording is of.
+        patient: [N], the patient of each recording.
     """
     _, number = np.unique(patient, return_inverse=True)
     num_patients = int(number.max()) + 1
@@ -41,9 +42,9 @@ def patient_weights(patient: np.ndarray, num_resamples: int, seed: int) -> np.nd
 
 
 def interval(values: np.ndarray, num_patients: int, level: float = 0.95) -> Interval:
-    """The middle share of a score's values [R] in the resamples; NaN ones are left out.
+    """Returns the central interval of a score's values [R] in the resamples, excluding NaN.
 
-    The share is `level` for many patients and more for few: the expanded percentile interval
+    Its coverage is `level` for many patients and more for few: the expanded percentile interval
     (Hesterberg 2015, section 5.1), without which intervals of few patients cover too seldom. In
     simulations bias-corrected and accelerated intervals were no better for these scores.
     """

@@ -1,4 +1,4 @@
-"""Whether a probability of 30 % comes true in 30 of 100 patients.
+"""Calibration: whether 30 of 100 patients with a predicted probability of 30 % are positive.
 
 Shapes: N recordings, B bins.
 """
@@ -17,19 +17,19 @@ class Reliability:
     mean_score: np.ndarray
     """[B]."""
     observed: np.ndarray
-    """[B], share of positives."""
+    """[B], fraction of positives."""
     count: np.ndarray
     """int [B]."""
 
     @property
     def expected_error(self) -> float:
-        """Expected calibration error: mean distance of score and share (Naeini et al. 2015)."""
+        """Expected calibration error: mean distance of score and fraction (Naeini et al. 2015)."""
         distance = np.abs(self.mean_score - self.observed)
         return float((self.count * distance).sum() / self.count.sum())
 
 
 def reliability(target: np.ndarray, score: np.ndarray, num_bins: int = NUM_BINS) -> Reliability:
-    """The reliability curve of score [N] against target [N]; equal scores are never parted."""
+    """Returns the reliability curve of score [N] for target [N]; equal scores share a bin."""
     order = np.argsort(score, kind="stable")
     ordered, outcome = np.asarray(score, float)[order], np.asarray(target, float)[order]
     wanted = np.arange(1, num_bins) * len(ordered) // num_bins

@@ -148,9 +148,9 @@ def mean_over_classes(
 ) -> np.ndarray:
     """The macro average of a score over the columns of target and score [N, K].
 
-    Columns without both outcomes among the N are left out; name them with `told_apart`.
+    Columns without both outcomes among the N are excluded; find them with `has_both_classes`.
     """
-    columns = np.flatnonzero(told_apart(target))
+    columns = np.flatnonzero(has_both_classes(target))
     if not len(columns):
         return np.full(1 if weight is None else len(weight), np.nan)[0 if weight is None else ...]
     return mean_of_defined([score_of(target[:, k], score[:, k], weight) for k in columns])
@@ -164,6 +164,6 @@ def mean_of_defined(values: Sequence[np.ndarray] | Sequence[float]) -> np.ndarra
     return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
-def told_apart(target: np.ndarray) -> np.ndarray:
-    """bool [K]: whether a column of target [N, K] holds both outcomes."""
+def has_both_classes(target: np.ndarray) -> np.ndarray:
+    """Returns a mask, bool [K], of the columns of target [N, K] that hold both outcomes."""
     return (target == 1).any(axis=0) & (target == 0).any(axis=0)

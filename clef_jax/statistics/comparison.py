@@ -1,4 +1,4 @@
-"""Whether one model is better than another, or only luckier.
+"""Paired significance tests between two models.
 
 Shapes: N recordings, R resamples, P p-values.
 """
@@ -35,20 +35,19 @@ def paired(
     """Compares two predictions for the same recordings.
 
     The interval resamples patients. The p-value swaps the two models' predictions for whole
-    patients by lot, which changes nothing if neither is better; the observed difference counts as
-    one of the lots (Phipson and Smyth 2010), so that it is never zero.
+    patients at random, which changes nothing if neither is better; the observed difference counts
+    as one of the permutations (Phipson and Smyth 2010), so that the p-value is never zero.
 
     Args:
         score_of: of (target, prediction, weight), as in `classification` and `regression`.
         first, second: [N] or [N, K], on a common scale.
-        num_permutations: lots; the p-value is at least one over one more.
+        num_permutations: the p-value is at least 1 / (num_permutations + 1).
     """
     observed = float(score_of(target, first) - score_of(target, second))
     weight = patient_weights(patient, num_resamples, seed)
     spread = score_of(target, first, weight) - score_of(target, second, weight)
     _, number = np.unique(patient, return_inverse=True)
-    # Both predictions stand one below the other, and a lot is a weight of 1 on one of each pair:
-    # all lots together cost one sort.
+    # Stack both predictions and select by 0/1 weights: one sort for all permutations.
     target, both = np.concatenate([target, target]), np.concatenate([first, second])
     rng = np.random.default_rng([seed, 1])
     swapped = rng.random((num_permutations, number.max() + 1)) < 0.5
