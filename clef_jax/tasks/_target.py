@@ -1,4 +1,4 @@
-"""Reads the answers of a task from a prepared data set.
+"""Reads the targets of a task from a prepared data set.
 
 Shapes: N examples, C outputs.
 """
@@ -23,7 +23,7 @@ _LABEL_KINDS = {
 
 
 def outputs_of(task: Task, metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names of the columns.
+    """Returns the names of the columns.
 
     Args:
         metadata: of the prepared data set, from `clef_jax.data.index.read_metadata`.
@@ -51,7 +51,7 @@ def outputs_of(task: Task, metadata: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def targets(task: Task, metadata: Mapping[str, Any], examples: Iterable[Example]) -> np.ndarray:
-    """The answers, float32 [N, C]; the row of an example that is to be left out is NaN throughout.
+    """Returns the targets, float32 [N, C]; the row of an example to exclude is all NaN.
 
     Examples are read one after another, so a stream of any length will do.
 
@@ -59,12 +59,12 @@ def targets(task: Task, metadata: Mapping[str, Any], examples: Iterable[Example]
         metadata: as in `outputs_of`.
 
     Raises:
-        UserError: as in `outputs_of`; or an answer has another form than the task promises.
+        UserError: as in `outputs_of`; or a target has another form than the task promises.
     """
     outputs = outputs_of(task, metadata)
-    answer = task.target or _reader(task, metadata, outputs)
-    left_out = np.full(len(outputs), np.nan, np.float32)
-    rows = [_row(task, metadata, example, answer, left_out) for example in examples]
+    read = task.target or _reader(task, metadata, outputs)
+    excluded = np.full(len(outputs), np.nan, np.float32)
+    rows = [_row(task, metadata, example, read, excluded) for example in examples]
     values = np.array(rows, np.float32).reshape(len(rows), len(outputs))
     values[np.isnan(values).any(axis=1)] = np.nan
     _check(task, metadata, values[~np.isnan(values).any(axis=1)])
@@ -74,8 +74,10 @@ def targets(task: Task, metadata: Mapping[str, Any], examples: Iterable[Example]
 def absent_classes(
     task: Task, metadata: Mapping[str, Any], values: np.ndarray | Sequence[Sequence[float]]
 ) -> tuple[str, ...]:
-    """What cannot be told apart in these answers, [N, C]: classes that nobody has, and `not NAME`
-    for classes that everybody has; nothing of a regression."""
+    """Returns the classes that no target [N, C] has, and `not NAME` for those that every one has.
+
+    A regression has none.
+    """
     if not task.is_classification:
         return ()
     outputs = outputs_of(task, metadata)
@@ -112,13 +114,13 @@ def _reader(
 ) -> Callable[[Example], Any]:
     """Maps an example to its row by the task's label."""
     name, kind = str(task.label), _label(task, metadata)["kind"]
-    left_out = np.full(len(outputs), np.nan, np.float32)
+    excluded = np.full(len(outputs), np.nan, np.float32)
     if kind == "number":
         return lambda example: [example[name]]
     row_of = dict(zip(outputs, np.eye(len(outputs), dtype=np.float32), strict=True))
     if kind == "class":
-        return lambda example: row_of.get(text(example[name]), left_out)
-    empty = left_out if task.leave_out_empty else np.zeros_like(left_out)
+        return lambda example: row_of.get(text(example[name]), excluded)
+    empty = excluded if task.leave_out_empty else np.zeros_like(excluded)
 
     def several(example: Example) -> np.ndarray:
         found = [row_of[one] for one in set(texts(example[name])) if one in row_of]
@@ -131,20 +133,20 @@ def _row(
     task: Task,
     metadata: Mapping[str, Any],
     example: Example,
-    answer: Callable[[Example], Any],
-    left_out: np.ndarray,
+    read: Callable[[Example], Any],
+    excluded: np.ndarray,
 ) -> Any:
     try:
-        row = left_out if task.keep is not None and not task.keep(example) else answer(example)
+        row = excluded if task.keep is not None and not task.keep(example) else read(example)
     except KeyError as error:
         if error.args and error.args[0] not in example:
             words = f"stores no {error.args[0]!r}; it stores {', '.join(sorted(example))}."
             raise UserError(_about(task, metadata, words)) from error
         raise
-    if np.shape(row) != left_out.shape:
+    if np.shape(row) != excluded.shape:
         raise UserError(
             f"The target of the task {_name(task)} has the shape {np.shape(row)}, but it has "
-            f"{len(left_out)} outputs: return an array of shape {left_out.shape}."
+            f"{len(excluded)} outputs: return an array of shape {excluded.shape}."
         )
     return row
 

@@ -1,4 +1,4 @@
-"""What a task is, and how the public reference does it."""
+"""A task, and the protocol that the public reference has for it."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ Example = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Released:
-    """How the public PyTorch reference does a task: facts for whoever compares with its numbers."""
+    """Protocol of the public PyTorch reference for a task, for comparison with its numbers."""
 
     lead: str
     filtered: bool
@@ -25,9 +25,9 @@ class Released:
     zscored: bool
     """Whether it scales each recording to mean 0 and deviation 1."""
     splits: str = "as prepared"
-    """Who is in which split."""
+    """How patients or recordings are assigned to splits."""
     caveats: tuple[str, ...] = ()
-    """Sentences: what else it does that changes its numbers."""
+    """Sentences about what else changes its numbers."""
 
     def __post_init__(self):
         _check_lead(self.lead, "The released protocol of a task")
@@ -35,7 +35,7 @@ class Released:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
-    """One question: which data set, which recordings of it, and the answer to each."""
+    """A data set, the recordings of it that count, and the target of each."""
 
     dataset: str
     """`name` or `name/config` of a prepared data set."""
@@ -54,11 +54,11 @@ class Task:
     """Leaves out the examples for which it is False; None keeps all."""
     lead: str = "I"
     unit: str = ""
-    """Of a regression's outputs."""
+    """Unit of a regression's outputs."""
     description: str = ""
     """One sentence."""
     caveats: tuple[str, ...] = ()
-    """Sentences: what a reader of the results must know."""
+    """Sentences that a reader of the results must know."""
     in_paper: bool = False
     """Whether it is one of the 18 tasks of the paper."""
     released: Released | None = None
@@ -75,7 +75,7 @@ class Task:
             if not isinstance(value, tuple):
                 raise UserError(f"{subject} has {field} that are no tuple: write ('a', 'b').")
         _check_lead(self.lead, subject)
-        _check_answer(self, subject)
+        _check_target(self, subject)
         _check_outputs(self, subject)
 
     @property
@@ -94,8 +94,8 @@ def _check_lead(lead: str, subject: str) -> None:
         raise UserError(f"{subject} is on the lead {lead!r}; write it as {usual!r}.")
 
 
-def _check_answer(task: Task, subject: str) -> None:
-    """Where the answer comes from."""
+def _check_target(task: Task, subject: str) -> None:
+    """Raises UserError unless the task has a label or a target, and not both."""
     if (task.target is None) == (task.label is None):
         has = "neither a target nor a label" if task.label is None else "a target and a label"
         raise UserError(f"{subject} has {has}; give one of the two.", problem="target_or_label")
@@ -108,7 +108,7 @@ def _check_answer(task: Task, subject: str) -> None:
 
 
 def _check_outputs(task: Task, subject: str) -> None:
-    """How many columns there are."""
+    """Raises UserError if the number of outputs does not fit the kind of task."""
     if len(set(task.outputs)) < len(task.outputs):
         raise UserError(f"{subject} names an output twice: {', '.join(task.outputs)}.")
     single = task.kind == "binary" or (task.kind == "regression" and task.label is not None)
