@@ -108,9 +108,9 @@ def test_the_file_says_what_it_is(model, tmp_path):
 @pytest.mark.parametrize(
     ("options", "culprits", "problem"),
     [
-        ({"sample_rate_hz": 333.2}, ("666 samples", "333.2 Hz", "999", "500 Hz"), None),
         ({"sample_rate_hz": 250, "preprocessing": False}, ("500 Hz", "250 Hz"), None),
         ({"sample_rate_hz": -1}, ("-1",), None),
+        ({"sample_rate_hz": 1}, ("1 Hz", "1.34 Hz"), "wrong_rate"),
         ({"window_seconds": 0.05}, ("25 samples", "34"), "signal_too_short"),
         ({"sample_rate_hz": 2501.5}, ("5003",), None),
     ],

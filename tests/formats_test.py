@@ -141,8 +141,10 @@ def test_all_real_recordings_open_or_say_why_not():
         except Defect as defect:
             refused[path.name] = defect.problem
     assert refused == {"y.npy": "no_rate"}  # labels
-    assert survey.num_others == 4
-    assert len(seen) == 28
+    # Formats of hospitals that are not read yet; a file beside a recording of its name is its part.
+    unread = [path for path in (REAL / "hospital").glob("*") if path.stem != "example"]
+    assert survey.num_others == 4 + len(unread)
+    assert len(seen) == 29
     for recording in seen.values():
         window = recording.read(recording.num_samples - 700, 700)
         assert window.shape == (len(recording.lead_names), 700)

@@ -80,8 +80,8 @@ def test_the_few_configurations_hold_every_option():
 
 
 def test_presets():
-    assert clef.Config() == clef.PAPER == clef.PRESETS["paper"]
-    released = clef.PRESETS["released"]
+    assert clef.Config() == clef.PAPER == clef.OBJECTIVE.presets["paper"].config
+    released = clef.OBJECTIVE.presets["released"].config
     assert (released.nce_weight, released.alignment_weight) == (0.5, 0.5)
     assert (released.missing, released.unknown_risk) == ("off", "zero")
 

@@ -57,7 +57,8 @@ def test_every_file_is_embedded_or_named(model, tmp_path):
     left_out = {one["record_id"] for one in lines if one["action"] == "quarantined"}
     headers = {str(path.relative_to(FILES)) for path in FILES.rglob("*.hea")}
     bare = {str(path.relative_to(FILES)) for path in (FILES / "code15").glob("*.mat")}
-    assert embedded == headers | bare
+    dicom = {str(path.relative_to(FILES)) for path in FILES.rglob("*.dcm")}
+    assert embedded == headers | bare | dicom
     assert left_out == NO_RATE
     assert np.isfinite(np.stack(found["embedding"].to_numpy(zero_copy_only=False))).all()
 

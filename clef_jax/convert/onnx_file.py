@@ -13,6 +13,7 @@ from clef_jax.convert.onnx_graph import IR_VERSION, OPSET, Builder, add_network,
 from clef_jax.convert.onnx_preprocessing import SCOPE, add_preprocessing
 from clef_jax.embedding.encoder import Embedder
 from clef_jax.embedding.recipe import Recipe
+from clef_jax.embedding.window import Windower
 from clef_jax.errors import UserError
 
 INPUT = "signal_mv"
@@ -87,6 +88,7 @@ def write(
 
 
 def _check_rate(recipe: Recipe, sample_rate_hz: float, preprocessing: bool) -> None:
+    Windower(recipe, sample_rate_hz)  # refuses rates that leave nothing of an ECG
     if not preprocessing and sample_rate_hz != recipe.sample_rate_hz:
         raise UserError(
             f"Without preprocessing the input is at the encoder's {recipe.sample_rate_hz:g} Hz, "

@@ -22,6 +22,7 @@ from clef_jax.convert import verify
 from clef_jax.convolution.grouped import use_form
 from clef_jax.embedding import encoder as encoder_lib
 from clef_jax.embedding.encoder import Embedder
+from clef_jax.embedding.window import Windower
 from clef_jax.errors import UserError
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -55,13 +56,14 @@ def write(
     leads]. The weights are inside.
 
     Raises:
-        UserError: a platform is not known, or the file does not compute what the model does.
+        UserError: a platform or the rate is not valid, or the file does not compute what the model does.
     """
     for name in platforms:
         if name not in PLATFORMS:
             raise UserError(plugin.unknown("platform", name, PLATFORMS))
     own_rate = model.recipe.sample_rate_hz
     rate = sample_rate_hz if preprocessing and sample_rate_hz is not None else own_rate
+    Windower(model.recipe, rate)  # refuses rates that leave nothing of an ECG
     function = _with_preprocessing(model) if preprocessing else _network(model)
     shape = _shape(model, rate, preprocessing=preprocessing)
     (batch,) = jax.export.symbolic_shape("batch")

@@ -146,7 +146,7 @@ class Windower:
         window_rate_hz: float | None = None,
     ):
         if not (np.isfinite(sample_rate_hz) and sample_rate_hz > 0):
-            raise UserError(f"The sampling rate must be above 0 Hz, not {sample_rate_hz}.")
+            raise UserError(f"The sampling rate must be above 0 Hz, not {sample_rate_hz:g}.")
         if recipe.band_hz is not None and 2 * recipe.band_hz[0] >= sample_rate_hz:
             low_hz, high_hz = recipe.band_hz
             raise UserError(

@@ -13,15 +13,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
 from jax.experimental import multihost_utils
 
 from clef_jax.config import differences
 from clef_jax.errors import UserError
-from clef_jax.training import CHECKPOINTS_FOLDER
+from clef_jax.training import CHECKPOINTS_FOLDER, digest
 from clef_jax.training.state import TrainState
 
 DAMAGED_FOLDER = "damaged_checkpoints"
@@ -131,7 +129,7 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self.folder, options=self._options)
 
     def _start(self, state: TrainState, step: int, run: dict[str, Any]) -> None:
-        run = run | {DIGEST: digest(state)}
+        run = run | {DIGEST: digest.compute(state)}
         saved = ocp.args.StandardSave(_as_saved(state))
         args = ocp.args.Composite(state=saved, run=ocp.args.JsonSave(run))
         self._saving = step
@@ -176,7 +174,7 @@ class Checkpoints:
         args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
         restored = dataclasses.replace(state, **self._manager.restore(step, args=args)["state"])
         saved = run.get(DIGEST)  # runs of earlier versions have none
-        if saved is not None and saved != digest(restored):
+        if saved is not None and saved != digest.compute(restored):
             raise ValueError("The arrays are not those that were saved.")
         return restored
 
@@ -196,7 +194,9 @@ class Checkpoints:
         values = restored["state"]["params"]
         saved = self.run(step).get(DIGEST)
         # The digests follow the fields of the state: the parameters come behind the step.
-        if saved is not None and saved[1 : 1 + len(jax.tree.leaves(values))] != digest(values):
+        if saved is not None and saved[1 : 1 + len(jax.tree.leaves(values))] != digest.compute(
+            values
+        ):
             raise ValueError("The arrays are not those that were saved.")
         return values
 
@@ -256,32 +256,6 @@ def _as_saved(state: TrainState) -> dict[str, Any]:
     """
     fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def digest(state: Any) -> list[int]:
-    """Returns a number for each array of a state, which changes with any bit of the array.
-
-    Sums of whole numbers modulo 2^32, so it does not depend on how the arrays are divided.
-    """
-    return [int(x) for x in jax.device_get(_digests(jax.tree.leaves(state)))]
-
-
-@jax.jit
-def _digests(leaves: list[jax.Array]) -> list[jax.Array]:
-    return [_digest(x) for x in leaves]
-
-
-def _digest(x: jax.Array) -> jax.Array:
-    x = x.astype(jnp.uint8) if x.dtype == bool else x
-    unsigned = jnp.dtype(f"uint{8 * min(x.dtype.itemsize, 4)}")
-    # Numbers of 64 bits become pairs along a new last axis.
-    bits = jax.lax.bitcast_convert_type(x, unsigned).astype(jnp.uint32)
-    # An odd factor for each place: no flipped bit is lost, and no two values can change places.
-    place = jnp.zeros((), jnp.uint32)
-    for axis, length in enumerate(bits.shape):
-        index = jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
-        place = place * np.uint32(length) + index
-    return jnp.sum(bits * (2 * place + 1), dtype=jnp.uint32)
 
 
 def _first_line(error: Exception) -> str:

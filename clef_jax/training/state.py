@@ -49,7 +49,8 @@ class Trainer:
     config: TrainConfig
     loss_config: Any
     """The objective's settings, completed by what the data set knows about its cohort."""
-    objective: objectives.Objective
+    objective: objectives.Objective = dataclasses.field(compare=False)
+    """The objective of the settings; its functions and presets are no part of the comparison."""
     mesh: Mesh
     platform: str
     """What the step is compiled for: `cpu`, `gpu` or `tpu`."""
