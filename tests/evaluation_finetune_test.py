@@ -12,9 +12,7 @@ from clef_jax.building import catalog
 from clef_jax.data import index as index_lib
 from clef_jax.embedding import (
     encoder as encoder_lib,
-    folder as model_folder,
     prepared,
-    pretrained,
 )
 from clef_jax.embedding.recipe import Recipe
 from clef_jax.evaluation import finetune, prediction
@@ -96,50 +94,3 @@ def test_the_released_optimiser_runs(splits):
     config = dataclasses.replace(finetune.RELEASED, max_epochs=2, batch_size=16)
     predictions = ask(make(1), splits, tasks.find("cinc2017_af"), None, config)
     assert np.isfinite(predictions.predicted).all()
-
-
-def test_what_was_fine_tuned_is_a_checkpoint(splits, tmp_path):
-    encoder, kept = make(1), []
-    keeper = finetune.Keeper(encoder, tmp_path, ("af",))
-
-    def keep(found):
-        kept.append(found)
-        keeper(found)
-
-    few = finetune.Config(batch_size=16, max_epochs=1)
-    fit = finetune.make_fit(encoder, splits, few, keep)
-    task = tasks.find("cinc2017_af")
-    prediction.predict(task, splits, finetune.places_of(splits), prediction.Protocol(fit=fit))
-    folders = sorted(tmp_path.glob("*/*"))
-    assert len(folders) == len(kept)
-    again = pretrained.load(folders[0], encoder.mesh).embedder
-    assert again.recipe == encoder.recipe
-    for a, b in zip(
-        jax.tree.leaves(again.params), jax.tree.leaves(kept[0].params.encoder), strict=True
-    ):
-        np.testing.assert_array_equal(a, b)
-    head = model_folder.load_head(folders[0])
-    assert (head.names, head.kind, head.layer) == (("af",), "binary", "stage_2")
-    np.testing.assert_array_equal(head.weight, kept[0].params.weight.T)
-    np.testing.assert_array_equal(head.bias, kept[0].params.bias)
-
-
-def test_a_kept_head_predicts_what_was_fine_tuned(splits, tmp_path):
-    encoder, kept = make(1), []
-    places = next(iter(finetune.places_of(splits).values()))(splits["train"])
-    places = places[np.isfinite(places).all(axis=1)]
-    target = np.stack([100.0 + np.arange(len(places)), np.arange(len(places)) / 7], axis=1)
-    examples = finetune.Examples(places, target, np.arange(len(places)))
-    keeper = finetune.Keeper(encoder, tmp_path, ("hundreds", "sevenths"))
-    few = finetune.Config(batch_size=16, max_epochs=1)
-    fit = finetune.make_fit(encoder, splits, few, lambda tuned: (kept.append(tuned), keeper(tuned)))
-    found = fit("regression", examples, examples)
-    (folder,) = tmp_path.glob("*/1")
-    model, head = pretrained.load(folder, encoder.mesh).embedder, model_folder.load_head(folder)
-    same = dataclasses.replace(
-        kept[0],
-        params=finetune.Params(model.params, jax.numpy.asarray(head.weight.T), head.bias),
-        centre=head.centre,
-        scale=head.scale,
-    )
-    np.testing.assert_array_equal(same(places), found(places))

@@ -56,7 +56,8 @@ def write(
     leads]. The weights are inside.
 
     Raises:
-        UserError: a platform or the rate is not valid, or the file does not compute what the model does.
+        UserError: a platform or the rate is not valid, or the file does not compute what the
+            model does.
     """
     for name in platforms:
         if name not in PLATFORMS:

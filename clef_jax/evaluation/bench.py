@@ -18,6 +18,7 @@ from clef_jax.embedding.encoder import Embedder, Encoder
 from clef_jax.embedding.prepared import Embedded
 from clef_jax.errors import UserError
 from clef_jax.evaluation import clinical_baseline, finetune, geometry, prediction, probe, score
+from clef_jax.evaluation.keeper import Keeper
 from clef_jax.evaluation.prediction import HoldOut, Layers, Protocol
 from clef_jax.evaluation.result import Result
 from clef_jax.evaluation.settings import BEST, FINETUNE, LAST, Config
@@ -102,7 +103,7 @@ class Bench:
         released = self.config.preset == "released"
         settings = finetune.RELEASED if released else finetune.Config()
         names = tasks.outputs_of(task, _metadata(splits))
-        keeper = finetune.Keeper(model, self.config.folder / "fine_tuned" / task.name, names)
+        keeper = Keeper(model, self.config.folder / "fine_tuned" / task.name, names)
         fit = finetune.make_fit(model, splits, settings, keeper)
         return finetune.places_of(splits), dataclasses.replace(protocol, fit=fit)
 

@@ -8,9 +8,6 @@ Shapes: B windows of a batch, T time, D embedding, K outputs, N recordings.
 
 import dataclasses
 import math
-import pathlib
-import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -24,11 +21,9 @@ from clef_jax import mesh as mesh_lib
 from clef_jax.embedding import (
     batch as batch_lib,
     encoder as encoder_lib,
-    folder as model_folder,
     inputs,
 )
 from clef_jax.embedding.encoder import Embedder
-from clef_jax.embedding.head import Head
 from clef_jax.embedding.prepared import Embedded
 from clef_jax.evaluation import linear, probe
 from clef_jax.evaluation.examples import Examples, folds
@@ -335,35 +330,3 @@ def _logits(steps: Steps, params: Params, samples: Samples, places: np.ndarray) 
         for number, recording, logits in zip(chosen, recordings, by_recording, strict=True):
             outputs[number] = batch_lib.mean(logits, recording.quality.usable)
     return outputs
-
-
-class Keeper:
-    """Keeps fine-tuned encoders as model folders, which `clef_jax.load` reads.
-
-    Each has a folder MODEL/NUMBER, more than one where a task is cross-validated, with its head.
-    """
-
-    def __init__(self, embedder: Embedder, folder: pathlib.Path, names: tuple[str, ...]):
-        """`names` are those of the outputs."""
-        self._embedder, self._folder, self._names, self._count = embedder, folder, names, 0
-
-    def __call__(self, found: FineTuned) -> None:
-        self._count += 1
-        name = re.sub(r"[^\w.-]+", "_", self._embedder.name)
-        workdir = self._folder / name / str(self._count)
-        shutil.rmtree(workdir, ignore_errors=True)
-        told = model_folder.told_of_run(self._embedder.run)
-        told |= {"fine_tuned_epochs": found.num_epochs, "validation_loss": found.validation_loss}
-        tuned = dataclasses.replace(
-            self._embedder, params=found.params.encoder, run={"model": told}
-        )
-        head = Head(
-            weight=np.asarray(found.params.weight).T,
-            bias=np.asarray(found.params.bias),
-            names=self._names,
-            layer=list(tuned.layers)[-1],
-            kind=found.kind,
-            centre=np.asarray(found.centre),
-            scale=np.asarray(found.scale),
-        )
-        model_folder.save(tuned, workdir, head=head)
