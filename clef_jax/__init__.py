@@ -13,7 +13,7 @@ def load(path: "str | pathlib.Path") -> "Pretrained":
     """A model that is ready to use: `load(path).embed(signal, sample_rate_hz)`.
 
     `path` is the workdir of a training run, a model folder, or a file of weights; see
-    `clef_jax.pretrained`.
+    `clef_jax.embedding.pretrained`.
 
     Raises:
         UserError: nothing is there, or it is no model; says what was found.

@@ -54,7 +54,7 @@ class Fixture:
     config: str = ""
     """The variant that this is about; empty is the default."""
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Of the builder (`clef_jax.data.builder.Options`)."""
+    """Of the builder (`clef_jax.building.option.Options`)."""
     stored: dict[str, Stored] = dataclasses.field(default_factory=dict)
     """By record id: these and no others."""
     planted: list[Planted] = dataclasses.field(default_factory=list)
