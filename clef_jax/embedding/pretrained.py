@@ -1,4 +1,4 @@
-"""A model that is ready to use: `clef_jax.load(path).embed(signal, sample_rate_hz)`.
+"""Pretrained models and their use: `clef_jax.load(path).embed(signal, sample_rate_hz)`.
 
 Shapes: T samples of a signal, W windows, D features of a layer.
 """
@@ -28,24 +28,24 @@ from clef_jax.signal.adc import MISSING_ADC
 from clef_jax.training import CHECKPOINTS_FOLDER
 
 _BATCH_WINDOWS = (1, 8, 64)
-"""What a device takes at a time; few sizes, because each is compiled."""
+"""Numbers of windows in a batch of a device; there are few, because each one is compiled."""
 _WINDOWS_TOGETHER = 1024
-"""Cut and resampled at a time."""
+"""Number of windows that are cut and resampled together."""
 _MOST_LEADS = 16
-"""An axis so short cannot be time."""
+"""An axis of at most this length is taken for leads, not for time."""
 
 
 def load(path: str | pathlib.Path, mesh: Mesh | None = None) -> "Pretrained":
-    """The model at a path: a training run, a model folder, or a file of weights.
+    """Loads the model at a path: a training run, a model folder, or a file of weights.
 
     Files are Lightning `.ckpt`, PyTorch `.pt` or `.pth`, or `.safetensors`, with the reference's
-    names; their size is told from their shapes, and they get the paper's preprocessing.
+    names; the model size is inferred from the shapes, and the preprocessing is the paper's.
 
     Args:
-        mesh: devices to run on; this process's own if not given.
+        mesh: devices to run on; by default this process's own.
 
     Raises:
-        UserError: nothing is there, or it is no model; says what was found.
+        UserError: the path does not exist or holds no model; the message says which.
     """
     mesh = mesh or mesh_lib.make_mesh(jax.local_devices())
     where = pathlib.Path(path).expanduser()
@@ -85,12 +85,12 @@ def _nearby(path: pathlib.Path) -> str:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EmbeddedWindows:
-    """The windows of one signal, embedded."""
+    """Embeddings, start times and quality of the windows of a signal."""
 
     features: np.ndarray
-    """float32 [W, D]."""
+    """Embedding of each window, float32 [W, D]."""
     start_seconds: np.ndarray
-    """[W]."""
+    """Start of each window in seconds from the start of the signal, [W]."""
     quality: WindowQuality
 
     def mean(self) -> np.ndarray:
@@ -100,7 +100,7 @@ class EmbeddedWindows:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pretrained:
-    """An encoder with its preprocessing. `load` makes one."""
+    """An encoder with its preprocessing, as `load` returns it."""
 
     embedder: Embedder
 
@@ -110,22 +110,22 @@ class Pretrained:
 
     @property
     def recipe(self) -> Recipe:
-        """What is done to a signal before the encoder sees it."""
+        """Preprocessing that is applied to a signal before the encoder."""
         return self.embedder.recipe
 
     @property
     def layers(self) -> dict[str, int]:
-        """The layers that can be asked for, and how many features each has."""
+        """Number of features of each available layer, by the layer's name."""
         return {name: part.stop - part.start for name, part in self.embedder.layers.items()}
 
     @property
     def in_channels(self) -> int:
-        """Leads that the encoder takes at once."""
+        """Number of leads that the encoder takes together."""
         return self.embedder.in_channels
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over weights and preprocessing."""
+        """SHA-256 digest of the weights and the preprocessing."""
         return self.embedder.fingerprint
 
     def save(self, folder: str | pathlib.Path) -> pathlib.Path:
@@ -148,26 +148,28 @@ class Pretrained:
 
         Args:
             signal: [..., T], one or many signals, for example [12, T]; NaN (or -32768 among
-                integers) is missing. [T, 12], as wfdb gives it, is understood too.
-            sample_rate_hz: of `signal`.
-            layer: a name of `layers`, its number from 1, `all`, or None for the last.
-            lead: of several rows only this one: a name, or a number from 0. Names need
-                `lead_names`, except for the 12 usual leads, whose order is told from the signal.
-            lead_names: of the rows, in any spelling.
-            unit: mV, uV, V or adc (of no known unit); None: mV, and adc of integers.
-            stride_seconds: from one window's start to the next one's; None: end to end.
-            each_window: give every window rather than their mean.
+                integers) is missing. The layout [T, 12] of wfdb is accepted, too.
+            sample_rate_hz: sampling rate of `signal` in Hz.
+            layer: name in `layers`, number from 1, or `all`; by default the last layer.
+            lead: the only row to embed, by name or by number from 0; by default all rows. Names
+                need `lead_names`, except for the 12 usual leads, whose order is inferred from the
+                signal.
+            lead_names: names of the rows, in any spelling.
+            unit: mV, uV, V or adc (unknown unit); by default adc for integers, otherwise mV.
+            stride_seconds: time between the starts of consecutive windows; by default the length
+                of a window.
+            each_window: return the embedding of every window instead of their mean.
 
         Returns:
-            float32 [..., D], or [..., W, D] with `each_window`. A signal longer than the encoder's
-            window is cut into windows and has the mean of the usable ones; a shorter one is
-            continued by its mirror image.
+            The embeddings, float32 [..., D], or [..., W, D] with `each_window`. A signal longer
+            than the encoder's window is cut into windows, whose usable embeddings are averaged; a
+            shorter signal is continued by its mirror image.
 
         Raises:
-            UserError: the signal, rate, lead, layer or unit cannot be understood; says why.
+            UserError: the signal, rate, lead, layer or unit is invalid; the message says why.
 
         Warns:
-            UserWarning: a window is flat, mostly missing or of an amplitude that no ECG has.
+            UserWarning: a window is flat, is mostly missing, or exceeds the amplitude of an ECG.
         """
         rows = _one_lead(_rows(signal, lead_names), lead, lead_names)
         signal_mv, unit_known = _to_mv(rows, unit)
@@ -189,10 +191,10 @@ class Pretrained:
         unit_known: bool = True,
         stride_seconds: float | None = None,
     ) -> EmbeddedWindows:
-        """Embeds every window of one signal [T], or [C, T] of an encoder of C leads.
+        """Embeds every window of a signal [T], or [C, T] for an encoder of C leads.
 
         Raises:
-            UserError: as `embed`.
+            UserError: the signal, rate or layer is invalid, as in `embed`.
         """
         self._check_leads(signal_mv)
         windower = batch.make_windower(self.embedder, sample_rate_hz, stride_seconds)
@@ -218,10 +220,10 @@ class Pretrained:
                 yield EmbeddedWindows(rows, first / windower.sample_rate_hz, windows.quality)
 
     def part(self, layer: str | int | None) -> slice:
-        """Where a layer's features are among all.
+        """Returns the slice of a layer's features among those of all layers.
 
         Raises:
-            UserError: there is no such layer; says which there are.
+            UserError: the layer is unknown; the message lists the available ones.
         """
         if layer == "all":
             return slice(0, self.embedder.num_features)
@@ -230,7 +232,7 @@ class Pretrained:
         return encoder_lib.layer_slice(self.embedder, layer or "last")
 
     def _check_leads(self, signal_mv: np.ndarray) -> int:
-        """How many leads the encoder takes at once; an error if the signal has others."""
+        """Returns the number of leads of the encoder; raises if the signal has another number."""
         wanted = self.in_channels
         if wanted > 1 and (signal_mv.ndim < 2 or signal_mv.shape[-2] != wanted):
             raise UserError(
@@ -242,7 +244,7 @@ class Pretrained:
 
 
 def _rows(signal: Any, lead_names: Sequence[str] | None) -> np.ndarray:
-    """`signal` as an array [..., T], time last."""
+    """Returns `signal` as an array [..., T] with time as the last axis."""
     rows = np.asarray(signal)
     if rows.ndim == 0 or rows.size == 0:
         raise UserError(f"The signal is empty: it has the shape {list(rows.shape)}.")
@@ -265,12 +267,12 @@ def _rows(signal: Any, lead_names: Sequence[str] | None) -> np.ndarray:
 def _one_lead(
     rows: np.ndarray, lead: str | int | None, lead_names: Sequence[str] | None
 ) -> np.ndarray:
-    """Only the lead that is asked for, of rows [..., L, T]; all rows if none is."""
+    """Selects the requested lead of rows [..., L, T]; returns all rows if `lead` is None."""
     if lead is None:
         return rows
     if rows.ndim == 1:
         if isinstance(lead, str) or lead == 0:
-            return rows  # the only one there is
+            return rows  # a single signal has no other lead
         raise UserError(f"There is no lead {lead} in a single signal.")
     count = rows.shape[-2]
     if isinstance(lead, str):
@@ -283,7 +285,7 @@ def _one_lead(
 
 
 def _to_mv(rows: np.ndarray, unit: str | None) -> tuple[np.ndarray, bool]:
-    """Millivolts with NaN where missing, and whether the unit is known."""
+    """Returns millivolts, NaN where samples are missing, and whether the unit is known."""
     whole = np.issubdtype(rows.dtype, np.integer)
     unit = unit or ("adc" if whole else "mV")
     known = unit != "adc"
@@ -298,17 +300,18 @@ def _to_mv(rows: np.ndarray, unit: str | None) -> tuple[np.ndarray, bool]:
 
 
 def _warn(embedded: Sequence[EmbeddedWindows]) -> None:
+    """Warns about unusable windows and about implausible amplitudes."""
     problems = [name for x in embedded for window in x.quality.problems for name in window]
-    told = {
+    descriptions = {
         "no_samples": "hold no sample at all",
         "flat_lead": "are flat: nothing was recorded, or it is not in mV (say unit=...)",
         "implausible_amplitude": "reach more than an ECG can, so they may not be in mV "
         "(say unit=...)",
     }
-    for name, words in told.items():
+    for name, words in descriptions.items():
         if count := problems.count(name):
             total = sum(len(x.features) for x in embedded)
             warnings.warn(f"{count} of {total} windows {words}.", stacklevel=3)
     unusable = sum(int((~x.quality.usable).sum()) for x in embedded)
-    if unusable and not any(problems.count(name) for name in told):
+    if unusable and not any(problems.count(name) for name in descriptions):
         warnings.warn(f"{unusable} windows are mostly missing or flat.", stacklevel=3)

@@ -1,4 +1,4 @@
-"""Cuts signals of any length into an encoder's windows, and says what is wrong with each.
+"""Cuts signals of any length into an encoder's windows, and assesses their quality.
 
 Shapes: T samples of a signal, W windows, S samples of a window.
 """
@@ -14,31 +14,32 @@ from clef_jax.errors import UserError
 from clef_jax.signal import reference
 
 LEAST_TAIL = 0.1
-"""What the last whole window leaves of a signal gets a window of its own, flush with the end, from
-this share of a window on."""
+"""Smallest fraction of a window that must remain after the last complete window, so that another
+window, which ends with the signal, is added."""
 
 
 def starts(num_samples: int, window_samples: int, stride_samples: int | None = None) -> np.ndarray:
-    """First samples of the windows of a signal: int64 [W], at least one.
+    """Returns the first sample of each window of a signal, int64 [W] with W at least 1.
 
-    Windows follow each other at the stride (None: end to end) while whole ones fit; a rest of some
-    length is covered by a last one that ends with the signal.
+    Complete windows start at multiples of the stride, which by default is the length of a window;
+    a remainder of at least `LEAST_TAIL` windows is covered by a last window that ends with the
+    signal.
 
     Raises:
-        ValueError: the stride is not positive, or leaves samples out.
+        ValueError: the stride is not positive, or longer than a window.
     """
     stride = window_samples if stride_samples is None else stride_samples
     if not 0 < stride <= window_samples:
         raise ValueError(f"A stride of {stride} does not fit windows of {window_samples} samples.")
     last = max(num_samples - window_samples, 0)
-    found = np.arange(0, last + 1, stride)
-    if last - found[-1] >= LEAST_TAIL * window_samples:
-        found = np.append(found, last)
-    return found
+    first = np.arange(0, last + 1, stride)
+    if last - first[-1] >= LEAST_TAIL * window_samples:
+        first = np.append(first, last)
+    return first
 
 
 def cut(signal: np.ndarray, window_samples: int, first: np.ndarray) -> np.ndarray:
-    """Windows of `signal` [..., T] that start at `first` [W]: [..., W, S].
+    """Returns the windows [..., W, S] of `signal` [..., T] that start at `first` [W].
 
     A signal shorter than a window is continued by its mirror image.
     """
@@ -48,7 +49,7 @@ def cut(signal: np.ndarray, window_samples: int, first: np.ndarray) -> np.ndarra
 
 
 def mirrored(signal: np.ndarray, num_samples: int) -> np.ndarray:
-    """`signal` [..., T], continued by its mirror image where it is shorter than `num_samples`."""
+    """Continues `signal` [..., T] by its mirror image if it is shorter than `num_samples`."""
     lacking = num_samples - signal.shape[-1]
     if lacking <= 0:
         return signal
@@ -57,18 +58,18 @@ def mirrored(signal: np.ndarray, num_samples: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class WindowQuality:
-    """Quality measures of windows; the limits are those that judge a prepared data set."""
+    """Quality measures of windows, with the limits that are applied to prepared data sets."""
 
     missing_fraction: np.ndarray
-    """[W], of samples."""
+    """Fraction of samples that are missing, [W]."""
     flat_fraction: np.ndarray
-    """[W], of intervals of two seconds."""
+    """Fraction of intervals of two seconds that are flat, [W]."""
     implausible_fraction: np.ndarray
-    """[W], of samples that are further from the median than any ECG reaches."""
+    """Fraction of samples that deviate from the median by more than an ECG can, [W]."""
 
     @property
     def usable(self) -> np.ndarray:
-        """bool [W]."""
+        """Mask of the windows that are usable, bool [W]."""
         bad = self.missing_fraction + np.maximum(self.flat_fraction, self.implausible_fraction)
         return quality.is_usable(bad, self.flat_fraction)
 
@@ -128,9 +129,9 @@ class Windower:
     """Finds the windows of signals at one rate, and resamples them to the rate of an encoder.
 
     Args:
-        recipe: what is done to a signal before the encoder sees it.
+        recipe: preprocessing that is applied to a signal before the encoder.
         sample_rate_hz: sampling rate of the signals.
-        stride_seconds: from one window's start to the next one's; by default end to end.
+        stride_seconds: time between the starts of consecutive windows; by default their length.
         window_rate_hz: sampling rate of the resampled windows; by default the recipe's.
 
     Raises:
@@ -170,14 +171,15 @@ class Windower:
             self._stride = max(1, round(stride_seconds * sample_rate_hz))
 
     def starts(self, num_samples: int) -> np.ndarray:
-        """Returns the first samples [W] of the windows of a signal."""
+        """Returns the first sample of each window of a signal, [W]."""
         return starts(num_samples, self.num_samples, self._stride)
 
     def resample(self, windows: np.ndarray) -> np.ndarray:
         """Resamples windows [..., S'] to float32 [..., S]; gaps are filled where the number of
         samples changes.
 
-        By the number of samples: a window of a fractional rate has a whole number of them.
+        The ratio is that of the numbers of samples, since a window has a whole number of samples
+        even where its rate is fractional.
         """
         if self._resampled_count == windows.shape[-1]:
             return windows.astype(np.float32)
