@@ -1,4 +1,4 @@
-"""Encoders of the same shape that learned nothing (2602.17531: a hard baseline to beat)."""
+"""Baseline of randomly initialised encoders of the same shape (strong by arXiv 2602.17531)."""
 
 from collections.abc import Iterator
 
@@ -8,5 +8,6 @@ from clef_jax.embedding.encoder import Encoder
 
 
 def make(context: Context) -> Iterator[Encoder]:
+    """Yields one randomly initialised encoder per seed."""
     for seed in range(context.seed, context.seed + context.num_seeds):
         yield encoder_lib.random(context.size, context.mesh, seed=seed, recipe=context.recipe)

@@ -1,4 +1,4 @@
-"""One folder = one model: weights, shape, preprocessing, fingerprint and a card to read.
+"""Model folders: weights, shape, preprocessing, fingerprint and model card of one model.
 
 The layout is that of a Hugging Face repository, so that uploading the folder publishes the model:
 `model.safetensors` under the public reference's names (without its unused batch-norm tensors),
@@ -25,12 +25,12 @@ from clef_jax.models import Net1D, cost, size as size_lib
 FORMAT = 1
 MODEL_TYPE = "clef-net1d"
 WEIGHTS, PREPROCESSOR, CARD = ("model.safetensors", "preprocessor_config.json", "README.md")
-_TOLD_OF_RUN = ("objective", "dataset", "leads", "window_start", "global_batch_size", "seed")
-"""What a model says of the run that it comes from; paths stay at home."""
+_RUN_SETTINGS = ("objective", "dataset", "leads", "window_start", "global_batch_size", "seed")
+"""Settings of the training run that a model folder states; paths are private and excluded."""
 
 
 def is_model(folder: pathlib.Path) -> bool:
-    """Whether a folder says of itself that it holds a model of ours."""
+    """Returns whether a folder has the configuration files of a model folder."""
     return (folder / CONFIG).is_file() and (folder / PREPROCESSOR).is_file()
 
 
@@ -40,7 +40,7 @@ def save(
     *,
     head: Head | None = None,
 ) -> pathlib.Path:
-    """Writes a model; a folder that holds one already gets the new one.
+    """Writes a model folder; replaces the model that the folder holds already.
 
     Args:
         head: the head of the model, if it has one.
@@ -56,7 +56,7 @@ def save(
             problem="not_a_model_folder",
         )
     folder.mkdir(parents=True, exist_ok=True)
-    # The marker goes first and comes last: a half-written folder is no model.
+    # Remove the configuration first and write it last: without it, a folder is no model.
     (folder / CONFIG).unlink(missing_ok=True)
     write_weights(folder / WEIGHTS, model)
     config = _config(model)
@@ -74,7 +74,7 @@ def load_head(folder: str | pathlib.Path) -> Head | None:
     """Returns the head of a model folder; None if it has none.
 
     Raises:
-        UserError: the head is damaged, or does not fit the model. Names the file.
+        UserError: the head is damaged, or does not fit the model; the message names the file.
     """
     return head_lib.load(pathlib.Path(folder).expanduser())
 
@@ -87,11 +87,11 @@ def write_weights(path: pathlib.Path, model: Embedder) -> None:
 
 
 def load(folder: str | pathlib.Path, mesh: Mesh, *, name: str | None = None) -> Embedder:
-    """The model of a folder.
+    """Loads the model of a folder.
 
     Raises:
-        UserError: it is not complete, of a later format, or its weights are not those that its
-            configuration was written for.
+        UserError: the folder is incomplete or of a later format, or its weights are not those that
+            its configuration was written for.
     """
     folder = pathlib.Path(folder).expanduser().resolve()
     config, recipe = config_file.read(folder / CONFIG), _recipe(folder)
@@ -112,7 +112,7 @@ def load(folder: str | pathlib.Path, mesh: Mesh, *, name: str | None = None) -> 
 
 
 def read_encoder(folder: pathlib.Path, config: Mapping[str, Any]) -> Net1D:
-    """The network of a folder, without its preprocessing."""
+    """Returns the network of a folder, without its preprocessing."""
     arrays = safetensors_file.read_safetensors(folder / WEIGHTS)
     try:
         return convert.from_torch(arrays, str(config.get("size")))
@@ -122,7 +122,7 @@ def read_encoder(folder: pathlib.Path, config: Mapping[str, Any]) -> Net1D:
 
 def _config(model: Embedder) -> dict[str, Any]:
     size = size_lib.by_name(model.size)
-    found = {
+    config = {
         "format": FORMAT,
         "model_type": MODEL_TYPE,
         "library_name": "clef_jax",
@@ -134,20 +134,20 @@ def _config(model: Embedder) -> dict[str, Any]:
         "fingerprint": model.fingerprint,
     }
     run = told_of_run(model.run)
-    return {**found, "run": run} if run else found
+    return {**config, "run": run} if run else config
 
 
 def told_of_run(run: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What may be told of a pre-training run: settings and length, no path."""
+    """Returns the public facts of a pre-training run: settings and length, but no path."""
     if run is None:
         return {}
     if "model" in run:
         return dict(run["model"])
     config = run.get("config", {})
-    told = {name: config[name] for name in _TOLD_OF_RUN if name in config}
+    facts = {name: config[name] for name in _RUN_SETTINGS if name in config}
     if "position" in run:
-        told["num_steps"] = run["position"]["next_step"]
-    return told
+        facts["num_steps"] = run["position"]["next_step"]
+    return facts
 
 
 def _preprocessor(recipe: Recipe) -> dict[str, Any]:
@@ -155,12 +155,12 @@ def _preprocessor(recipe: Recipe) -> dict[str, Any]:
 
 
 def _recipe(folder: pathlib.Path) -> Recipe:
-    found = config_file.read(folder / PREPROCESSOR)
+    stored = config_file.read(folder / PREPROCESSOR)
     names = {field.name for field in dataclasses.fields(Recipe)}
-    lacking = names - set(found)
+    lacking = names - set(stored)
     if lacking:
         raise UserError(f"{folder / PREPROCESSOR} says nothing of {', '.join(sorted(lacking))}.")
-    chosen = {name: found[name] for name in names}
+    chosen = {name: stored[name] for name in names}
     if chosen["band_hz"] is not None:
         chosen["band_hz"] = tuple(chosen["band_hz"])
     return Recipe(**chosen)
@@ -180,7 +180,7 @@ def _check_format(config: Mapping[str, Any], folder: pathlib.Path) -> None:
 
 
 def _card(model: Embedder) -> str:
-    """What a person needs to know before using the model."""
+    """Returns the model card: use, preprocessing, origin, limits and licence."""
     recipe, size = model.recipe, size_lib.by_name(model.size)
     flops = model.costs["flops"] / 1e9
     band = "none" if recipe.band_hz is None else f"{recipe.band_hz[0]}-{recipe.band_hz[1]} Hz"

@@ -1,4 +1,4 @@
-"""A linear head on an encoder's features, and the one form in which a model folder keeps it.
+"""Linear heads on an encoder's features, and how a model folder stores them.
 
 The arrays are in `head.safetensors`; names, layer and kind are the object "head" of `config.json`.
 
@@ -36,9 +36,9 @@ class Head:
     """
 
     weight: np.ndarray
-    """[K, D]."""
+    """Weight of each feature for each output, [K, D]."""
     bias: np.ndarray
-    """[K]."""
+    """Bias of each output, [K]."""
     names: tuple[str, ...]
     """Name of each output."""
     layer: str
@@ -46,9 +46,9 @@ class Head:
     kind: str
     """One of `KINDS`."""
     centre: np.ndarray
-    """[K], 0 except in a regression."""
+    """Offset of each output, [K]; 0 except in a regression."""
     scale: np.ndarray
-    """[K], 1 except in a regression."""
+    """Factor of each output, [K]; 1 except in a regression."""
 
     @classmethod
     def of_classes(
@@ -83,7 +83,7 @@ def load(folder: pathlib.Path) -> Head | None:
     """Returns the head of a model folder; None if it has none.
 
     Raises:
-        UserError: the head is damaged, or does not fit the model. Names the file.
+        UserError: the head is damaged, or does not fit the model; the message names the file.
     """
     config = config_file.read(folder / CONFIG)
     if _ENTRY not in config:
@@ -121,18 +121,18 @@ def write_arrays(folder: pathlib.Path, head: Head, config: Mapping[str, Any]) ->
 
 
 def remove(folder: pathlib.Path) -> None:
-    """Removes the arrays of a head, of either form, from a folder that is written anew."""
+    """Removes the arrays of a head, of either layout, from a folder that is rewritten."""
     for name in (ARRAYS, OLD_CLASSIFIER):
         (folder / name).unlink(missing_ok=True)
 
 
 def entry(head: Head) -> dict[str, Any]:
-    """Returns what `config.json` says of a head."""
+    """Returns the entry of a head in `config.json`."""
     return {"names": list(head.names), "layer": head.layer, "kind": head.kind}
 
 
 def _described(path: pathlib.Path, value: Any) -> dict[str, Any]:
-    """Returns names, layer and kind of a head."""
+    """Returns names, layer and kind of a head from its entry in a configuration."""
     entries = value if isinstance(value, dict) else {}
     names, layer, kind = (entries.get(key) for key in ("names", "layer", "kind"))
     texts = [*names, layer, kind] if isinstance(names, list) else [None]

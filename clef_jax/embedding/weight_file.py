@@ -1,4 +1,4 @@
-"""From one file of weights to a model: which network it is, and what it was trained to see."""
+"""Loads a model from a file of weights: infers the network and adds its preprocessing."""
 
 import dataclasses
 import pathlib
@@ -25,20 +25,20 @@ them as plug-ins."""
 
 
 class Foreign(NamedTuple):
-    """What the file of another model holds; `read_weights` of a baseline returns it."""
+    """Contents of another model's file, as `read_weights` of a baseline returns them."""
 
     encoder: Net1D
     head_weight: np.ndarray
-    """[K, D]."""
+    """Weights of the classifier, [K, D]: K classes, D features."""
     head_bias: np.ndarray
-    """[K]."""
+    """Biases of the classifier, [K]."""
     note: str
     """A sentence for the user."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LoadedWeights:
-    """What a file holds."""
+    """Model and head that were loaded from a file."""
 
     model: Embedder
     head: Head | None
@@ -48,25 +48,25 @@ class LoadedWeights:
 
 
 def read(path: pathlib.Path, mesh: Mesh, *, batch_norm: bool | None = None) -> LoadedWeights:
-    """The encoder of a file, of the size that its shapes tell, with the paper's preprocessing.
+    """Loads the encoder of a file with the paper's preprocessing; infers its size from the shapes.
 
     Args:
-        batch_norm: as `ecgfounder.from_torch`, of a file with a classifier.
+        batch_norm: for files with a classifier only; passed to `ecgfounder.from_torch`.
 
     Raises:
-        UserError: it is no such file, cannot be read safely, or fits no encoder.
+        UserError: the file has another type, cannot be read safely, or fits no encoder.
     """
     if path.suffix not in SUFFIXES:
         raise UserError(
             f"{path} is no file of weights that is known: it should end in {', '.join(SUFFIXES)}."
         )
-    known, found = known_files.recognise(path), torch_file.read(path)
+    known, weights_read = known_files.recognise(path), torch_file.read(path)
     notes = [known.note] if known else []
-    notes += found.notes
-    foreign = _read_foreign(found.arrays, batch_norm)
+    notes += weights_read.notes
+    foreign = _read_foreign(weights_read.arrays, batch_norm)
     if foreign is None:
-        size, _ = torch_file.infer_size(found.arrays)
-        encoder = weights.from_torch(found.arrays, size)
+        size, _ = torch_file.infer_size(weights_read.arrays)
+        encoder = weights.from_torch(weights_read.arrays, size)
     else:
         encoder = foreign.encoder
         notes.append(foreign.note)

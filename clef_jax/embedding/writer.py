@@ -1,4 +1,4 @@
-"""Writes embeddings while they are computed: Parquet, or NumPy's .npz.
+"""Writes embeddings to Parquet or NumPy's .npz while they are computed.
 
 Shapes: N rows, D features.
 """
@@ -20,7 +20,7 @@ from clef_jax.embedding.row import Row
 from clef_jax.errors import UserError
 
 _GROUP_ROWS = 4096
-"""Written at a time."""
+"""Number of rows that are written together."""
 EMBEDDING, FACTS = "embedding", "clef_jax"
 _COLUMNS = {
     "recording": pa.string(),
@@ -41,7 +41,7 @@ class _Writer(Protocol):
 
 
 def check(path: pathlib.Path) -> None:
-    """Raises UserError if the file's name ends in nothing that is known."""
+    """Raises UserError if the suffix of the file's name is unknown."""
     if path.suffix not in _WRITERS:
         raise UserError(f"--out={path} should end in {' or '.join(_WRITERS)}.")
 
@@ -50,10 +50,10 @@ def check(path: pathlib.Path) -> None:
 def create(
     path: pathlib.Path, num_features: int, facts: Mapping[str, Any]
 ) -> Iterator[Callable[[Row], None]]:
-    """A function to which rows are given; the file appears when the block ends well.
+    """Yields a function that adds a row; the file appears when the block ends without an error.
 
     Args:
-        facts: what the file says of itself: model, preprocessing, layer.
+        facts: metadata that is stored in the file: model, preprocessing, layer.
     """
     check(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def create(
 
 
 class _Parquet:
-    """One row group at a time; the facts are metadata of the schema."""
+    """Writes one row group at a time; the facts are metadata of the schema."""
 
     def __init__(self, path: pathlib.Path, num_features: int, facts: Mapping[str, Any]):
         columns = {**_COLUMNS, EMBEDDING: pa.list_(pa.float32(), num_features)}
@@ -98,7 +98,7 @@ class _Parquet:
 
 
 class _Npz:
-    """Features go to a temporary file beside it until their number is known."""
+    """Writes features to a temporary file in the same folder until their number is known."""
 
     def __init__(self, path: pathlib.Path, num_features: int, facts: Mapping[str, Any]):
         self._path, self._num_features, self._facts = path, num_features, facts
@@ -134,6 +134,7 @@ class _Npz:
 
 
 def _numpy(column: str) -> Any:
+    """Returns the NumPy type of a column."""
     kind = _COLUMNS[column]
     return kind.to_pandas_dtype() if pa.types.is_primitive(kind) else np.str_
 
