@@ -1,4 +1,4 @@
-"""Baselines: what a pre-trained encoder must beat. A baseline is one module of this folder that
+"""Baselines, with which pre-trained encoders are compared. A baseline is one module of this folder that
 defines `make`; nothing lists them.
 
 ```
@@ -31,15 +31,15 @@ from clef_jax.embedding.recipe import Recipe
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a baseline may want to know of the encoders that it stands beside."""
+    """Properties of the encoders with which a baseline is compared."""
 
     mesh: Mesh
     size: str
     recipe: Recipe
     num_seeds: int = 1
-    """As how many encoders a baseline that draws lots should be there."""
+    """Number of encoders of a random baseline, one per seed."""
     seed: int = 0
-    """The first of them."""
+    """The first of these seeds."""
 
 
 _KIND = plugin.Kind[Callable[[Context], Iterator[Encoder]]](

@@ -1,7 +1,7 @@
-"""An encoder with its preprocessing: windows in millivolts to features, in one compiled function.
+"""Encoders with their preprocessing: one compiled function maps windows in mV to features.
 
-The function does what pre-training does to a view apart from augmentation: gaps are filled, and the
-signal is band-passed forwards and backwards and scaled to mean 0 and standard deviation 1.
+The function preprocesses a window as pre-training does, without augmentation: gaps are filled, and
+the signal is band-passed forwards and backwards and scaled to mean 0 and standard deviation 1.
 
 Shapes: B batch, T time (samples), D features of all layers.
 """
@@ -26,11 +26,11 @@ from clef_jax.signal import device
 
 
 class Encoder(Protocol):
-    """Whatever turns windows of signals into features: a network, or a formula."""
+    """Interface of anything that maps windows of signals to features: a network, or a formula."""
 
     @property
     def name(self) -> str:
-        """What a table calls it."""
+        """Name of the encoder in tables."""
         ...
 
     @property
@@ -41,7 +41,7 @@ class Encoder(Protocol):
 
     @property
     def layers(self) -> Mapping[str, slice]:
-        """Where each layer's features are among the D; the last layer is the embedding."""
+        """Slice of each layer's features among the D; the last layer is the embedding."""
         ...
 
     @property
@@ -49,7 +49,7 @@ class Encoder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Changes with whatever changes a feature."""
+        """Identifier that differs between encoders whose features differ."""
         ...
 
     @property
@@ -59,7 +59,7 @@ class Encoder(Protocol):
 
     @property
     def in_channels(self) -> int:
-        """Leads that the encoder takes at once."""
+        """Number of leads that the encoder takes together."""
         ...
 
     def window_rate_hz(self, sample_rate_hz: float) -> float:
@@ -79,22 +79,22 @@ class Encoder(Protocol):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Embedder:
-    """A network with its weights and preprocessing, for use. `embedding.run.load`, `of_encoder` and
-    `random` make one."""
+    """A network with its weights and preprocessing, as `embedding.run.load`, `of_encoder` and
+    `random` return it."""
 
     name: str
-    """What a table calls it."""
+    """Name of the encoder in tables."""
     size: str
     recipe: Recipe
     mesh: Mesh
     graph: nnx.GraphDef
     params: nnx.State
     run: Mapping[str, Any] | None = None
-    """What its checkpoint says of the run: settings, data, position; None of an untrained one."""
+    """Settings, data and position of the training run; None for an untrained network."""
 
     @property
     def layers(self) -> dict[str, slice]:
-        """Where each layer's features are among the D; the last layer is the embedding."""
+        """Slice of each layer's features among the D; the last layer is the embedding."""
         widths = size_lib.by_name(self.size).stage_channels
         ends = np.cumsum(widths).tolist()
         starts = [0, *ends[:-1]]
@@ -109,7 +109,7 @@ class Embedder:
 
     @property
     def costs(self) -> dict[str, float]:
-        """Weights, and floating-point operations of the layers for a window."""
+        """Number of weights, and floating-point operations of the layers per window."""
         size = size_lib.by_name(self.size)
         num_samples = self.recipe.num_samples(self.recipe.sample_rate_hz)
         return {
@@ -119,7 +119,7 @@ class Embedder:
 
     @property
     def in_channels(self) -> int:
-        """Leads that the network takes at once."""
+        """Number of leads that the network takes together."""
         return self._in_channels
 
     @functools.cached_property
@@ -133,7 +133,7 @@ class Embedder:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over weights and preprocessing."""
+        """SHA-256 digest of the weights and the preprocessing."""
         return self._fingerprint
 
     @functools.cached_property
@@ -158,7 +158,7 @@ class Embedder:
                 `embedding.batch` resamples, the devices resample in float32.
 
         Raises:
-            ValueError: T is another number.
+            ValueError: T is not the number of samples of a window at this rate.
         """
         wanted = self.recipe.num_samples(sample_rate_hz)
         if signal_mv.shape[-1] != wanted:
@@ -169,7 +169,7 @@ class Embedder:
 
 @functools.lru_cache(maxsize=32)
 def _compiled(graph: nnx.GraphDef, recipe: Recipe, mesh: Mesh) -> Callable:
-    """(params, batch) -> features; encoders of one shape share it, for compiling takes seconds."""
+    """Returns (params, batch) -> features; encoders of one shape share it, to compile only once."""
     bandpass = make_bandpass(recipe, mesh)
 
     def local(params: nnx.State, batch: dict[str, jax.Array], bandpass: device.Bandpass | None):
@@ -191,7 +191,7 @@ def _compiled(graph: nnx.GraphDef, recipe: Recipe, mesh: Mesh) -> Callable:
 
 
 def make_bandpass(recipe: Recipe, mesh: Mesh) -> device.Bandpass | None:
-    """The filter that `prepare` takes, on every device; None if the recipe filters nothing."""
+    """Returns the filter for `prepare`, on every device; None if the recipe has no band-pass."""
     if recipe.band_hz is None:
         return None
     num_samples = recipe.num_samples(recipe.sample_rate_hz)
@@ -217,7 +217,7 @@ def prepare(
 
 
 def of_encoder(encoder: models.Net1D, mesh: Mesh, *, name: str, recipe: Recipe) -> Embedder:
-    """An encoder that is at hand, with its preprocessing, on every device of a mesh."""
+    """Returns an existing encoder with its preprocessing, on every device of a mesh."""
     graph, params = nnx.split(encoder, nnx.Param)
     params = jax.device_put(params, mesh_lib.everywhere(mesh))
     size = size_lib.name_of(encoder.size)
@@ -225,14 +225,14 @@ def of_encoder(encoder: models.Net1D, mesh: Mesh, *, name: str, recipe: Recipe) 
 
 
 def random(size: str, mesh: Mesh, *, seed: int, recipe: Recipe | None = None) -> Embedder:
-    """An encoder that learned nothing: the floor that a pre-trained one must beat."""
+    """Returns a randomly initialised encoder, the baseline for pre-trained ones."""
     dtype = machine.compute_dtype("auto")
     encoder = models.create_encoder(size, rngs=nnx.Rngs(seed), dtype=dtype)
     return of_encoder(encoder, mesh, name=f"random {size}, seed {seed}", recipe=recipe or Recipe())
 
 
 def layer_slice(embedder: Encoder, layer: str) -> slice:
-    """The features of a layer: `last`, or a name of its `layers`.
+    """Returns the slice of the features of a layer: `last`, or a name in `layers`.
 
     Raises:
         UserError: the layer is unknown; the message lists the available ones.
