@@ -64,12 +64,12 @@ class Config:
 
 
 Point = Mapping[str, str]
-"""Value by flag."""
+"""Value of each flag of a grid point."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Trial:
-    """One point with one seed."""
+class Run:
+    """One grid point that is trained and evaluated with one seed."""
 
     point: Point
     seed: int
@@ -94,33 +94,31 @@ def run(config: Config) -> None:
     """
     console = rich.console.Console(highlight=False)
     points = list(points_of(config))
-    trials = [
-        Trial(point, seed, config.folder / "runs" / f"{name_of(point)}_seed_{seed}")
+    runs = [
+        Run(point, seed, config.folder / "runs" / f"{name_of(point)}_seed_{seed}")
         for seed in config.seeds
         for point in points
     ]
-    console.print(f"{len(points)} points, {len(trials)} runs, {config.processes} at a time.")
-    failed = _run_all(config, trials, console)
+    console.print(f"{len(points)} points, {len(runs)} runs, {config.processes} at a time.")
+    failed = _run_all(config, runs, console)
     scores = {
-        one.workdir: scores_of(one)
-        for one in trials
-        if (_evaluation(one) / "results.json").is_file()
+        run.workdir: scores_of(run) for run in runs if (_evaluation(run) / "results.json").is_file()
     }
-    rows = rows_of(points, trials, scores)
+    rows = rows_of(points, runs, scores)
     if rows:
         _write(config, rows)
         console.print(_table(rows))
         console.print(f"The table is in {config.folder / 'ablation.html'} and ablation.csv.")
     if failed:
-        logs = ", ".join(str(one.log) for one in failed)
-        raise UserError(f"{len(failed)} of {len(trials)} runs failed; their logs say why: {logs}.")
+        logs = ", ".join(str(run.log) for run in failed)
+        raise UserError(f"{len(failed)} of {len(runs)} runs failed; their logs say why: {logs}.")
 
 
 def points_of(config: Config) -> Iterator[Point]:
-    """The points of the grid, the one with all first values first.
+    """Yields the points of the grid, starting with the first value of every option.
 
     Raises:
-        UserError: an option is not written as FLAG=VALUE VALUE, or is there twice.
+        UserError: an option is not written as FLAG=VALUE VALUE, or is a duplicate.
     """
     axes: dict[str, list[str]] = {}
     for text in config.grid:
@@ -135,7 +133,9 @@ def points_of(config: Config) -> Iterator[Point]:
             raise UserError(f"--grid names {flag} twice.", problem="duplicate_flag")
         axes[flag] = list(dict.fromkeys(values.split()))
     if config.design == "product":
-        yield from (dict(zip(axes, one, strict=True)) for one in itertools.product(*axes.values()))
+        yield from (
+            dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())
+        )
         return
     first = {flag: values[0] for flag, values in axes.items()}
     yield first
@@ -144,64 +144,64 @@ def points_of(config: Config) -> Iterator[Point]:
 
 
 def name_of(point: Point) -> str:
-    """A folder's name that tells points apart, however long they are."""
+    """Returns a folder name that is unique to a point and bounded in length."""
     text = ",".join(f"{flag}={value}" for flag, value in point.items())
     plain = re.sub(r"[^\w.=,-]+", "_", text)[:80]
     return f"{plain}_{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
-def _run_all(config: Config, trials: Sequence[Trial], console: rich.console.Console) -> list[Trial]:
-    """Those that failed."""
+def _run_all(config: Config, runs: Sequence[Run], console: rich.console.Console) -> list[Run]:
+    """Returns the runs that failed."""
     free: queue.SimpleQueue[int] = queue.SimpleQueue()
     for device in range(config.processes):
         free.put(device)
     failed = []
 
-    def one(trial: Trial) -> bool:
+    def run_on_free_device(run: Run) -> bool:
         device = free.get()
         try:
-            return run_one(config, trial, device)
+            return run_one(config, run, device)
         finally:
             free.put(device)
 
     with concurrent.futures.ThreadPoolExecutor(config.processes) as pool:
-        pending = {pool.submit(one, trial): trial for trial in trials}
+        pending = {pool.submit(run_on_free_device, run): run for run in runs}
         for number, done in enumerate(concurrent.futures.as_completed(pending), start=1):
-            trial, ok = pending[done], done.result()
+            run, ok = pending[done], done.result()
             console.print(
-                f"{number}/{len(trials)} {'done' if ok else 'failed'}: {trial.workdir.name}",
+                f"{number}/{len(runs)} {'done' if ok else 'failed'}: {run.workdir.name}",
                 soft_wrap=True,
             )
             if not ok:
-                failed.append(trial)
+                failed.append(run)
     return failed
 
 
-def run_one(config: Config, trial: Trial, device: int) -> bool:
-    """Trains and evaluates one run on one device; whether both succeeded."""
-    trial.workdir.mkdir(parents=True, exist_ok=True)
+def run_one(config: Config, run: Run, device: int) -> bool:
+    """Trains and evaluates one run on one device; returns whether both succeeded."""
+    run.workdir.mkdir(parents=True, exist_ok=True)
     python = [sys.executable, "-m"]
     train = [
         *(*python, "clef_jax.train", f"--data-dir={config.data_dir}"),
-        *(f"--workdir={trial.workdir}", f"--seed={trial.seed}"),
+        *(f"--workdir={run.workdir}", f"--seed={run.seed}"),
         *(
             *shlex.split(config.train),
-            *(f"--{flag}={value}" for flag, value in trial.point.items()),
+            *(f"--{flag}={value}" for flag, value in run.point.items()),
         ),
     ]
     judge = [
-        *(*python, "clef_jax.evaluate", "--checkpoint", str(trial.workdir), "--baselines=none"),
-        *(f"--data-dir={config.data_dir}", f"--out={_evaluation(trial)}"),
+        *(*python, "clef_jax.evaluate", "--checkpoint", str(run.workdir), "--baselines=none"),
+        *(f"--data-dir={config.data_dir}", f"--out={_evaluation(run)}"),
         *shlex.split(config.evaluate),
     ]
     # What is finished is not done again; training itself resumes, and a changed command is new.
-    mark = trial.workdir / "finished.json"
+    mark = run.workdir / "finished.json"
     if mark.is_file() and json.loads(mark.read_text()) == [train, judge]:
         return True
     environment = dict(os.environ)
     if config.processes > 1:
         environment |= {"CUDA_VISIBLE_DEVICES": str(device), "TPU_VISIBLE_CHIPS": str(device)}
-    with trial.log.open("ab") as log:
+    with run.log.open("ab") as log:
         for command in (train, judge):
             done = subprocess.run(
                 command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False
@@ -212,16 +212,16 @@ def run_one(config: Config, trial: Trial, device: int) -> bool:
     return True
 
 
-def _evaluation(trial: Trial) -> pathlib.Path:
-    return trial.workdir / "evaluation"
+def _evaluation(run: Run) -> pathlib.Path:
+    return run.workdir / "evaluation"
 
 
-def scores_of(trial: Trial) -> dict[str, tuple[str, float]]:
-    """Of each task the main score's name and value of a run."""
-    lines = json.loads((_evaluation(trial) / "results.json").read_text())["results"]
+def scores_of(run: Run) -> dict[str, tuple[str, float]]:
+    """Returns the name and value of a run's main score for each task."""
+    lines = json.loads((_evaluation(run) / "results.json").read_text())["results"]
     found: dict[str, tuple[str, float]] = {}
     for line in lines:
-        whole = line["label_share"] == 1 and line["model"] == trial.workdir.name
+        whole = line["label_share"] == 1 and line["model"] == run.workdir.name
         if whole and line["task"] not in found and line["value"] is not None:
             found[line["task"]] = (line["score"], line["value"])  # the main score comes first
     return found
@@ -232,14 +232,14 @@ Row = dict[str, str]
 
 def rows_of(
     points: Sequence[Point],
-    trials: Sequence[Trial],
+    runs: Sequence[Run],
     scores: Mapping[pathlib.Path, Mapping[str, tuple[str, float]]],
 ) -> list[Row]:
-    """A row for each point: its options, how many seeds, and of each task mean and deviation."""
+    """Returns a row per point: options, number of seeds, and mean and SD of each task's score."""
     tasks = list(dict.fromkeys(task for found in scores.values() for task in found))
     rows = []
     for point in points:
-        mine = [scores[t.workdir] for t in trials if t.point == point and t.workdir in scores]
+        mine = [scores[t.workdir] for t in runs if t.point == point and t.workdir in scores]
         if not mine:
             continue
         row: Row = {**point, "seeds": str(len(mine))}

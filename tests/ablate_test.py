@@ -53,7 +53,7 @@ def test_a_grid_that_cannot_be_read_is_told(grid, culprits, problem):
 def test_seeds_become_mean_and_deviation(tmp_path):
     points = [{"a": "1"}, {"a": "2"}]
     trials = [
-        ablate.Trial(point, seed, tmp_path / f"{point['a']}_{seed}")
+        ablate.Run(point, seed, tmp_path / f"{point['a']}_{seed}")
         for point in points
         for seed in (1, 2)
     ]

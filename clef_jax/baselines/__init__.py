@@ -1,5 +1,6 @@
-"""Baselines, with which pre-trained encoders are compared. A baseline is one module of this folder that
-defines `make`; nothing lists them.
+"""Baselines, with which pre-trained encoders are compared.
+
+A baseline is one module of this folder that defines `make`; it is discovered automatically.
 
 ```
 def make(context: Context) -> Iterator[Encoder]:

@@ -199,9 +199,7 @@ def make_bandpass(recipe: Recipe, mesh: Mesh) -> device.Bandpass | None:
     return jax.device_put(bandpass, mesh_lib.everywhere(mesh))
 
 
-def prepare(
-    signal_mv: jax.Array, bandpass: device.Bandpass | None, recipe: Recipe
-) -> jax.Array:
+def prepare(signal_mv: jax.Array, bandpass: device.Bandpass | None, recipe: Recipe) -> jax.Array:
     """Turns windows into what the encoder takes: fills gaps, resamples, filters and scales.
 
     Maps float32 [..., T] in mV, not finite where missing, to float32 [..., T'] at the recipe's
