@@ -42,9 +42,7 @@ def test_an_encoder_that_computes_in_bfloat16_is_compared_in_float32():
     coarse = create_encoder("tiny", rngs=nnx.Rngs(0), dtype=jnp.bfloat16)
     mv = verify.windows(1, 5000, 500.0)
     of_both = [
-        verify.our_features(encoder_lib.of_encoder(one, MESH, name="", recipe=Recipe()), mv)[
-            1
-        ][-1]
+        verify.our_features(encoder_lib.of_encoder(one, MESH, name="", recipe=Recipe()), mv)[1][-1]
         for one in (exact, coarse)
     ]
     np.testing.assert_array_equal(of_both[0], of_both[1])

@@ -49,9 +49,7 @@ def windows(num_leads: int, num_samples: int, sample_rate_hz: float) -> np.ndarr
     return mv.astype(np.float32)
 
 
-def our_features(
-    model: Embedder, signal_mv: np.ndarray
-) -> tuple[np.ndarray, list[np.ndarray]]:
+def our_features(model: Embedder, signal_mv: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
     """Our own path in float32 on the CPU, of raw millivolts [B, L, T].
 
     Returns:

@@ -92,8 +92,7 @@ def read(
     end = min(int(first[-1]) + windower.num_samples, num_samples)
     signal_mv = read_mv(begin, end - begin)
     return [
-        cut(signal_mv[list(rows)], windower, first - begin, unit_known=unit_known)
-        for rows in leads
+        cut(signal_mv[list(rows)], windower, first - begin, unit_known=unit_known) for rows in leads
     ]
 
 

@@ -29,9 +29,7 @@ class Keeper:
         shutil.rmtree(workdir, ignore_errors=True)
         run = model_folder.told_of_run(self._embedder.run)
         run |= {"fine_tuned_epochs": tuned.num_epochs, "validation_loss": tuned.validation_loss}
-        model = dataclasses.replace(
-            self._embedder, params=tuned.params.encoder, run={"model": run}
-        )
+        model = dataclasses.replace(self._embedder, params=tuned.params.encoder, run={"model": run})
         head = Head(
             weight=np.asarray(tuned.params.weight).T,
             bias=np.asarray(tuned.params.bias),

@@ -27,7 +27,6 @@ SMALL_BYTES = 64 << 20
 MAX_LEADS = 64
 
 
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Hints:
     """What the user says of files that do not say it themselves.
