@@ -40,6 +40,11 @@ def run(config: Config, argv: Sequence[str] | None = None) -> list[Result]:
             not finished.
     """
     console = rich.console.Console(highlight=False)
+    try:
+        config.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        words = f"--out={config.folder} cannot be made: {error.strerror}."
+        raise UserError(words, problem="out_unwritable") from error
     mesh = mesh_lib.make_mesh(jax.local_devices())
     selected = list(_select_tasks(config, console))
     models = models_lib.collect(
@@ -70,7 +75,8 @@ def run(config: Config, argv: Sequence[str] | None = None) -> list[Result]:
     _print_summary(comparisons, geometries, console)
     path = config.folder / "report.html"
     files.write_text(path, page.render(about, results, comparisons, geometries, bench.problems))
-    console.print(f"The report is {path}; results.json, .csv and .parquet are beside it.")
+    beside = "; results.json, .csv and .parquet are beside it" if results else ""
+    console.print(f"The report is {path}{beside}.")
     if bench.problems:
         raise UserError("\n".join(bench.problems))
     return results

@@ -136,12 +136,13 @@ class Kind(Generic[T]):
         except UserError as error:
             message = f"The {self.label} {name!r} cannot be loaded from {module_name}. {error}"
             raise UserError(message) from error
-        except ImportError as error:
+        except Exception as error:  # a module of another package may raise anything
             if module_name == self._own_module_name(name):
                 raise
             raise UserError(
                 f"The {self.label} {name!r} cannot be imported from {module_name}, which another "
-                f"package's entry point names as its module: {error}. Repair or uninstall it."
+                f"package's entry point names as its module: {type(error).__name__}: {error}. "
+                "Repair or uninstall it."
             ) from error
 
     def _requirement(self) -> str:

@@ -65,7 +65,6 @@ OBJECTIVE = Objective(
             config=Config(label="superdiagnostic"),
             training={"learning_rate": 2e-3, "window_seconds": 5.0},
         ),
-        "wrong": Preset(config=Config(), training={"learning_rat": 1.0}),
     },
     terms=terms,
     labels=lambda config: (config.label,) if config.label else (),

@@ -9,11 +9,13 @@ import numpy as np
 import optax
 import pytest
 from culprits import refuses
+from flax import nnx
 from prepared import build_simulated
 from training_step_test import CONFIG, SAMPLE_RATE_HZ, make_batch
 
 from clef_jax import mesh as mesh_lib, objectives, train
 from clef_jax.data import index as index_lib, label as label_lib, metadata
+from clef_jax.objectives import Outcome
 from clef_jax.training import arguments, checkpoint, state as state_lib, step as step_lib
 
 
@@ -155,8 +157,43 @@ def test_a_preset_sets_training_and_the_command_line_wins():
     assert config.loss_config.label == "superdiagnostic"
     assert arguments.parse([*flags, "--learning-rate=3e-3"]).learning_rate == 3e-3
     assert arguments.parse(flags[:2]).learning_rate == 1e-4
-    with refuses("'learning_rat'", "'learning_rate'", "'wrong'"):
-        arguments.parse([*flags[:3], "--preset=wrong"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"terms": lambda inputs, config: {"loss": 0.0}}, "objective_without_loss"),
+        ({"terms": lambda inputs, config: Outcome({"lost": 0.0})}, "objective_without_loss"),
+        ({"terms": lambda inputs, config: Outcome({"loss": inputs.risk})}, "objective_not_scalar"),
+        ({"init_params": lambda *given: {"w": np.zeros(2, np.int32)}}, "objective_params"),
+        ({"init_params": lambda *given: nnx.Linear(2, 2, rngs=given[-1])}, "objective_params"),
+        ({"update_state": lambda config, state, *rest: state["queue"]}, "objective_state"),
+    ],
+)
+def test_an_objective_that_breaks_the_contract_is_named(changes, problem, monkeypatch):
+    changed = dataclasses.replace(momentum_objective.OBJECTIVE, **changes)
+    monkeypatch.setattr(momentum_objective, "OBJECTIVE", changed)
+    with refuses("'momentum'", problem=problem):
+        trainer, constants = make_trainer(1)
+        run(trainer, constants, [make_batch()])
+
+
+@pytest.mark.parametrize(
+    ("training", "culprit"),
+    [
+        ({"learning_rat": 1.0}, "'learning_rate'"),
+        ({"objective": "clef"}, "'objective'"),
+        ({"process_id": 1}, "'process_id'"),
+        ({"learning_rate": "fast"}, "'momentum'"),
+        ({"global_batch_size": 0}, "--global-batch-size"),
+    ],
+)
+def test_a_preset_with_settings_that_cannot_be_is_named(training, culprit, monkeypatch):
+    preset = objectives.Preset(config=momentum_objective.Config(), training=training)
+    changed = dataclasses.replace(momentum_objective.OBJECTIVE, presets={"paper": preset})
+    monkeypatch.setattr(momentum_objective, "OBJECTIVE", changed)
+    with refuses("'paper'", "'momentum'", culprit):
+        arguments.parse(["--data-dir=x", "--workdir=y", "--objective=momentum"])
 
 
 def test_an_objective_of_another_package_is_listed():

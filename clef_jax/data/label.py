@@ -25,7 +25,8 @@ def find(index: index_lib.Index, names: Sequence[str]) -> list[dict[str, Any]]:
     known = {x["name"]: x for x in index_lib.read_metadata(index.version_dir)["labels"]}
     for name in names:
         if name not in known:
-            raise UserError(plugin.unknown(f"label of {index.dataset}", name, sorted(known)))
+            words = plugin.unknown("label", name, sorted(known))
+            raise UserError(f"{index.dataset} does not store it. {words}", problem="unknown_label")
         if known[name]["kind"] == "numbers":
             raise UserError(
                 f"The label {name!r} of {index.dataset} holds several numbers for each recording; "

@@ -19,7 +19,16 @@ Modules with a leading underscore hold code that several objectives share.
 
 from clef_jax import plugin
 from clef_jax.errors import UserError
-from clef_jax.objectives._objective import Inputs, Objective, Outcome, Preset, Sizes
+from clef_jax.objectives._objective import (
+    Inputs,
+    Objective,
+    Outcome,
+    Preset,
+    Sizes,
+    check_outcome,
+    check_params,
+    check_state,
+)
 
 __all__ = [
     "Inputs",
@@ -27,6 +36,9 @@ __all__ = [
     "Outcome",
     "Preset",
     "Sizes",
+    "check_outcome",
+    "check_params",
+    "check_state",
     "load",
     "load_one",
     "names",
@@ -67,6 +79,6 @@ def preset(name: str, preset_name: str) -> Preset:
     """
     presets = load_one(name).presets
     if preset_name not in presets:
-        label = f"preset of the objective {name!r}"
-        raise UserError(plugin.unknown(label, preset_name, sorted(presets)))
+        words = plugin.unknown("preset", preset_name, sorted(presets))
+        raise UserError(f"The objective {name!r} has other presets. {words}")
     return presets[preset_name]

@@ -11,6 +11,8 @@ import jax
 import numpy as np
 from flax import nnx
 
+from clef_jax.errors import UserError
+
 
 class Inputs(NamedTuple):
     """What the loss of one step is computed from; all arrays are of the whole (global) batch."""
@@ -94,3 +96,50 @@ class Objective:
     update_state: Callable[[Any, Any, Any, nnx.State, Any], Any] | None = None
     """(config, state, carry, encoder parameters, own parameters): the state after the optimiser's
     step, to whose parameters it is called. A step that is skipped does not change the state."""
+
+
+def check_outcome(name: str, outcome: Any) -> None:
+    """Raises UserError unless an objective returned scalars, `loss` among them."""
+    if not isinstance(outcome, Outcome) or "loss" not in outcome.terms:
+        raise UserError(
+            f"The terms of the objective {name!r} must be an Outcome whose terms have a 'loss'.",
+            problem="objective_without_loss",
+        )
+    for term, value in outcome.terms.items():
+        if jax.numpy.shape(value):
+            raise UserError(
+                f"The term {term!r} of the objective {name!r} must be one number for the whole "
+                f"batch; its shape is {jax.numpy.shape(value)}.",
+                problem="objective_not_scalar",
+            )
+
+
+def check_params(name: str, params: Any) -> None:
+    """Raises UserError unless an objective's own parameters are arrays of float32."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if getattr(leaf, "dtype", None) != np.float32:
+            raise UserError(
+                f"init_params of the objective {name!r} must return a tree of float32 arrays; "
+                f"{jax.tree_util.keystr(path) or 'it'} is {getattr(leaf, 'dtype', type(leaf))}.",
+                problem="objective_params",
+            )
+    if isinstance(params, nnx.Module):
+        raise UserError(
+            f"init_params of the objective {name!r} returned an nnx.Module; return the arrays, for "
+            "example nnx.to_pure_dict(nnx.state(module)).",
+            problem="objective_params",
+        )
+
+
+def check_state(name: str, before: Any, after: Any) -> None:
+    """Raises UserError unless an objective's state keeps its structure, shapes and types."""
+
+    def described(tree: Any) -> Any:
+        return jax.tree.map(lambda x: (jax.numpy.shape(x), jax.numpy.result_type(x)), tree)
+
+    if described(before) != described(after):
+        raise UserError(
+            f"update_state of the objective {name!r} changed the structure, a shape or a type of "
+            f"its state, from {described(before)} to {described(after)}.",
+            problem="objective_state",
+        )

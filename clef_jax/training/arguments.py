@@ -14,6 +14,9 @@ from clef_jax.errors import UserError
 
 _Own = TypeVar("_Own")
 
+_NOT_OF_PRESETS = frozenset({"objective", "preset", "objective_config", "data_dir", "workdir"})
+"""Settings of a run that a preset of an objective cannot change."""
+
 
 def parse(argv: Sequence[str] | None = None) -> TrainConfig:
     """Settings from `--name=value` arguments; the objective's as `--clef.temperature=0.1`."""
@@ -85,12 +88,17 @@ def _with_preset(default: Any, preset: objectives.Preset, chosen: argparse.Names
     """
     if not preset.training:
         return default
-    known = {field.name for field in dataclasses.fields(TrainConfig)}
+    subject = f"The preset {chosen.preset!r} of the objective {chosen.objective!r}"
+    fixed = _NOT_OF_PRESETS | TrainConfig.PER_PROCESS
+    known = {field.name for field in dataclasses.fields(TrainConfig)} - fixed
     for name in preset.training:
         if name not in known:
-            label = f"training setting of the preset {chosen.preset!r} of {chosen.objective!r}"
-            raise UserError(plugin.unknown(label, name, sorted(known)))
+            words = plugin.unknown("training setting", name, sorted(known))
+            raise UserError(f"{subject} cannot be used. {words}")
     changes = {"objective": chosen.objective, "preset": chosen.preset, **preset.training}
-    if isinstance(default, TrainConfig):
-        return dataclasses.replace(default, **changes)
-    return TrainConfig(data_dir=tyro.MISSING, workdir=tyro.MISSING, **changes)
+    try:
+        if isinstance(default, TrainConfig):
+            return dataclasses.replace(default, **changes)
+        return TrainConfig(data_dir=tyro.MISSING, workdir=tyro.MISSING, **changes)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{subject} has training settings that cannot be used: {error}") from error

@@ -140,6 +140,7 @@ def _first_of_objective(
     own_params = own_state = None
     if objective.init_params is not None:
         own_params = objective.init_params(loss_config, sizes, rngs)
+        objectives.check_params(config.objective, own_params)
     if objective.init_state is not None:
         own_state = objective.init_state(loss_config, sizes, params, own_params, rngs)
     return own_params, own_state

@@ -154,7 +154,9 @@ def loss_terms(
         mesh=trainer.mesh,
     )
     with use_platform(trainer.platform), jax.named_scope("loss"):
-        return trainer.objective.terms(inputs, trainer.loss_config)
+        outcome = trainer.objective.terms(inputs, trainer.loss_config)
+    objectives.check_outcome(trainer.config.objective, outcome)
+    return outcome
 
 
 def train_step(
@@ -183,6 +185,7 @@ def train_step(
         new_own_state = trainer.objective.update_state(
             trainer.loss_config, own_state, outcome.carry, new_params, new_own_params
         )
+        objectives.check_state(trainer.config.objective, own_state, new_own_state)
     keep = functools.partial(jax.tree.map, lambda new, old: jnp.where(finite, new, old))
     skipped = (~finite).astype(jnp.int32)
     state = TrainState(
