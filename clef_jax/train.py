@@ -123,6 +123,7 @@ def move_damaged(
         log.console.print(
             f"The checkpoint of step {step} is damaged: {reason} It is in {folder} now.",
             soft_wrap=True,
+            markup=False,
         )
 
 
@@ -145,7 +146,9 @@ def log_settings(
         soft_wrap=True,
     )
     if step:
-        log.console.print(f"Resuming after step {step} from {config.folder}.", soft_wrap=True)
+        log.console.print(
+            f"Resuming after step {step} from {config.folder}.", soft_wrap=True, markup=False
+        )
 
 
 def log_goodput(log: logs.Log, config: TrainConfig) -> None:

@@ -92,7 +92,9 @@ class Loop:
                 metrics, step, compiling = next_metrics, step + 1, False
                 clock.step_done()
                 if trace.step_done(step, metrics):
-                    self.log.console.print(f"Recorded in {trace.folder}.", soft_wrap=True)
+                    self.log.console.print(
+                        f"Recorded in {trace.folder}.", soft_wrap=True, markup=False
+                    )
                 stop.received |= self.checkpoints.preempted(step)
                 last = step == self.total_steps or stop.received
                 if check and (step % config.health_every_steps == 0 or last):
@@ -114,7 +116,9 @@ class Loop:
         save = self.checkpoints.save_last if last else self.checkpoints.save
         trouble = save(state, step, self.facts | {"position": position})
         if trouble is not None:
-            self.log.console.print(f"{trouble} The run goes on and saves step {step}.")
+            # Messages of the system hold brackets, which are no markup.
+            words = f"{trouble} The run goes on and saves step {step}."
+            self.log.console.print(words, markup=False)
 
     def log_metrics(
         self, step: int, metrics: dict[str, jax.Array] | None, clock: logs.Clock
