@@ -111,9 +111,7 @@ def assess(windows: np.ndarray, sample_rate_hz: float, *, unit_known: bool = Tru
         windows = np.where(missing, np.nan, windows)
     if unit_known:
         limit = quality.FLAT_MV
-        known = np.ma.array(windows, mask=missing)
-        median = np.asarray(np.ma.median(known, axis=1).filled(0))
-        implausible = np.abs(windows - median[:, None]) > quality.MAX_ECG_MV
+        implausible = np.abs(windows - _medians(windows, missing)[:, None]) > quality.MAX_ECG_MV
     else:
         whole = np.all((windows == np.rint(windows)) | missing)
         limit = quality.FLAT_ADC_UNITS if whole else 0
@@ -123,6 +121,19 @@ def assess(windows: np.ndarray, sample_rate_hz: float, *, unit_known: bool = Tru
         flat_fraction=quality.find_flat(windows, missing, sample_rate_hz, limit).fraction,
         implausible_fraction=implausible.mean(axis=1),
     )
+
+
+def _medians(windows: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Returns the median of the known samples of each window, [W]; 0 where none is known.
+
+    A plain median per window takes a third of a masked one's time.
+    """
+    medians = np.zeros(len(windows), windows.dtype)
+    for number, (window, gaps) in enumerate(zip(windows, missing, strict=True)):
+        known = window[~gaps] if gaps.any() else window
+        if len(known):
+            medians[number] = np.median(known)
+    return medians
 
 
 class Windower:
