@@ -9,7 +9,7 @@ window, D features of all layers.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,11 +17,11 @@ from clef_jax.embedding import window as window_lib
 from clef_jax.embedding.encoder import Encoder
 from clef_jax.embedding.window import Windower, WindowQuality
 
+if TYPE_CHECKING:  # a loaded model reads no files, and needs no formats
+    from clef_jax.formats import Opened
+
 BATCH_WINDOWS = 64
 """Windows that each device takes at a time."""
-
-Read = Callable[[int, int], np.ndarray]
-"""Maps first sample and number of samples to float32 [L, T] millivolts, NaN where missing."""
 
 
 class Windows(NamedTuple):
@@ -68,19 +68,16 @@ def cut(
 
 
 def read(
-    read_mv: Read,
+    opened: "Opened",
     leads: Sequence[Sequence[int]],
-    num_samples: int,
     windower: Windower,
     first: np.ndarray,
-    *,
-    unit_known: bool,
 ) -> list[Windows]:
     """Reads the windows that start at the samples `first` [W] of a recording.
 
     Args:
-        leads: for each input of the encoder its C rows among those that `read_mv` returns.
-        num_samples: samples of the recording; one shorter than a window is mirrored at its end.
+        opened: the recording; one shorter than a window is mirrored at its end.
+        leads: for each input of the encoder its C rows among the recording's leads.
 
     Returns:
         The windows of each input of the encoder.
@@ -89,10 +86,11 @@ def read(
         Defect: the samples can no longer be read.
     """
     begin = int(first[0])
-    end = min(int(first[-1]) + windower.num_samples, num_samples)
-    signal_mv = read_mv(begin, end - begin)
+    end = min(int(first[-1]) + windower.num_samples, opened.num_samples)
+    signal_mv = opened.read(begin, end - begin)
     return [
-        cut(signal_mv[list(rows)], windower, first - begin, unit_known=unit_known) for rows in leads
+        cut(signal_mv[list(rows)], windower, first - begin, unit_known=opened.unit_known)
+        for rows in leads
     ]
 
 

@@ -187,14 +187,11 @@ class Stream:
 
 
 def _read_part(recording: OpenRecording, first: int) -> _Part:
-    opened = recording.opened
     windows = batch.read(
-        opened.read,
+        recording.opened,
         [lead.rows for lead in recording.leads],
-        opened.num_samples,
         recording.windower,
         recording.starts[first : first + _WINDOWS_READ],
-        unit_known=opened.unit_known,
     )
     return _Part(recording, first, tuple(windows))
 

@@ -150,14 +150,8 @@ class Samples:
 
     def _read(self, opened: Opened) -> batch_lib.Windows:
         windower = batch_lib.make_windower(self._embedder, opened.sample_rate_hz)
-        (windows,) = batch_lib.read(
-            opened.read,
-            [(0,)],
-            opened.num_samples,
-            windower,
-            windower.starts(opened.num_samples),
-            unit_known=opened.unit_known,
-        )
+        first = windower.starts(opened.num_samples)
+        (windows,) = batch_lib.read(opened, [(0,)], windower, first)
         return windows
 
 
