@@ -1,9 +1,9 @@
 """Measures this machine: `make bench`, or `python benchmarks/bench.py`.
 
-The real training step of each size, the same network in plain PyTorch beside it, the input
-pipeline, and the largest batch that fits a GPU; about ten minutes. Writes
-`benchmarks/results/<machine>.json` and, from all files there, `docs/benchmarks.md`. Everything runs
-in processes of its own, so that one that runs out of memory harms nothing.
+Measures the real training step of each size, the same network in plain PyTorch, the input
+pipeline, and the largest batch that fits a GPU, in about ten minutes. Writes
+`benchmarks/results/<machine>.json` and, from all files there, `docs/benchmarks.md`. Each
+measurement is a separate process, so that one that runs out of memory does not end the others.
 """
 
 import dataclasses
@@ -34,45 +34,46 @@ _BATCHES = {
     "cpu": {"tiny": 64, "small": 64, "medium": 8, "large": 2},
     "": {"tiny": 1024, "small": 512, "medium": 256, "large": 64},
 }
-"""Patients of a device by platform and size, few enough for three frameworks beside each other."""
+"""Patients per device by platform and size; three frameworks fit in memory at the same time."""
 
 _WINDOW_SECONDS, _RATE_HZ = 10.0, 500.0
 _NUM_SAMPLES = round(_WINDOW_SECONDS * _RATE_HZ)
 
 _ALONE = {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.92"}
-"""A training step that has a GPU to itself may take nearly all of its memory."""
+"""Environment of a training step that may use nearly all memory of a GPU."""
 
 _SEARCH_SECONDS = 2.0
-"""Of timed steps in each try of a search."""
+"""Duration of the timed steps in each trial of a search."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Measure this machine and write the tables."""
+    """Measures this machine and writes the tables."""
 
     sizes: tuple[str, ...] = ()
-    """By default small and medium on CPU, large as well elsewhere."""
+    """Encoder sizes; by default small and medium on CPU, and also large elsewhere."""
     out: pathlib.Path = _FOLDER / "results"
     """Folder of the JSON files, one per machine."""
     page: pathlib.Path = _FOLDER.parent / "docs" / "benchmarks.md"
-    """The tables of all of them."""
+    """Page with the tables of all machines."""
     budget_seconds: float = 600.0
-    """The search for the largest batch gets what the rest leaves of it."""
+    """Time limit; the search for the largest batch takes the time that remains."""
     seconds: float = 15.0
-    """Timed steps of each size."""
+    """Duration of the timed steps of each size."""
     repeats: int = 5
-    """Turns of each framework in a comparison."""
+    """Repetitions of each framework in a comparison."""
     conv_choices: str = "table"
-    """Form of the grouped convolutions: table, auto, or a file of clef_jax.autotune."""
+    """Implementation of the grouped convolutions: table (default rules), auto, or a file of
+    clef_jax.autotune."""
     torch: bool = True
-    """Compare with PyTorch where it is installed."""
+    """Compare with PyTorch if it is installed."""
     compiled_torch: tuple[str, ...] | None = None
-    """Sizes to compare with torch.compile too; by default all on a GPU, and on CPU, where it
-    compiles for minutes, small."""
+    """Sizes to compare with torch.compile, too; by default all on a GPU, and only small on CPU,
+    where compilation takes minutes."""
     pipeline: bool = True
     """Measure the input pipeline."""
     table_only: bool = False
-    """Measure nothing and write the tables anew."""
+    """Only rewrite the tables, without a measurement."""
 
     def __post_init__(self):
         for name in (*self.sizes, *(self.compiled_torch or ())):
@@ -81,7 +82,7 @@ class Settings:
 
 
 class Bench:
-    """One measurement; `result` is what is known so far, as JSON takes it."""
+    """Measures one machine; `result` holds the results so far, ready for JSON."""
 
     def __init__(self, settings: Settings, console: rich.console.Console):
         load_average = bench_facts.load_average()
@@ -93,10 +94,10 @@ class Bench:
         self.sizes = settings.sizes or everything
         self.batches = _BATCHES["cpu" if self.is_cpu else ""]
         self.outcomes: dict[str, dict[str, Any]] = {}
-        """Of the first step of each size."""
+        """Outcome of the first step of each size."""
         self.result: dict[str, Any] = {
             "version": bench_table.VERSION,
-            "name": bench_facts.named(self.machine),
+            "name": bench_facts.machine_name(self.machine),
             "machine": self.machine,
             "date": bench_facts.today(),
             "load_average": load_average,
@@ -107,7 +108,7 @@ class Bench:
         }
 
     def run(self) -> dict[str, Any]:
-        """Measures everything, and writes the file after each part."""
+        """Runs all measurements, and writes the file after each."""
         parts = [self.steps]
         parts += [self.against_torch] if self.settings.torch else []
         parts += [self.pipeline] if self.settings.pipeline else []
@@ -121,23 +122,24 @@ class Bench:
         return self.result
 
     def steps(self) -> dict[str, Any]:
-        """The real training step of each size, by itself."""
-        found = []
+        """Measures the real training step of each size, by itself."""
+        measured = []
         for size in self.sizes:
             self.console.print(f"Training step, {size}")
             outcome = self._step(size, self.batches[size], self.settings.seconds)
             self.outcomes[size] = outcome
             if outcome["fits"]:
-                found.append(dataclasses.asdict(self._figures(size, self.batches[size], outcome)))
+                figures = self._figures(size, self.batches[size], outcome)
+                measured.append(dataclasses.asdict(figures))
             else:
                 self.console.print(f"{size} does not fit with {self.batches[size]} patients.")
-        return {"steps": found}
+        return {"steps": measured}
 
     def against_torch(self) -> dict[str, Any]:
-        """The encoder with a plain loss, beside the same network in PyTorch, in turns."""
-        found = []
+        """Compares the encoder with the same network in PyTorch, both with a plain loss."""
+        measured = []
         for size in self.sizes:
-            self.console.print(f"Beside PyTorch, {size}")
+            self.console.print(f"Comparison with PyTorch, {size}")
             settings = self._comparison(size)
             frameworks, reasons = train_step.available(settings)
             for reason in reasons:
@@ -147,47 +149,47 @@ class Bench:
             except train_step.WorkerEnded as error:
                 self.console.print(f"{size}: {error}", soft_wrap=True)
                 continue
-            found += [dataclasses.asdict(one) for one in compared]
-        return {"against_torch": found}
+            measured += [dataclasses.asdict(comparison) for comparison in compared]
+        return {"against_torch": measured}
 
     def pipeline(self) -> dict[str, Any]:
-        """Pairs per second and core from prepared records, and the cores that a chip asks for."""
+        """Measures pairs per second and core from prepared records, and the cores per chip."""
         self.console.print("Input pipeline")
         with tempfile.TemporaryDirectory() as scratch:
-            found = bench_process.pipeline(pathlib.Path(scratch) / "pipeline.json")
-        rate = found["pairs_per_second_and_core"]
+            measured = bench_process.pipeline(pathlib.Path(scratch) / "pipeline.json")
+        rate = measured["pairs_per_second_and_core"]
         for size in ("small", "medium", "large"):
-            asked = bench_work.appetite(size, _NUM_SAMPLES)
-            found.setdefault("appetite", []).append(
-                {"size": size, "pairs_per_second": asked, "cores": asked / rate}
+            required = bench_work.required_pairs_per_second(size, _NUM_SAMPLES)
+            measured.setdefault("appetite", []).append(
+                {"size": size, "pairs_per_second": required, "cores": required / rate}
             )
-        return {"pipeline": found}
+        return {"pipeline": measured}
 
     def largest_batches(self) -> dict[str, Any]:
-        """The largest batch of each size, in what is left of the time."""
-        found = []
+        """Searches the largest batch of each size in the remaining time."""
+        measured = []
         for number, size in enumerate(self.sizes):
             self.console.print(f"Largest batch, {size}")
             now = time.monotonic()
-            share = (self.deadline - now) / (len(self.sizes) - number)
+            seconds = (self.deadline - now) / (len(self.sizes) - number)
             largest = bench_search.largest(
                 lambda rows, size=size: self._step(size, rows, _SEARCH_SECONDS),
                 first_rows=self.batches[size],
                 first=self.outcomes[size],
-                deadline=now + share,
+                deadline=now + seconds,
             )
-            rows, outcome = largest.found.rows, largest.outcome
+            rows, outcome = largest.result.rows, largest.outcome
             figures = outcome and dataclasses.asdict(self._figures(size, rows, outcome))
-            found.append(
+            measured.append(
                 {
                     "size": size,
                     "rows": rows,
-                    "is_close": largest.found.is_close,
-                    "trials": [dataclasses.asdict(one) for one in largest.found.trials],
+                    "is_close": largest.result.is_close,
+                    "trials": [dataclasses.asdict(trial) for trial in largest.result.trials],
                     "figures": figures,
                 }
             )
-        return {"largest_batches": found}
+        return {"largest_batches": measured}
 
     def _comparison(self, size: str) -> train_step.Settings:
         compiled = self.settings.compiled_torch

@@ -1,4 +1,4 @@
-"""What a benchmark's figures belong to: the machine, the versions, the day."""
+"""Describes the conditions of a benchmark: machine, versions, commit, date and load."""
 
 import datetime
 import os
@@ -13,8 +13,8 @@ from clef_jax import files, machine as machine_lib
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")
 
 
-def named(machine: dict[str, Any]) -> str:
-    """What the machine is called: its devices, or the processor and its cores."""
+def machine_name(machine: dict[str, Any]) -> str:
+    """Returns the name of the machine: its devices, or the processor and its cores."""
     if machine["platform"] == "cpu":
         return f"{processor()}, {machine['num_cores']} cores"
     several = machine["num_devices"] > 1
@@ -26,29 +26,29 @@ def named(machine: dict[str, Any]) -> str:
 
 
 def processor(cpuinfo: pathlib.Path = pathlib.Path("/proc/cpuinfo")) -> str:
-    """The processor's own name, or its architecture where the system does not tell."""
+    """Returns the name of the processor, or its architecture if the system does not state it."""
     if cpuinfo.exists():
-        found = re.search(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.MULTILINE)
-        if found:
-            return found[1].strip()
+        model = re.search(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.MULTILINE)
+        if model:
+            return model[1].strip()
     return platform.machine()
 
 
 def file_name(name: str) -> str:
-    """A machine's name as that of its file: `NVIDIA H200` is `nvidia_h200.json`."""
-    return f"{files.name_of(name)}.json"
+    """Returns the file name of a machine: `NVIDIA H200` becomes `nvidia_h200.json`."""
+    return f"{files.slug(name)}.json"
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that the figures depend on, those that are installed."""
+    """Returns the versions of Python and of the installed packages that affect the results."""
     return {"python": platform.python_version()} | machine_lib.installed_versions(_PACKAGES)
 
 
 def commit(folder: pathlib.Path) -> str | None:
-    """The git commit of a folder, with `+` where files were changed; None without git."""
+    """Returns the git commit of a folder, with `+` if files are changed; None without git."""
     try:
-        found = _git(folder, "rev-parse", "HEAD")[:12]
-        return found + "+" if _git(folder, "status", "--porcelain", "-uno") else found
+        digest = _git(folder, "rev-parse", "HEAD")[:12]
+        return digest + "+" if _git(folder, "status", "--porcelain", "-uno") else digest
     except (OSError, subprocess.CalledProcessError):
         return None
 
@@ -59,12 +59,14 @@ def _git(folder: pathlib.Path, *words: str) -> str:
 
 
 def load_average() -> float | None:
-    """Cores that were busy over the last minute; None where the system does not tell.
+    """Returns the mean number of busy cores in the last minute; None if it is unknown.
 
-    Above half a core before a measurement starts, others were at work and its times are too long.
+    With more than half a core before a measurement, other programs were running and the measured
+    times are too long.
     """
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def today() -> str:
+    """Returns the date in UTC."""
     return datetime.datetime.now(datetime.UTC).date().isoformat()

@@ -1,4 +1,4 @@
-"""The largest batch that a device really runs, each try in a process of its own."""
+"""Searches the largest batch that a device can run, each trial in a separate process."""
 
 import dataclasses
 import time
@@ -8,20 +8,20 @@ from typing import Any
 from clef_jax.planning import search
 
 Step = Callable[[int], dict[str, Any]]
-"""Runs the step with that many patients per device: `bench_step.Outcome`."""
+"""Runs the step with a number of patients per device; returns `bench_step.Outcome` as a dict."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Largest:
-    """What a search found."""
+    """Result of a search."""
 
-    found: search.SearchResult
+    result: search.SearchResult
     outcome: dict[str, Any] | None
-    """Of the largest step that fits; None if not even one patient does."""
+    """Outcome of the largest step that fits; None if not even one patient fits."""
 
 
 class _OutOfTime(Exception):
-    """There is no time for another try."""
+    """The time does not suffice for another trial."""
 
 
 def largest(
@@ -32,19 +32,22 @@ def largest(
     deadline: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> Largest:
-    """Searches from a step that was run already, until it is found or a try would end too late.
+    """Searches the largest batch, starting from a step that was already run.
 
     Args:
         step: runs a step.
-        first_rows: patients per device of the step that was run.
-        first: its outcome.
-        deadline: by `clock`; a try is expected to take as long as the longest one so far.
+        first_rows: patients per device of the step that was already run.
+        first: outcome of that step.
+        deadline: time limit by `clock`; a trial is expected to take as long as the longest so far,
+            and is not started if it would end later.
+        clock: returns the time in seconds.
     """
     outcomes: dict[int, dict[str, Any]] = {}
     trials: list[search.Trial] = []
     longest_seconds = 0.0
 
     def attempt(rows: int) -> search.Trial:
+        """Runs one trial, unless it would end after the deadline."""
         nonlocal longest_seconds
         start = clock()
         if start + longest_seconds > deadline:
@@ -58,8 +61,8 @@ def largest(
         return trials[-1]
 
     try:
-        found = search.largest(attempt, first_rows=first_rows)
+        result = search.largest(attempt, first_rows=first_rows)
     except _OutOfTime:
-        rows = max((one.rows for one in trials if one.fits), default=0)
-        found = search.SearchResult(rows, tuple(trials))
-    return Largest(found, outcomes.get(found.rows))
+        rows = max((trial.rows for trial in trials if trial.fits), default=0)
+        result = search.SearchResult(rows, tuple(trials))
+    return Largest(result, outcomes.get(result.rows))

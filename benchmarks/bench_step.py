@@ -1,8 +1,8 @@
-"""The real training step on this machine, in a process of its own that nothing can harm.
+"""Times the real training step on this machine, in a separate process.
 
 `python benchmarks/bench_step.py --size=small --global-batch-size=64` prints one line of JSON, also
-where the step does not fit in memory. The batch is random and stays on the device: reading is not
-part of it, making the views is.
+if the step does not fit in memory. The batch is random and stays on the device, so the time
+includes making the views, but not reading.
 """
 
 import dataclasses
@@ -27,60 +27,63 @@ _LEAST_RUNS, _MOST_RUNS = 3, 50
 _NO_MEMORY = "RESOURCE_EXHAUSTED"
 _RATE = 1e-4
 _COHORT = np.linspace(0, 0.5, 101)
-"""Stands for the quantiles of risk of a data set, whose values no cost depends on."""
+"""Placeholder for the risk quantiles of a data set; the costs do not depend on their values."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One step to time."""
+    """Training step to time."""
 
     size: str = "small"
+    """Encoder size."""
     global_batch_size: int = 64
-    """Patients on all devices."""
+    """Number of patients on all devices together."""
     precision: Precision = "auto"
     remat: bool = False
     num_microbatches: int = 1
     conv_choices: str = "table"
-    """Form of the grouped convolutions: table, auto, or a file of clef_jax.autotune."""
+    """Implementation of the grouped convolutions: table (default rules), auto, or a file of
+    clef_jax.autotune."""
     window_seconds: float = 10.0
     sample_rate_hz: float = 500.0
     seconds: float = 10.0
-    """Time for the timed steps, at least three and at most fifty."""
+    """Duration of the timed steps, which are at least three and at most fifty."""
     describe: bool = False
-    """Only tell what machine this is."""
+    """Only print a description of the machine."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What the step runs on."""
+    """Machine that the step runs on."""
 
     platform: str
     device_kind: str
     num_devices: int
     num_cores: int
-    """CPU cores that this process may use."""
+    """Number of CPU cores that this process may use."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One step that was timed; without times, one that does not fit."""
+    """Result of timing a step; there are no times if it does not fit."""
 
     machine: Machine
     fits: bool
+    """Whether the step fits in memory."""
     precision: str
     compile_seconds: float | None = None
     step_seconds: tuple[float, ...] = ()
-    """Each timed step."""
+    """Duration of each timed step."""
     planned_bytes: int | None = None
-    """Arguments and temporaries of a device by the compiler's plan."""
+    """Memory of a device for arguments and temporaries, as the compiler estimates it."""
     peak_bytes: int | None = None
-    """Most memory that was taken on the first device; None where the device does not tell."""
+    """Peak memory in use on the first device; None if the device does not report it."""
     available_bytes: int | None = None
-    """Memory that JAX may take on it."""
+    """Memory that JAX may use on the first device."""
 
 
 def machine() -> Machine:
-    """This one."""
+    """Returns a description of this machine."""
     device = jax.devices()[0]
     return Machine(
         platform=device.platform,
@@ -91,14 +94,14 @@ def machine() -> Machine:
 
 
 def num_cores() -> int:
-    """CPU cores that this process may use."""
+    """Returns the number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def random_batch(trainer: state_lib.Trainer, shapes: dict[str, Any]) -> dict[str, jax.Array]:
-    """A batch that lies on the devices as that of a run does; the same every time."""
+    """Returns a deterministic random batch, placed on the devices as in a training run."""
     rng = np.random.default_rng(0)
     makers = {
         "adc": lambda shape: rng.integers(-2000, 2000, shape, np.int16),
@@ -109,12 +112,12 @@ def random_batch(trainer: state_lib.Trainer, shapes: dict[str, Any]) -> dict[str
         "completeness": lambda shape: np.ones(shape, np.float32),
     }
     return mesh_lib.to_devices(
-        {name: makers[name](one.shape) for name, one in shapes.items()}, trainer.mesh
+        {name: makers[name](array.shape) for name, array in shapes.items()}, trainer.mesh
     )
 
 
 def run(settings: Settings) -> Outcome:
-    """Compiles and times the step, or finds that it does not fit."""
+    """Compiles and times the step; the outcome has no times if it does not fit in memory."""
     here = machine()
     if here.platform == "cpu":
         keep_freed_memory()  # as training does
@@ -185,9 +188,9 @@ def _planned_bytes(compiled: jax.stages.Compiled) -> int | None:
 
 
 def main(settings: Settings) -> None:
-    found = machine() if settings.describe else run(settings)
-    # JAX may warn on standard output too; the line to read is the last one.
-    sys.stdout.write(json.dumps(dataclasses.asdict(found)) + "\n")
+    result = machine() if settings.describe else run(settings)
+    # JAX may also print warnings to standard output; the result is the last line.
+    sys.stdout.write(json.dumps(dataclasses.asdict(result)) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,88 +1,91 @@
-"""The page that shows what `bench.py` measured, made from its JSON files."""
+"""Makes the page with the results of `bench.py` from its JSON files."""
 
 import json
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bench_work import APPETITE_CHIP, APPETITE_SHARE
+from bench_work import TARGET_CHIP, TARGET_UTILIZATION
 
 from clef_jax.errors import UserError
 
 VERSION = 1
-"""Of the JSON files."""
+"""Version of the JSON files."""
 
 _GIB = 2**30
 
 _TOP = """\
-# Speed of machines
+# Speed by machine
 
-`make bench` measures the machine it runs on in about ten minutes and adds it to these tables; the
-figures are in [benchmarks/results](../benchmarks/results). What else is measured is told in
-[benchmarks](../benchmarks/README.md). This page is written by `benchmarks/bench.py`.
+`make bench` measures a machine in about ten minutes and adds it to these tables; the results are in
+[benchmarks/results](../benchmarks/results). The other benchmarks are described in
+[benchmarks](../benchmarks/README.md). `benchmarks/bench.py` writes this page.
 """
 
 _STEP = """
 ## Training step
 
-The whole step of `clef_jax.train`: views made from int16 samples, both encoded, loss of the paper,
-gradient, update. The batch lies on the device, so reading is not in it. Medians. Shares are of the
-peak rate of dense bfloat16 products, for the operations of network and loss alone, and of the
-speed that the roofline allows (operations, or each layer read and written once). What a machine
-does not tell stays empty.
+The complete step of `clef_jax.train`: makes the views from int16 samples, encodes both, computes
+the paper's loss and its gradient, and updates the parameters. The batch is on the device, so
+reading is not included. Times are medians. "of peak" is the fraction of the peak rate of dense
+bfloat16 products, and counts only the operations of network and loss. "of roofline" is the fraction
+of the speed that the roofline allows (operations, or each layer read and written once). A cell is
+empty if the machine does not report the value.
 """
 
 _LARGEST = """
 ## Largest batch that fits
 
-Without recomputing activations and without microbatches; each try is a process of its own. "at
-least" where the time was over before the next larger batch was refused.
+Without recomputing activations and without microbatches; each trial is a separate process. "at
+least" means that the time ended before a larger batch failed.
 """
 
 _TORCH = """
-## Beside plain PyTorch
+## Comparison with plain PyTorch
 
 The same encoder with the same plain InfoNCE loss and AdamW, without making views. The frameworks
-take turns in one run, with the same threads and precision (bfloat16 is autocast in PyTorch); "times
-faster" is the median of the turns, least and most in brackets.
+alternate in one run, with the same threads and precision (autocast for bfloat16 in PyTorch). "times
+faster" is the median over the repetitions, with minimum and maximum in brackets.
 """
 
 _PIPELINE = f"""
 ## Input pipeline
 
-From prepared records to host batches, per core of processor time, beside a loader that reads WFDB
-files and filters with SciPy. The last columns are the cores that keep one {APPETITE_CHIP.upper()}
-fed at {APPETITE_SHARE:.0%} of its peak; memory traffic keeps small encoders from reaching that.
+From prepared records to host batches, per core of processor time, compared with a loader that reads
+WFDB files and filters with SciPy. The last columns are the cores that supply one
+{TARGET_CHIP.upper()} at {TARGET_UTILIZATION:.0%} of its peak; small encoders do not reach that,
+because memory traffic limits them.
 """
 
 _MACHINES = """
 ## Machines
 
-"busy before" is the number of cores that other work took in the minute before: times of a machine
-that was not idle are too long, and PyTorch's, whose threads wait for each other, most of all.
+"busy before" is the number of cores that other programs used in the minute before. On a machine
+that was not idle all times are too long, and most of all PyTorch's, whose threads wait for each
+other.
 """
 
 
 def read(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """All results in a folder, by the machine's name.
+    """Returns all results in a folder, sorted by the name of the machine.
 
     Raises:
-        UserError: a file there is not a result of this version.
+        UserError: a file is not a result of this version.
     """
-    found = []
+    results = []
     for path in sorted(folder.glob("*.json")):
         result = json.loads(path.read_text())
         if result.get("version") != VERSION:
             raise UserError(
-                f"{path} is of another version: run make bench there again.",
+                f"{path} has another version; run make bench again on that machine.",
                 problem="other_version",
             )
-        found.append(result)
-    return sorted(found, key=lambda result: result["name"])
+        results.append(result)
+    return sorted(results, key=lambda result: result["name"])
 
 
 def page(results: Sequence[dict[str, Any]]) -> str:
-    """The page in Markdown."""
+    """Returns the page in Markdown."""
     parts = (
         (_STEP, _step_table(results)),
         (_LARGEST, _largest_table(results)),
@@ -94,7 +97,7 @@ def page(results: Sequence[dict[str, Any]]) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown; empty without rows."""
+    """Returns a table in Markdown; an empty string without rows."""
     lines = [_line(row) for row in rows]
     return "\n".join([_line(columns), "|" + "---|" * len(columns), *lines, ""]) if lines else ""
 
@@ -110,14 +113,16 @@ _STEP_COLUMNS = (
 
 
 def _step_table(results: Sequence[dict[str, Any]]) -> str:
-    rows = [_step_row(one["name"], step) for one in results for step in one.get("steps", ())]
+    rows = [
+        _step_row(result["name"], step) for result in results for step in result.get("steps", ())
+    ]
     return table(_STEP_COLUMNS, rows)
 
 
 def _step_row(name: str, step: dict[str, Any]) -> list[str]:
-    # A CPU does not tell what was taken, but the compiler what it planned.
+    # A CPU does not report its peak memory; the compiler's estimate replaces it.
     memory = step["peak_bytes"] or step["planned_bytes"]
-    choices = "" if step["conv_choices"] == "table" else ", measured forms"
+    choices = "" if step["conv_choices"] == "table" else ", tuned"
     return [
         name,
         step["size"] + choices,
@@ -134,44 +139,48 @@ def _step_row(name: str, step: dict[str, Any]) -> list[str]:
 
 
 def _largest_table(results: Sequence[dict[str, Any]]) -> str:
-    columns = ("machine", "size", "patients a device", *_STEP_COLUMNS[3:])
+    columns = ("machine", "size", "patients per device", *_STEP_COLUMNS[3:])
     rows = []
     for result in results:
-        for one in result.get("largest_batches", ()):
-            rows_text = f"{one['rows']:,}" if one["is_close"] else f"at least {one['rows']:,}"
+        for batch in result.get("largest_batches", ()):
+            count = f"{batch['rows']:,}"
+            rows_text = count if batch["is_close"] else f"at least {count}"
             cells = [""] * (len(columns) - 3)
-            if one["figures"] is not None:
-                cells = _step_row(result["name"], one["figures"])[3:]
-            rows.append([result["name"], one["size"], rows_text, *cells])
+            if batch["figures"] is not None:
+                cells = _step_row(result["name"], batch["figures"])[3:]
+            rows.append([result["name"], batch["size"], rows_text, *cells])
     return table(columns, rows)
 
 
 def _torch_table(results: Sequence[dict[str, Any]]) -> str:
-    columns = ("machine", "size", "pairs", "program", "ours, ms", "PyTorch, ms", "times faster")
+    columns = ("machine", "size", "pairs", "program", "clef_jax, ms", "PyTorch, ms", "times faster")
     rows = []
     for result in results:
-        for one in result.get("against_torch", ()):
-            cells = [f"{one['batch_size']:,}", one["program"], _ms(one["seconds"]["jax"])]
+        for comparison in result.get("against_torch", ()):
+            seconds, faster = comparison["seconds"], comparison["times_faster"]
+            cells = [f"{comparison['batch_size']:,}", comparison["program"], _ms(seconds["jax"])]
             for name in ("torch", "torch_compile"):
-                cells.append(_ms(one["seconds"].get(name)))
-                cells.append(_turns(one["times_faster"].get(name)))
-            rows.append([result["name"], one["size"], *cells])
+                cells.append(_ms(seconds.get(name)))
+                cells.append(_ratios(faster.get(name)))
+            rows.append([result["name"], comparison["size"], *cells])
     return table((*columns, "torch.compile, ms", "times faster"), rows)
 
 
 def _pipeline_table(results: Sequence[dict[str, Any]]) -> str:
     rows, sizes = [], ("small", "medium", "large")
     for result in results:
-        if (one := result.get("pipeline")) is None:
+        if (pipeline := result.get("pipeline")) is None:
             continue
-        asked = {x["size"]: x for x in one["appetite"]}
-        cells = [f"{one['pairs_per_second_and_core']:,.0f}", f"{one['times_plain']:.0f}"]
+        required = {x["size"]: x for x in pipeline["appetite"]}
+        cells = [f"{pipeline['pairs_per_second_and_core']:,.0f}", f"{pipeline['times_plain']:.0f}"]
         cells += [
-            f"{asked[size]['cores']:,.1f} ({asked[size]['pairs_per_second']:,.0f} pairs/s)"
+            f"{required[size]['cores']:,.1f} ({required[size]['pairs_per_second']:,.0f} pairs/s)"
             for size in sizes
         ]
         rows.append([result["name"], *cells])
-    return table(("machine", "pairs/s and core", "times the plain loader", *sizes), rows)
+    return table(
+        ("machine", "pairs/s and core", "times faster than the plain loader", *sizes), rows
+    )
 
 
 def _machine_table(results: Sequence[dict[str, Any]]) -> str:
@@ -188,15 +197,15 @@ def _machine_table(results: Sequence[dict[str, Any]]) -> str:
     return table(columns, rows)
 
 
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.1%}"
+def _percent(fraction: float | None) -> str:
+    return "" if fraction is None else f"{fraction:.1%}"
 
 
 def _ms(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds * 1e3:,.1f}"
 
 
-def _turns(ratios: Sequence[float] | None) -> str:
+def _ratios(ratios: Sequence[float] | None) -> str:
     if ratios is None:
         return ""
     median, least, most = ratios

@@ -1,4 +1,4 @@
-"""What a timed step comes to: pairs per second, share of the peak, share of the roofline."""
+"""Computes pairs per second, utilisation and fraction of the roofline of a timed step."""
 
 import dataclasses
 import statistics
@@ -9,31 +9,31 @@ from clef_jax.models import cost, size as size_lib
 from clef_jax.planning import roofline as roofline_lib
 from clef_jax.planning.topology import Topology
 
-APPETITE_CHIP, APPETITE_SHARE = "h100", 0.3
-"""The chip whose hunger for pairs the input pipeline is held to, and the share of its peak."""
+TARGET_CHIP, TARGET_UTILIZATION = "h100", 0.3
+"""Chip that the input pipeline should supply with pairs, and the fraction of its peak."""
 
 _VALUE_BYTES = {"float32": 4, "bfloat16": 2}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StepFigures:
-    """One size's training step; what follows from unknown rates of the chip is None."""
+    """Figures of a training step; None where they need an unknown rate of the chip."""
 
     size: str
     precision: str
     global_batch_size: int
     conv_choices: str
     step_seconds: float
-    """Median."""
+    """Median time of a step."""
     least_step_seconds: float
     most_step_seconds: float
     num_steps: int
     pairs_per_second: float
     model_flops_per_second: float
-    """Of the network and the loss, counted from shapes; all devices together."""
+    """Operations of network and loss, counted from shapes, per second on all devices."""
     model_flops_utilization: float | None
     roofline_seconds: float | None
-    """By operations and memory traffic of one device, without exchanges."""
+    """Shortest time of a step by operations and memory traffic of a device, without collectives."""
     roofline_bound: str | None
     roofline_share: float | None
     compile_seconds: float
@@ -51,13 +51,18 @@ def figures(
     conv_choices: str,
     chip: Chip | None,
 ) -> StepFigures:
-    """The figures of a step that fits, from what its process told (`bench_step.Outcome`)."""
+    """Returns the figures of a step that fits, from the outcome of its process.
+
+    Args:
+        outcome: `bench_step.Outcome` as a dict.
+        chip: the chip, if it is known.
+    """
     num_devices, precision = outcome["machine"]["num_devices"], outcome["precision"]
     rows, spec = global_batch_size // num_devices, size_lib.by_name(size)
     flops = cost.model_flops(spec, num_samples, rows, global_batch_size)
     seconds = statistics.median(outcome["step_seconds"])
     least_bytes = roofline_lib.least_bytes(spec, num_samples, rows, _VALUE_BYTES[precision])
-    # One device by itself: its exchanges are not known without the compiled program.
+    # A single device: its collectives are unknown without the compiled program.
     alone = Topology("", chip or CHIPS["cpu"], 1)
     roofline = roofline_lib.make(alone, flops, least_bytes, collectives=())
     peak = alone.chip.peak_flops_per_second
@@ -83,10 +88,12 @@ def figures(
     )
 
 
-def appetite(size: str, num_samples: int) -> float:
-    """Pairs per second that one chip would take at a good share of its peak, if operations were
-    all that binds it."""
-    peak = CHIPS[APPETITE_CHIP].peak_flops_per_second
+def required_pairs_per_second(size: str, num_samples: int) -> float:
+    """Returns the pairs per second of the target chip at its target utilisation.
+
+    Assumes that operations alone limit the chip.
+    """
+    peak = CHIPS[TARGET_CHIP].peak_flops_per_second
     assert peak is not None
     spec = size_lib.by_name(size)
-    return APPETITE_SHARE * peak / cost.encoder_flops(spec, num_samples, rows=1)
+    return TARGET_UTILIZATION * peak / cost.encoder_flops(spec, num_samples, rows=1)

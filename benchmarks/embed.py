@@ -1,5 +1,6 @@
-"""How fast files are embedded, and with how much memory: `python -m clef_jax.embed` over a folder
-of simulated 12-lead WFDB records, beside the bare forward pass.
+"""Measures speed and memory of `python -m clef_jax.embed` on a folder of simulated 12-lead records.
+
+The speed is compared with the forward pass alone.
 
 `python benchmarks/embed.py --num-windows 100000`
 """
@@ -19,14 +20,14 @@ import rich.console
 from clef_jax import mesh as mesh_lib
 from clef_jax.embedding import encoder as encoder_lib, folder as model_folder
 from clef_jax.leads import STANDARD_12
-from clef_jax.simulation import fixture, strip
+from clef_jax.simulation import fixture, simulated_ecg
 
 CONSOLE = rich.console.Console(highlight=False, soft_wrap=True)
 RATE_HZ = 500
-NUM_STRIPS = 50
-"""Different recordings; the others repeat them."""
+NUM_RECORDINGS = 50
+"""Number of different recordings, which the others repeat."""
 RECORDS_PER_FOLDER = 1000
-FORWARD_TURNS = 5
+FORWARD_REPETITIONS = 5
 
 
 def main() -> None:
@@ -46,16 +47,16 @@ def main() -> None:
             bare = (before + forward_windows_per_second(encoder)) / 2
             CONSOLE.print(
                 f"{arguments.size}: {num_windows:,} windows in {seconds:.0f} s, start-up included: "
-                f"{num_windows / seconds:.0f} a second, {num_windows / seconds / bare:.2f} of the "
-                f"bare forward pass; peak memory {peak_gib:.2f} GiB"
+                f"{num_windows / seconds:.0f} windows/s, {num_windows / seconds / bare:.2f} of the "
+                f"forward pass alone; peak memory {peak_gib:.2f} GiB"
             )
 
 
 def write(folder: pathlib.Path, num_records: int) -> None:
-    """Twelve leads of ten seconds each."""
+    """Writes WFDB records of twelve leads and ten seconds."""
     made = []
-    for number in range(min(NUM_STRIPS, num_records)):
-        signal_mv = strip.make(
+    for number in range(min(NUM_RECORDINGS, num_records)):
+        signal_mv = simulated_ecg.make(
             number, STANDARD_12, sample_rate_hz=RATE_HZ, num_samples=10 * RATE_HZ
         )
         made.append(np.rint(200 * signal_mv).astype(np.int16))
@@ -66,10 +67,10 @@ def write(folder: pathlib.Path, num_records: int) -> None:
 
 
 def embed(model: pathlib.Path, source: pathlib.Path, out: pathlib.Path) -> tuple[float, float]:
-    """Seconds and GiB of the command in a process of its own."""
+    """Runs the command in a separate process; returns its seconds and peak memory in GiB."""
     command = [
         *(sys.executable, "-c", MEASURED),
-        *(f"--checkpoint={model}", f"--input={source}", f"--out={out}"),
+        *(f"--model={model}", f"--input={source}", f"--out={out}"),
     ]
     start = time.perf_counter()
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -88,14 +89,14 @@ finally:
 
 
 def forward_windows_per_second(encoder: encoder_lib.Embedder) -> float:
-    """Preprocessing and network of a batch that is at hand."""
+    """Returns the speed of preprocessing and network for a batch that is already in memory."""
     batch = 64 * encoder.mesh.size
     signal_mv = np.random.default_rng(0).standard_normal((batch, 10 * RATE_HZ), np.float32)
     jax.block_until_ready(encoder(signal_mv[:, None], RATE_HZ))
     start = time.perf_counter()
-    for _ in range(FORWARD_TURNS):
+    for _ in range(FORWARD_REPETITIONS):
         jax.block_until_ready(encoder(signal_mv[:, None], RATE_HZ))
-    return FORWARD_TURNS * batch / (time.perf_counter() - start)
+    return FORWARD_REPETITIONS * batch / (time.perf_counter() - start)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""How fast encoders are judged: embedding beside the plain forward pass, and all tasks of the paper
-on a cached set of embeddings.
+"""Measures the speed of evaluation: embedding a data set, and all tasks of the paper.
+
+Embedding is compared with the forward pass alone; the tasks use cached embeddings.
 
 `python benchmarks/evaluate.py --sizes small --num-recordings 100000`
 """
@@ -27,7 +28,7 @@ from clef_jax.embedding.prepared import Embedded
 from clef_jax.evaluation import prediction, score
 
 CONSOLE = rich.console.Console(highlight=False)
-TURNS = 5
+REPETITIONS = 5
 EMBEDDED_RECORDINGS = 512
 NUM_FEATURES = 256
 NUM_OUTPUTS = {
@@ -44,7 +45,7 @@ NUM_OUTPUTS = {
     "ptb_xl_subdiagnostic": 23,
     "ptb_xl_superdiagnostic": 5,
 }
-"""Classes in the paper; other tasks have one output."""
+"""Number of classes in the paper; other tasks have one output."""
 SPLITS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 
@@ -62,7 +63,7 @@ def main() -> None:
 
 
 def throughput(size: str, folder: pathlib.Path) -> None:
-    """Prints windows per second of `embedding.embed`, reading and all, and of the bare encoder."""
+    """Prints windows per second of `prepared.embed`, reading included, and of the encoder alone."""
     index = index_lib.load(prepare("ptb_xl", folder, EMBEDDED_RECORDINGS), "train")
     encoder = encoder_lib.random(size, mesh_lib.make_mesh(jax.local_devices()), seed=0)
     batch = 64 * encoder.mesh.size
@@ -71,17 +72,17 @@ def throughput(size: str, folder: pathlib.Path) -> None:
     forward(encoder.params, signal).block_until_ready()
     prepared.embed(encoder, index, "I", folder / "warm_up")
     plain, whole = [], []
-    for turn in range(TURNS):  # one after the other, so that both meet the same machine
+    for repetition in range(REPETITIONS):  # alternating, so that both run under the same load
         start = time.perf_counter()
         for _ in range(-(-index.num_records // batch)):
             forward(encoder.params, signal).block_until_ready()
-        # Both compute as many windows of padding, and count none of them.
+        # Both encode the same number of padding windows and do not count them.
         plain.append(index.num_records / (time.perf_counter() - start))
-        found = prepared.embed(encoder, index, "I", folder / f"turn_{size}_{turn}")
-        whole.append(found.windows_per_second)
-    ratios = [one / other for one, other in zip(whole, plain, strict=True)]
+        embedded = prepared.embed(encoder, index, "I", folder / f"{size}_{repetition}")
+        whole.append(embedded.windows_per_second)
+    ratios = [whole_rate / rate for whole_rate, rate in zip(whole, plain, strict=True)]
     CONSOLE.print(
-        f"{size}: embedding {statistics.median(whole):.0f} windows/s, bare forward pass "
+        f"{size}: embedding {statistics.median(whole):.0f} windows/s, forward pass alone "
         f"{statistics.median(plain):.0f}; ratio {statistics.median(ratios):.2f} "
         f"({min(ratios):.2f} to {max(ratios):.2f})"
     )
@@ -90,7 +91,8 @@ def throughput(size: str, folder: pathlib.Path) -> None:
 def all_tasks(folder: pathlib.Path, num_recordings: int, num_resamples: int) -> None:
     """Prints the time of a linear probe with scores and intervals for each task of the paper.
 
-    Features are noise with a trace of the answers; labels are as many and as rare as in the tasks.
+    Features are noise with a weak signal of the targets, which are as many and as rare as in the
+    tasks.
     """
     version = prepare("cinc2017", folder, 32)
     index = index_lib.load(version, "train")
@@ -98,17 +100,17 @@ def all_tasks(folder: pathlib.Path, num_recordings: int, num_resamples: int) -> 
     for name, task in tasks.load().items():
         if not task.in_paper:
             continue
-        asked, splits = made_up(task, index, num_recordings)
+        synthetic, splits = synthesize(task, index, num_recordings)
         start = time.perf_counter()
-        layers = {"last": lambda one: one.features}
-        answers = prediction.predict(asked, splits, layers, prediction.Protocol())
+        layers = {"last": lambda split: split.features}
+        predictions = prediction.predict(synthetic, splits, layers, prediction.Protocol())
         fitted = time.perf_counter()
-        scores = list(score.compute(asked, answers, num_resamples=num_resamples, seed=0))
+        scores = list(score.compute(synthetic, predictions, num_resamples=num_resamples, seed=0))
         done = time.perf_counter()
         total += done - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         CONSOLE.print(
-            f"{name}: {len(answers.outputs)} outputs, probe {fitted - start:.1f} s, "
+            f"{name}: {len(predictions.outputs)} outputs, probe {fitted - start:.1f} s, "
             f"{len(scores)} scores {done - fitted:.1f} s, peak {peak:.1f} GiB",
             soft_wrap=True,
         )
@@ -116,7 +118,7 @@ def all_tasks(folder: pathlib.Path, num_recordings: int, num_resamples: int) -> 
 
 
 def prepare(dataset: str, folder: pathlib.Path, num_patients: int) -> pathlib.Path:
-    """A simulated tree, prepared; where it is."""
+    """Prepares a simulated source folder, and returns the folder of the prepared data."""
     if not (folder / "data" / dataset).exists():
         tree = catalog.simulated(dataset).write(folder / "source" / dataset, num_patients)
         options = builder.Options(**tree.options)
@@ -127,46 +129,48 @@ def prepare(dataset: str, folder: pathlib.Path, num_patients: int) -> pathlib.Pa
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class MadeUp(Embedded):
-    """A split whose metadata are made up and not read."""
+class SyntheticSplit(Embedded):
+    """Split whose metadata are synthetic instead of read."""
 
-    facts: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # pyright: ignore
+    metadata: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # pyright: ignore
 
 
-def made_up(
+def synthesize(
     task: tasks.Task, index: index_lib.Index, num_recordings: int
 ) -> tuple[tasks.Task, dict[str, Embedded]]:
-    """The same kind of task on made up answers, and splits of so many recordings."""
+    """Returns a task of the same kind with synthetic targets, and synthetic splits."""
     rng = np.random.default_rng(0)
     num_outputs = NUM_OUTPUTS.get(task.name, 1)
-    share = np.geomspace(0.4, 0.002, num_outputs)
+    prevalence = np.geomspace(0.4, 0.002, num_outputs)
     if task.kind == "regression":
-        answers = rng.normal(120, 20, (num_recordings, 1))
+        targets = rng.normal(120, 20, (num_recordings, 1))
     elif task.kind == "multiclass":
-        answers = np.eye(num_outputs)[
-            rng.choice(num_outputs, num_recordings, p=share / share.sum())
+        targets = np.eye(num_outputs)[
+            rng.choice(num_outputs, num_recordings, p=prevalence / prevalence.sum())
         ]
     else:
-        answers = (rng.random((num_recordings, num_outputs)) < share).astype(float)
+        targets = (rng.random((num_recordings, num_outputs)) < prevalence).astype(float)
     features = rng.normal(size=(num_recordings, NUM_FEATURES)).astype(np.float32)
-    features[:, :num_outputs] += 0.5 * (answers - answers.mean(axis=0)) / answers.std(axis=0)
-    asked = dataclasses.replace(
+    features[:, :num_outputs] += 0.5 * (targets - targets.mean(axis=0)) / targets.std(axis=0)
+    synthetic = dataclasses.replace(
         task,
         label=None,
         leave_out_empty=False,
         keep=None,
         outputs=tuple(f"output {k}" for k in range(num_outputs)),
-        target=lambda example: answers[example["number"]],
+        target=lambda example: targets[example["number"]],
     )
     ages, men = rng.uniform(20, 90, num_recordings), rng.integers(0, 2, num_recordings)
-    facts = [{"number": n, "age_years": ages[n], "male": men[n]} for n in range(num_recordings)]
+    metadata = [{"number": n, "age_years": ages[n], "male": men[n]} for n in range(num_recordings)]
     ends = np.cumsum([round(part * num_recordings) for part in SPLITS.values()]).tolist()
-    found = {}
+    splits: dict[str, Embedded] = {}
     for split, first, end in zip(SPLITS, [0, *ends[:-1]], ends, strict=True):
         whole = dataclasses.replace(index, patient=np.arange(end - first))
         part = features[first:end]
-        found[split] = MadeUp(whole, task.lead, part, pathlib.Path(), 1.0, facts[first:end])
-    return asked, found
+        splits[split] = SyntheticSplit(
+            whole, task.lead, part, pathlib.Path(), 1.0, metadata[first:end]
+        )
+    return synthetic, splits
 
 
 if __name__ == "__main__":

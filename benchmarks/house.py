@@ -1,6 +1,6 @@
 """Measures the size of the package and what its commands import: `python benchmarks/house.py`.
 
-With `--root=CHECKOUT` it measures another checkout with the same Python, for a comparison.
+With `--root=CHECKOUT` it measures another checkout with the same Python, for comparison.
 """
 
 import ast
@@ -43,7 +43,7 @@ class Config:
     """Measures modules, lines, functions and imports of clef_jax."""
 
     root: pathlib.Path = HERE
-    """The checkout to measure."""
+    """Checkout to measure."""
 
 
 def sizes(root: pathlib.Path) -> dict[str, object]:
@@ -71,8 +71,7 @@ def sizes(root: pathlib.Path) -> dict[str, object]:
 
 
 def imported(root: pathlib.Path, code: str) -> str:
-    """Returns how many modules and lines of clef_jax a piece of code imports, and which heavy
-    libraries."""
+    """Returns the modules and lines of clef_jax that code imports, and the heavy libraries."""
     command = [sys.executable, "-c", code + _LIST_MODULES]
     output = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
     modules = json.loads(output.rpartition("@@")[2])

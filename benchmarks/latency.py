@@ -1,13 +1,14 @@
-"""Times the embedding of one ten-second lead on one CPU core, in every form a model can have.
+"""Times the embedding of one ten-second lead on one CPU core, in every exported format.
 
 `python benchmarks/latency.py --sizes small medium`
 
-JAX, ONNX in float32 and in int8 (extra `onnx`) and PyTorch (extra `torch`) run in processes of
-their own on the same core and take turns, so that whatever else the machine does meets all. "whole"
-goes from raw millivolts to the embedding: our compiled path, the preprocessing inside the ONNX
-graph, and SciPy before PyTorch. "network" is the encoder alone. "core ms" is the time that the core
-worked for it, which is the latency of a core with nothing else to do; "wall ms" has what other work
-took in between.
+JAX, ONNX in float32 and with fewer bits (extra `onnx`) and PyTorch (extra `torch`) run in separate
+processes on the same core and alternate, so that other load affects all of them. "whole" is from
+raw millivolts to the embedding: compiled by JAX, inside the ONNX graph, and with SciPy before
+PyTorch. "network" is the encoder alone. "packet" is a packet of a chest strap at 130 Hz that
+completes a window, from the packet to the embedding (see `clef_jax.embedding.streaming`), and
+"packet part" is a packet that completes none. "core ms" is the processor time, which is the latency
+of an idle core; "wall ms" includes the time of other programs.
 """
 
 import dataclasses
@@ -22,37 +23,41 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Literal
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-_FORMS = ("jax", "onnx", "int8 weights", "torch")
-_PROGRAMS = ("whole", "network")
-_HEADINGS = ("size", "program", "form", "core ms", "wall ms", "times faster than JAX", "file MB")
+_SMALLER = ("int8 weights", "float16 weights", "float16 network")
+_FORMS = ("jax", "onnx", *_SMALLER, "torch")
+_PROGRAMS = ("whole", "network", "packet", "packet part")
+_FILES = ("whole", "network")
+"""Programs that are an ONNX file each; packets go to that of the whole."""
+_HEADINGS = ("size", "program", "format", "core ms", "wall ms", "times faster than JAX", "file MB")
 _RATE_HZ, _SECONDS = 500, 10
+_STRAP_RATE_HZ = 130
 _UNCOUNTED = 3
-"""First turns."""
+"""Number of first repetitions that are not counted."""
 
 Program = Callable[[], object]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """What to time."""
+    """Settings of the measurement."""
 
     sizes: tuple[str, ...] = ("small",)
+    """Encoder sizes."""
     repeats: int = 41
-    """Timed turns of each, after three that are not counted."""
-    worker: Literal["", "write", "jax", "onnx", "int8 weights", "torch"] = ""
-    """For the processes that this program starts."""
+    """Timed repetitions, after three that are not counted."""
+    worker: str = ""
+    """Internal: role of a process that this program starts: write, or a format."""
     folder: str = ""
-    """Likewise: where the ONNX files are."""
+    """Internal: folder of the ONNX files."""
 
 
 def make_model(size: str):
-    """An untrained encoder with its preprocessing, on one CPU device."""
+    """Returns a randomly initialised encoder with its preprocessing, on one CPU device."""
     import jax
 
     from clef_jax import mesh
@@ -61,29 +66,34 @@ def make_model(size: str):
     return encoder_lib.random(size, mesh.make_mesh(jax.devices()[:1]), seed=0)
 
 
-def make_signal():
-    """A simulated lead I, float32 [1, T], raw millivolts."""
+def make_signal(rate_hz: int = _RATE_HZ):
+    """Returns a simulated lead I of one window in raw millivolts, float32 [1, T]."""
     import numpy as np
 
-    from clef_jax.simulation import strip
+    from clef_jax.simulation import simulated_ecg
 
-    length = _RATE_HZ * _SECONDS
-    return strip.make(0, ("I",), sample_rate_hz=_RATE_HZ, num_samples=length).astype(np.float32)
+    length = rate_hz * _SECONDS
+    return simulated_ecg.make(0, ("I",), sample_rate_hz=rate_hz, num_samples=length).astype(
+        np.float32
+    )
 
 
 def write_files(size: str, folder: pathlib.Path) -> dict[str, Program]:
-    """The ONNX files of every form."""
+    """Writes the ONNX files of all formats and programs."""
     from clef_jax.convert import onnx_file, onnx_quantised
 
     model = make_model(size)
-    for program in _PROGRAMS:
+    for program in _FILES:
         exact = folder / f"onnx {program}.onnx"
         onnx_file.write(model, exact, preprocessing=program == "whole")
-        onnx_quantised.quantise(exact, folder / f"int8 weights {program}.onnx")
+        for form in _SMALLER:
+            smaller = onnx_quantised.with_fewer_bits(onnx_quantised.load(exact), form)
+            onnx_quantised.save(smaller, folder / f"{form} {program}.onnx")
     return {}
 
 
 def make_jax(size: str) -> dict[str, Program]:
+    """Returns the programs in JAX."""
     import jax
     import numpy as np
     from flax import nnx
@@ -93,10 +103,49 @@ def make_jax(size: str) -> dict[str, Program]:
     return {
         "whole": lambda: np.asarray(model(signal_mv[:, None], _RATE_HZ)),
         "network": lambda: np.asarray(embed(model.params, signal_mv[..., None])),
+        **make_packets(model),
     }
 
 
+def make_packets(encoder) -> dict[str, Program]:
+    """Returns the programs that push packets into streams at 130 Hz.
+
+    Each packet of a second completes a window that overlaps the previous one by nine seconds.
+    """
+    from clef_jax.embedding import encoder as encoder_lib, streaming, window
+
+    def stream(stride_seconds: float) -> streaming.PacketStream:
+        windower = window.Windower(encoder.recipe, _STRAP_RATE_HZ, stride_seconds)
+        return streaming.PacketStream(encoder, encoder_lib.layer_slice(encoder, "last"), windower)
+
+    signal_mv = make_signal(_STRAP_RATE_HZ)[0]
+    packet, part = signal_mv[:_STRAP_RATE_HZ], signal_mv[: _STRAP_RATE_HZ // 10]
+    complete, partial = stream(stride_seconds=1.0), stream(stride_seconds=10.0)
+    complete.push(signal_mv)
+    return {"packet": lambda: complete.push(packet), "packet part": lambda: partial.push(part)}
+
+
+class OnnxEncoder:
+    """An ONNX file from raw millivolts as an encoder of streams."""
+
+    def __init__(self, session):
+        import jax
+
+        from clef_jax import mesh
+        from clef_jax.embedding.recipe import Recipe
+
+        self._session = session
+        self.recipe, self.in_channels = Recipe(), 1
+        self.mesh = mesh.make_mesh(jax.devices()[:1])
+        self.num_features = session.get_outputs()[0].shape[-1]
+        self.layers = {"embedding": slice(0, self.num_features)}
+
+    def __call__(self, signal_mv, sample_rate_hz: float):
+        return self._session.run(["embedding"], {"signal_mv": signal_mv[:, 0]})[0]
+
+
 def make_onnx(form: str, folder: pathlib.Path) -> dict[str, Program]:
+    """Returns the programs of the ONNX files in a folder."""
     from clef_jax.convert import onnx_session
 
     given = {"signal_mv": make_signal()}
@@ -105,18 +154,20 @@ def make_onnx(form: str, folder: pathlib.Path) -> dict[str, Program]:
         session = onnx_session.session(folder / f"{form} {name}.onnx", num_threads=1)
         return lambda: session.run(["embedding"], given)
 
-    return {name: program(name) for name in _PROGRAMS}
+    whole = onnx_session.session(folder / f"{form} whole.onnx", num_threads=1)
+    return {name: program(name) for name in _FILES} | make_packets(OnnxEncoder(whole))
 
 
 def make_torch(size: str) -> dict[str, Program]:
+    """Returns the programs in PyTorch."""
     import numpy as np
     import torch
 
     from clef_jax.signal import reference
 
     torch.set_num_threads(1)
-    twin_path = pathlib.Path(__file__).with_name("torch_net1d.py")
-    encoder = runpy.run_path(str(twin_path))["TorchNet1D"](size)
+    network_path = pathlib.Path(__file__).with_name("torch_net1d.py")
+    encoder = runpy.run_path(str(network_path))["TorchNet1D"](size)
     signal_mv = make_signal()
 
     @torch.inference_mode()
@@ -131,9 +182,9 @@ def make_torch(size: str) -> dict[str, Program]:
 
 
 def work(config: Config) -> None:
-    """A worker: prepares its programs, then runs one per line that it reads; answers seconds."""
+    """Runs a worker: prepares its programs, runs one per input line, and prints its seconds."""
     if hasattr(os, "sched_setaffinity"):
-        # Before anything counts the cores to size its threads by.
+        # Set before a library chooses its number of threads.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
     size, folder = config.sizes[0], pathlib.Path(config.folder)
     if config.worker == "write":
@@ -144,20 +195,21 @@ def work(config: Config) -> None:
         programs = make_torch(size)
     else:
         programs = make_onnx(config.worker, folder)
-    answer(0, 0)
+    report_seconds(0, 0)
     for line in sys.stdin:
         core, wall = time.process_time(), time.perf_counter()
         programs[line.strip()]()
-        answer(time.process_time() - core, time.perf_counter() - wall)
+        report_seconds(time.process_time() - core, time.perf_counter() - wall)
 
 
-def answer(core_seconds: float, wall_seconds: float) -> None:
+def report_seconds(core_seconds: float, wall_seconds: float) -> None:
+    """Prints processor and wall time for the parent process."""
     sys.stdout.write(f"{json.dumps([core_seconds, wall_seconds])}\n")
     sys.stdout.flush()
 
 
 class Worker:
-    """A process that times one form of one size."""
+    """Process that times one format of one size."""
 
     def __init__(self, form: str, size: str, folder: str):
         command = [sys.executable, __file__, "--worker", form, "--sizes", size, "--folder", folder]
@@ -171,7 +223,7 @@ class Worker:
         self._read()
 
     def run(self, program: str) -> tuple[float, float]:
-        """Seconds of the core and of the clock that one run of the program took."""
+        """Runs a program once, and returns its processor and wall time in seconds."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{program}\n")
         self._process.stdin.flush()
@@ -184,43 +236,44 @@ class Worker:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError("A worker of the benchmark ended early; its own message is above.")
+            raise RuntimeError("A worker of the benchmark ended early; see its message above.")
         core_seconds, wall_seconds = json.loads(line)
         return core_seconds, wall_seconds
 
 
-def take_turns(
+def alternate(
     workers: dict[str, Worker], program: str, repeats: int
 ) -> dict[str, list[tuple[float, float]]]:
-    """Seconds of the core and of the clock of each turn, by form."""
-    taken: dict[str, list[tuple[float, float]]] = {form: [] for form in workers}
-    for turn in range(_UNCOUNTED + repeats):
+    """Returns the processor and wall time of each repetition, by format; the formats alternate."""
+    times: dict[str, list[tuple[float, float]]] = {form: [] for form in workers}
+    for repetition in range(_UNCOUNTED + repeats):
         for form, worker in workers.items():
             seconds = worker.run(program)
-            if turn >= _UNCOUNTED:
-                taken[form].append(seconds)
-    return taken
+            if repetition >= _UNCOUNTED:
+                times[form].append(seconds)
+    return times
 
 
-def cells(taken: list[tuple[float, float]], of_jax: list[tuple[float, float]]) -> list[str]:
-    """Medians in milliseconds, and how many times faster than JAX."""
-    core, wall = (statistics.median(column) * 1e3 for column in zip(*taken, strict=True))
-    ratio = statistics.median(j[0] / t[0] for j, t in zip(of_jax, taken, strict=True))
+def cells(times: list[tuple[float, float]], jax_times: list[tuple[float, float]]) -> list[str]:
+    """Returns the medians in milliseconds, and the median speed relative to JAX."""
+    core, wall = (statistics.median(column) * 1e3 for column in zip(*times, strict=True))
+    ratio = statistics.median(j[0] / t[0] for j, t in zip(jax_times, times, strict=True))
     return [f"{core:.2f}", f"{wall:.2f}", f"{ratio:.2f}"]
 
 
 def compare(size: str, forms: list[str], repeats: int, table: Table) -> None:
-    """Adds a row for each form and program of one size."""
+    """Adds a row to the table for each format and program of one size."""
     with tempfile.TemporaryDirectory() as folder:
         if "onnx" in forms:
             Worker("write", size, folder).close()
         workers = {form: Worker(form, size, folder) for form in forms}
         for program in _PROGRAMS:
-            taken = take_turns(workers, program, repeats)
-            for form in forms:
+            timed = {k: v for k, v in workers.items() if program in _FILES or k != "torch"}
+            times = alternate(timed, program, repeats)
+            for form in timed:
                 file = pathlib.Path(folder) / f"{form} {program}.onnx"
                 size_mb = f"{file.stat().st_size / 1e6:.2f}" if file.exists() else ""
-                table.add_row(size, program, form, *cells(taken[form], taken["jax"]), size_mb)
+                table.add_row(size, program, form, *cells(times[form], times["jax"]), size_mb)
         for worker in workers.values():
             worker.close()
 
@@ -231,10 +284,10 @@ def main(config: Config) -> None:
     console = Console()
     forms: list[str] = list(_FORMS)
     if importlib.util.find_spec("torch") is None:
-        console.print("PyTorch is not installed (extra `torch`), and is left out.")
+        console.print("PyTorch is skipped, because it is not installed (extra `torch`).")
         forms.remove("torch")
     if importlib.util.find_spec("onnxruntime") is None:
-        console.print("onnxruntime is not installed (extra `onnx`), and is left out.")
+        console.print("ONNX is skipped, because onnxruntime is not installed (extra `onnx`).")
         forms = [form for form in forms if form in ("jax", "torch")]
     table = Table(title=f"one lead of {_SECONDS} s at {_RATE_HZ} Hz on one core")
     for heading in _HEADINGS:

@@ -1,4 +1,4 @@
-"""Time and temporary memory of the clinically-guided loss with its gradient, plain and streamed.
+"""Measures time and temporary memory of the CLEF loss with its gradient, plain and streamed.
 
 python -m benchmarks.loss --num-patients 4096 --dimension 256
 """
@@ -19,20 +19,20 @@ from clef_jax.objectives import clef
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is measured."""
+    """Settings of the measurement."""
 
     num_patients: int = 4096
     """Patients in the batch; the loss sees twice as many embeddings."""
     dimension: int = 256
     """Length of an embedding."""
     num_repeats: int = 3
-    """Timed runs of each form; the median is reported."""
+    """Timed runs of each implementation; the median is printed."""
     plain: bool = True
-    """Also measure the plain form, whose memory grows with the square of the batch."""
+    """Also measure the plain implementation, whose memory grows with the square of the batch."""
 
 
-def measure(form: str, block_patients: int | None, settings: Settings) -> tuple[str, ...]:
-    """One row of the table: form, milliseconds, MiB of temporaries, loss."""
+def measure(name: str, block_patients: int | None, settings: Settings) -> tuple[str, ...]:
+    """Returns a row of the table: implementation, milliseconds, MiB of temporaries, loss."""
     rng = np.random.default_rng(0)
     n = settings.num_patients
     views = rng.standard_normal((2, n, settings.dimension)).astype(np.float32)
@@ -51,13 +51,13 @@ def measure(form: str, block_patients: int | None, settings: Settings) -> tuple[
         value, _ = jax.block_until_ready(step(*views))
         seconds.append(time.perf_counter() - start)
     mib = "unknown" if memory is None else f"{memory.temp_size_in_bytes / 2**20:.1f}"
-    return form, f"{1e3 * statistics.median(seconds):.0f}", mib, f"{float(value):.7f}"
+    return name, f"{1e3 * statistics.median(seconds):.0f}", mib, f"{float(value):.7f}"
 
 
 def main(settings: Settings) -> None:
-    table = Table("form", "ms", "temporaries, MiB", "loss")
+    table = Table("implementation", "ms", "temporaries, MiB", "loss")
     table.title = f"2N = {2 * settings.num_patients}, D = {settings.dimension}, value and gradient"
-    table.add_row(*measure("chosen by size", None, settings))
+    table.add_row(*measure("default for this size", None, settings))
     if settings.plain:
         table.add_row(*measure("plain", settings.num_patients, settings))
     Console().print(table)

@@ -1,12 +1,12 @@
-"""Times the way from prepared records to host batches, beside a plain WFDB and SciPy loader.
+"""Times the input pipeline from prepared records to host batches, and a plain SciPy loader.
 
 `python benchmarks/pipeline.py [--source=RAW --data-dir=PREPARED]`
 
-Without folders it simulates and prepares a cohort first. Both run in this process, in turns; what
-counts is processor time, so that the figures are per core. The plain loader does per pair what the
-public PyTorch reference does: read the 12-lead record with wfdb for each of two views, interpolate
-gaps, filter both ways, z-score. Ours reads int16 and leaves the rest to the jitted step, which
-`--device` times as well.
+Without folders it first simulates and prepares a cohort. Both loaders alternate in this process,
+and processor time is measured, so the results are per core. For each pair the plain loader does the
+same as the public PyTorch reference: it reads the 12-lead record with wfdb for each of two views,
+interpolates gaps, filters forwards and backwards, and z-scores. The pipeline reads int16; the
+jitted step does the rest, which `--device` times as well.
 """
 
 import dataclasses
@@ -40,24 +40,24 @@ PLAIN_PAIRS = 48
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Times the input pipeline per core, beside a plain loader of the raw files."""
+    """Times the input pipeline per core, and a plain loader of the raw files."""
 
     source: pathlib.Path | None = None
-    """Raw MIMIC-IV-ECG tree; simulated if not given."""
+    """Source folder of MIMIC-IV-ECG; by default it is simulated."""
     data_dir: pathlib.Path | None = None
-    """Where its recordings are prepared, as mimic_iv_ecg/all_records; prepared if not given."""
+    """Folder with mimic_iv_ecg/all_records prepared from it; by default it is prepared."""
     compression: str = "none"
-    """Of the records, when they are prepared here: none or zstd."""
+    """Compression of records that this command prepares: none or zstd."""
     batch_size: int = 64
-    """Pairs of a batch."""
+    """Pairs per batch."""
     batches: int = 20
-    """Batches in a turn."""
+    """Batches per repetition."""
     repeats: int = 7
-    """Turns of each; medians are told."""
+    """Repetitions; medians are printed."""
     device: bool = True
-    """Also time the part of the step that makes views of the samples."""
+    """Also time the part of the training step that makes the views."""
     json: pathlib.Path | None = None
-    """File for the same figures as JSON."""
+    """JSON file for the results; by default none is written."""
 
 
 def main() -> None:
@@ -73,7 +73,7 @@ def main() -> None:
             global_batch_size=arguments.batch_size,
         )
         sampler = pipeline.make_sampler(index, config)
-        ours, plain, shares = _in_turns(arguments, sampler, source)
+        ours, plain, shares = _alternate(arguments, sampler, source)
         console.print(_table(arguments, ours, plain, shares))
         if arguments.json is not None:
             files.write_text(arguments.json, json.dumps(_values(ours, plain, shares), indent=2))
@@ -88,7 +88,7 @@ def _folders(arguments: Arguments, scratch: pathlib.Path) -> tuple[pathlib.Path,
     data_dir = arguments.data_dir or scratch / "data"
     if arguments.source is None:
         if arguments.data_dir is not None:
-            raise UserError("Give --source too: the plain loader reads the raw recordings.")
+            raise UserError("Give --source, too: the plain loader reads the raw recordings.")
         simulate.main([f"--out={source}", "--patients=256"])
     if arguments.data_dir is None:
         flags = [f"--dataset={DATASET}", f"--source={source}", f"--data-dir={data_dir}"]
@@ -96,18 +96,18 @@ def _folders(arguments: Arguments, scratch: pathlib.Path) -> tuple[pathlib.Path,
     return source, data_dir
 
 
-def _in_turns(arguments: Arguments, sampler: pipeline.BatchSampler, source: pathlib.Path):
-    """Processor seconds per pair of both, per turn, and the stages of ours."""
+def _alternate(arguments: Arguments, sampler: pipeline.BatchSampler, source: pathlib.Path):
+    """Returns processor seconds per pair and repetition of both loaders, and the stages of ours."""
     reader = raw.Reader(sampler.index)
     ids = reader.texts(np.arange(sampler.index.num_records))
     ours, plain, stages = [], [], []
-    for turn in range(arguments.repeats + 1):
-        first = turn * arguments.batches
-        stage = _our_turn(sampler, reader, range(first, first + arguments.batches))
+    for repetition in range(arguments.repeats + 1):
+        first = repetition * arguments.batches
+        stage = _time_stages(sampler, reader, range(first, first + arguments.batches))
         pairs = arguments.batches * arguments.batch_size
         rows = sampler.sample(first).row[:PLAIN_PAIRS]
         seconds = _cpu_seconds(lambda rows=rows: [_plain_pair(source / ids[r]) for r in rows])
-        if turn:  # the first opens files and warms caches
+        if repetition:  # the first one opens files and fills caches
             ours.append(sum(stage.values()) / pairs)
             stages.append(stage)
             plain.append(seconds / len(rows))
@@ -115,23 +115,25 @@ def _in_turns(arguments: Arguments, sampler: pipeline.BatchSampler, source: path
     return ours, plain, shares
 
 
-def _our_turn(sampler: pipeline.BatchSampler, reader: raw.Reader, steps: range) -> dict[str, float]:
-    """What `pipeline` does for these steps, by stage."""
-    draws: list[pipeline.BatchIndices] = []
+def _time_stages(
+    sampler: pipeline.BatchSampler, reader: raw.Reader, steps: range
+) -> dict[str, float]:
+    """Returns the processor seconds of the pipeline for some steps, by stage."""
+    sampled: list[pipeline.BatchIndices] = []
     stage = {
         "draw patients, records, leads": _cpu_seconds(
-            lambda: draws.extend(map(sampler.sample, steps))
+            lambda: sampled.extend(map(sampler.sample, steps))
         )
     }
     stored: list[list[bytes]] = []
     stage["read and decompress"] = _cpu_seconds(
-        lambda: stored.extend(reader.records(draw.row) for draw in draws)
+        lambda: stored.extend(reader.records(indices.row) for indices in sampled)
     )
     shape = (len(sampler.index.lead_names), int(sampler.index.num_samples[0]))
 
     def slice_leads() -> None:
-        for draw, records in zip(draws, stored, strict=True):
-            raw.slice_leads(records, draw.lead, shape)
+        for indices, records in zip(sampled, stored, strict=True):
+            raw.slice_leads(records, indices.lead, shape)
 
     stage["slice two leads"] = _cpu_seconds(slice_leads)
     return stage
@@ -157,7 +159,7 @@ def _cpu_seconds(work: Callable[[], object]) -> float:
 
 
 def _views(sampler: pipeline.BatchSampler, config: TrainConfig) -> str:
-    """Signals per second of filter, augmentation and z-score, all devices together."""
+    """Returns the signals per second of filter, augmentation and z-score on all devices."""
     mesh = mesh_lib.make_mesh()
     trainer = state_lib.make_trainer(config, lambda _: 0.0, mesh)
     constants = step_lib.make_constants(config, sampler.index.common_rate_hz, mesh)
@@ -183,7 +185,7 @@ def _values(ours: list[float], plain: list[float], shares: dict[str, float]) -> 
 
 def _table(arguments: Arguments, ours, plain, shares) -> rich.table.Table:
     table = rich.table.Table(title=f"Batches of {arguments.batch_size} pairs, per core")
-    for column in ("loader", "pairs/s", "times the plain one", "stages"):
+    for column in ("loader", "pairs/s", "times faster than plain", "stages"):
         table.add_column(column)
     ratio = statistics.median(p / o for o, p in zip(ours, plain, strict=True))
     stages = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())

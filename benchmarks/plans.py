@@ -1,9 +1,9 @@
-"""Plans every size for four TPU slices and puts them in one table.
+"""Plans every size for four TPU slices, and writes a table of the plans.
 
 `python benchmarks/plans.py --out=plans`
 
-Each plan is a process of its own that takes minutes; what is in the folder already is kept. Needs
-the extra `tpu`, and no TPU.
+Each plan is a separate process of some minutes; existing plans in the folder are reused. Needs the
+extra `tpu`, but no TPU.
 """
 
 import dataclasses
@@ -19,8 +19,7 @@ BATCHES = {
     "v5p:4x4x4": {"small": 16384, "medium": 8192, "large": 4096},
     "v6e:16x16": {"small": 32768, "medium": 16384, "large": 16384},
 }
-"""Global batch by topology and size: 64 to 256 patients on each chip, so that the signals fill its
-lanes."""
+"""Global batch by topology and size: 64 to 256 patients per chip, which fill its lanes."""
 
 _COLUMNS = {
     "size": "size",
@@ -28,8 +27,8 @@ _COLUMNS = {
     "batch": "batch",
     "memory": "memory, GiB",
     "fits": "fits",
-    "exchanges": "exchanges, MiB",
-    "largest": "largest exchange",
+    "collectives": "collectives, MiB",
+    "largest": "largest collective",
     "cycles": "M cycles",
     "step": "step, ms",
     "roofline": "roofline, ms",
@@ -43,7 +42,7 @@ _COLUMNS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is planned."""
+    """Settings of the plans."""
 
     out: pathlib.Path
     """Folder for one JSON file per plan and the table, plans.md."""
@@ -52,14 +51,14 @@ class Settings:
 
 
 def make(size: str, topology: str, out: pathlib.Path) -> dict:
-    """One plan, from the folder or from a new process."""
+    """Returns a plan from the folder, or from a new process."""
     batch = BATCHES[topology][size]
     path = out / f"{size}_{topology.replace(':', '_')}_{batch}.json"
     return bench_process.plan(path, size=size, topology=topology, global_batch_size=batch)
 
 
 def row(plan: dict) -> dict[str, str]:
-    """The plan's cells by column."""
+    """Returns the cells of a plan by column."""
     collectives = plan["collectives"]
     largest = max(collectives, key=lambda x: x["num_bytes"], default=None)
     total = plan["memory"]["total_bytes"]
@@ -73,8 +72,8 @@ def row(plan: dict) -> dict[str, str]:
         "compile": f"{plan['compile_seconds']:.0f}",
     }
     if largest is not None:
-        exchanged = sum(x["num_bytes"] * x["times"] for x in collectives)
-        cells["exchanges"] = f"{exchanged / 2**20:.1f}"
+        total_bytes = sum(x["num_bytes"] * x["times"] for x in collectives)
+        cells["collectives"] = f"{total_bytes / 2**20:.1f}"
         cells["largest"] = f"{largest['kind']}, {largest['num_bytes'] / 2**20:.1f} MiB"
     if plan["step_seconds"] is not None:
         cells |= {
@@ -89,7 +88,7 @@ def row(plan: dict) -> dict[str, str]:
 
 
 def table(plans: list[dict]) -> str:
-    """Markdown."""
+    """Returns the table in Markdown."""
     lines = ["| " + " | ".join(_COLUMNS.values()) + " |", "|" + "---|" * len(_COLUMNS)]
     for plan in plans:
         cells = row(plan)

@@ -1,9 +1,9 @@
-"""Trains the same run in float32 and in bfloat16, plain and with remat, and compares the losses.
+"""Trains the same run in float32 and bfloat16, with and without remat, and compares the losses.
 
 `python benchmarks/precision.py --data-dir=data --out=precision`
 
-Same seed, same examples, same augmentation: what differs is rounding. Run again, it goes on. Writes
-loss.png and a table of means over stretches of steps.
+Seed, examples and augmentation are the same, so only rounding differs. An interrupted command
+resumes. Writes loss.png and a table of means over intervals of steps.
 """
 
 import dataclasses
@@ -29,22 +29,22 @@ RUNS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is trained."""
+    """Settings of the runs."""
 
     data_dir: pathlib.Path
-    """Prepared data."""
+    """Folder of the prepared data."""
     out: pathlib.Path
-    """Folder for the runs, the table and the picture."""
+    """Folder for the runs, the table and the figure."""
     dataset: str = "mimic_iv_ecg"
     size: str = "small"
     global_batch_size: int = 64
     num_steps: int = 300
     learning_rate: float = 1e-3
-    """High enough for the loss to move within so few steps."""
+    """Peak learning rate, high enough for the loss to change within few steps."""
 
 
 def train(name: str, settings: Settings) -> np.ndarray:
-    """The losses of one run, a step each."""
+    """Trains one run, and returns its loss at each step."""
     workdir = settings.out / name.replace(", ", "_").replace(" ", "_")
     command = [sys.executable, "-m", "clef_jax.train", f"--workdir={workdir}", *RUNS[name]]
     for field in dataclasses.fields(settings):
@@ -57,7 +57,7 @@ def train(name: str, settings: Settings) -> np.ndarray:
 
 
 def table(losses: dict[str, np.ndarray]) -> str:
-    """Means over fifths of the run, and the differences from float32, as Markdown."""
+    """Returns mean losses per fifth of the run and differences from float32, in Markdown."""
     reference = losses["float32"]
     parts = np.array_split(np.arange(len(reference)), 5)
     heads = [f"steps {part[0] + 1}-{part[-1] + 1}" for part in parts]
@@ -70,7 +70,8 @@ def table(losses: dict[str, np.ndarray]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw(losses: dict[str, np.ndarray], path: pathlib.Path) -> None:
+def plot(losses: dict[str, np.ndarray], path: pathlib.Path) -> None:
+    """Plots the smoothed losses of all runs."""
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     for name, values in losses.items():
         smooth = np.convolve(values, np.ones(10) / 10, mode="valid")
@@ -85,7 +86,7 @@ def main(settings: Settings) -> None:
     losses = {name: train(name, settings) for name in RUNS}
     text = table(losses)
     (settings.out / "loss.md").write_text(text)
-    draw(losses, settings.out / "loss.png")
+    plot(losses, settings.out / "loss.png")
     Console(highlight=False).print(text, soft_wrap=True)
 
 

@@ -1,12 +1,12 @@
-"""Times the preparation of every data set per core, and projects it to the whole source.
+"""Times the preparation of every data set per core, and extrapolates it to the complete source.
 
 `python benchmarks/prepare.py [--datasets ptb_xl chapman] [--patients=200]`
 
-Each data set's own simulated tree is prepared in this process; what counts is processor time. The
-listing, which is one process whatever the workers, and the shards, which any number of workers
-share, are told apart. Disks, above all network disks, may be slower than the processors: then they
-decide. Icentia11k's patients are made in life size, with 50 segments of 70 minutes and 5,000 beats,
-because reading annotations is most of their work.
+The simulated source folder of each data set is prepared in this process, and processor time is
+measured. Listing, which is always one process, and shards, which workers prepare in parallel, are
+measured separately. Slow disks, above all network disks, can limit the speed instead of the
+processors. The simulated patients of Icentia11k have their real size, 50 segments of 70 minutes and
+5,000 beats, because most of the time is spent on their annotations.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from clef_jax.simulation import fixture
 
 CORES = 16
 SEGMENTS, SEGMENT_SAMPLES, SEGMENT_BEATS = 50, 1_048_577, 5_000
-"""Of a patient of Icentia11k."""
+"""Segments, samples per segment and beats per segment of a patient of Icentia11k."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,14 +34,14 @@ class Arguments:
     """Times the preparation of every data set per core."""
 
     datasets: tuple[str, ...] = ()
-    """Which ones; all without."""
+    """Data sets to time; by default all."""
     patients: int = 200
-    """Size of each simulated tree."""
+    """Number of patients in each simulated source folder."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What preparing one tree took."""
+    """Costs of preparing one source folder."""
 
     num_listed: int
     num_stored: int
@@ -56,13 +56,13 @@ def main() -> None:
         "data set",
         "listed per s and core",
         "bytes per stored record",
-        "listed in the whole source",
-        f"projected on {CORES} cores",
-        title=f"Preparing simulated trees of {arguments.patients} patients",
+        "recordings in the complete source",
+        f"extrapolated to {CORES} cores",
+        title=f"Preparing simulated source folders of {arguments.patients} patients",
     )
     for name in arguments.datasets or catalog.names():
         with tempfile.TemporaryDirectory() as scratch:
-            # The difference between two sizes is free of what every build costs.
+            # The difference between two sizes does not contain the fixed costs of a build.
             few = _measure(name, pathlib.Path(scratch, "few"), arguments.patients // 3)
             many = _measure(name, pathlib.Path(scratch, "many"), arguments.patients)
         table.add_row(*_row(name, few, many))
@@ -77,33 +77,33 @@ def _measure(name: str, scratch: pathlib.Path, patients: int) -> Measured:
 
     def timed(task: shard.Task) -> shard.Summary:
         start = time.process_time()
-        summary = unfinished_write(task)
+        summary = original_write(task)
         seconds.append(time.process_time() - start)
         return summary
 
-    unfinished_write, resume.write = resume.write, timed
+    original_write, resume.write = resume.write, timed
     try:
-        one = catalog.builder(
+        dataset_builder = catalog.builder(
             dataset, data_dir=scratch / "data", options=builder.Options(**made.options)
         )
         start = time.process_time()
         download = tfds.download.DownloadConfig(manual_dir=str(made.source))
-        one.download_and_prepare(download_config=download)
+        dataset_builder.download_and_prepare(download_config=download)
         whole = time.process_time() - start
     finally:
-        resume.write = unfinished_write
-    report = one.report
-    assert report is not None
-    # The first shard pays for imports.
+        resume.write = original_write
+    summary = dataset_builder.summary
+    assert summary is not None
+    # The slowest shard, which includes imports, is not counted.
     per_shard = sorted(seconds)[: max(1, len(seconds) - 1)]
     in_shards = sum(per_shard) * len(seconds) / len(per_shard)
     return Measured(
-        report.num_listed, report.num_stored, report.num_bytes, in_shards, whole - sum(seconds)
+        summary.num_listed, summary.num_stored, summary.num_bytes, in_shards, whole - sum(seconds)
     )
 
 
 def _write_icentia(source: pathlib.Path, patients: int) -> fixture.Fixture:
-    """Patients whose segments share their samples on disk."""
+    """Writes patients whose segments share the same samples on disk."""
     rng = np.random.default_rng(0)
     adc = rng.integers(-300, 300, (1, SEGMENT_SAMPLES)).astype(np.int16)
     samples = np.sort(rng.choice(SEGMENT_SAMPLES, SEGMENT_BEATS, replace=False)).tolist()
@@ -131,8 +131,8 @@ def _write_icentia(source: pathlib.Path, patients: int) -> fixture.Fixture:
 def _row(name: str, few: Measured, many: Measured) -> list[str]:
     total = catalog.builder_class(name).SOURCE_RECORDINGS or 0
     in_shards = many.seconds_in_shards / many.num_listed
-    more = max(many.seconds_elsewhere - few.seconds_elsewhere, 0.0)
-    listing = more / max(many.num_listed - few.num_listed, 1)
+    difference = max(many.seconds_elsewhere - few.seconds_elsewhere, 0.0)
+    listing = difference / max(many.num_listed - few.num_listed, 1)
     minutes = total * (in_shards / CORES + listing) / 60
     size = total * many.num_bytes / many.num_listed
     return [

@@ -1,7 +1,7 @@
-"""A process that times the encoder's training step and forward pass in one framework.
+"""Times the encoder's training step and forward pass in one framework, in a separate process.
 
-`train_step.py` starts one for each framework and tells them when to run; the loss is InfoNCE over
-two views, and the input stays on the device.
+`train_step.py` starts a process for each framework and tells it when to run. The loss is InfoNCE
+over two views, and the input stays on the device.
 """
 
 import contextlib
@@ -28,18 +28,18 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """One framework at one size."""
+    """Settings of a worker: one framework at one size."""
 
     framework: Framework = "jax"
-    """`torch` is eager, `torch_compile` the same through `torch.compile`."""
+    """Framework: `torch` is eager PyTorch, `torch_compile` uses `torch.compile`."""
     size: str = "small"
     batch_size: int = 64
-    """Pairs: a step encodes twice as many signals."""
+    """Number of pairs; a step encodes twice as many signals."""
     num_samples: int = 5000
-    """Samples of a signal: ten seconds at 500 Hz."""
+    """Samples of a signal; the default is ten seconds at 500 Hz."""
     device: Literal["cpu", "gpu"] = "cpu"
     precision: Precision = "float32"
-    """Of the encoder's activations; PyTorch's bfloat16 is its autocast."""
+    """Precision of the encoder's activations; PyTorch uses autocast for bfloat16."""
     threads: int = 2
     """CPU threads, pinned to the first cores."""
     keep_memory: bool = True
@@ -47,7 +47,7 @@ class Config:
 
 
 def make_jax(config: Config) -> dict[str, Callable[[], object]]:
-    """Our step and forward pass, compiled."""
+    """Returns the compiled step and forward pass in JAX."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -91,14 +91,14 @@ def make_jax(config: Config) -> dict[str, Callable[[], object]]:
 
 
 def make_torch(config: Config) -> dict[str, Callable[[], object]]:
-    """The same in plain PyTorch."""
+    """Returns the same step and forward pass in plain PyTorch."""
     import torch
 
     torch.set_num_threads(config.threads)
     torch.manual_seed(0)
     device = "cuda" if config.device == "gpu" else "cpu"
-    twin_path = pathlib.Path(__file__).with_name("torch_net1d.py")
-    encoder = runpy.run_path(str(twin_path))["TorchNet1D"](config.size).to(device)
+    network_path = pathlib.Path(__file__).with_name("torch_net1d.py")
+    encoder = runpy.run_path(str(network_path))["TorchNet1D"](config.size).to(device)
     optimizer = torch.optim.AdamW(
         encoder.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY
     )
@@ -137,7 +137,7 @@ def make_torch(config: Config) -> dict[str, Callable[[], object]]:
 
 
 def work(config: Config) -> None:
-    """Makes both programs and runs each once, then one per line that it reads; answers seconds."""
+    """Runs each program once, then one per input line, and prints the seconds of each run."""
     if config.keep_memory:
         keep_freed_memory()
     if hasattr(os, "sched_setaffinity"):
@@ -146,14 +146,15 @@ def work(config: Config) -> None:
     programs = make_jax(config) if config.framework == "jax" else make_torch(config)
     for program in programs.values():
         program()
-    answer(time.perf_counter() - start)
+    report_seconds(time.perf_counter() - start)
     for line in sys.stdin:
         start = time.perf_counter()
         programs[line.strip()]()
-        answer(time.perf_counter() - start)
+        report_seconds(time.perf_counter() - start)
 
 
-def answer(seconds: float) -> None:
+def report_seconds(seconds: float) -> None:
+    """Prints the seconds for the parent process."""
     sys.stdout.write(f"{json.dumps(seconds)}\n")
     sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""Net1D in plain PyTorch, for comparison: the same network, the same key names, nothing tuned.
+"""Net1D in plain PyTorch, for comparison: the same network and key names, without tuning.
 
 Shapes: B batch, C channels, T time (samples), D embedding.
 """

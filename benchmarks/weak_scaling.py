@@ -1,10 +1,11 @@
-"""More devices, each with the same number of patients: what a device's step grows by.
+"""Measures how the cost of a device's step grows with the number of devices.
 
 `python benchmarks/weak_scaling.py --out=weak_scaling`
 
-Compiles the real training step for 1 to 256 simulated CPU devices. Operations and memory traffic of
-a device should stay the same but for the loss, whose rows meet the embeddings of all devices. Each
-plan is a process of its own; what is in the folder already is kept.
+Compiles the real training step for 1 to 256 simulated CPU devices with the same number of patients
+per device. Operations and memory traffic per device should stay constant except for the loss, which
+compares the embeddings of a device with those of all devices. Each plan is a separate process;
+existing plans in the folder are reused.
 """
 
 import dataclasses
@@ -19,18 +20,19 @@ from clef_jax.models import cost, size as size_lib
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is planned."""
+    """Settings of the plans."""
 
     out: pathlib.Path
     """Folder for one JSON file per plan and the table."""
     size: str = "small"
     rows: int = 16
-    """Patients of each device."""
+    """Number of patients per device."""
     devices: tuple[int, ...] = (1, 4, 16, 64, 256)
+    """Numbers of devices."""
 
 
 def make(settings: Settings, num_devices: int) -> dict:
-    """One plan, from the folder or from a new process."""
+    """Returns a plan from the folder, or from a new process."""
     return bench_process.plan(
         settings.out / f"{settings.size}_{settings.rows}_{num_devices}.json",
         size=settings.size,
@@ -40,7 +42,7 @@ def make(settings: Settings, num_devices: int) -> dict:
 
 
 def row(plan: dict) -> str:
-    """A line of the table, Markdown."""
+    """Returns a line of the table in Markdown."""
     num_devices, batch = plan["topology"]["num_devices"], plan["global_batch_size"]
     width = size_lib.by_name(plan["size"]).embedding_width
     loss = cost.loss_flops(plan["rows"], batch, width)
@@ -69,7 +71,7 @@ HEADS = (
     "global batch",
     "encoder, GFLOP",
     "loss, GFLOP",
-    "loss, share",
+    "loss, fraction",
     "compiled, GFLOP (loops once)",
     "traffic, GiB",
     "temporaries, MiB",

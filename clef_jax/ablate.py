@@ -1,14 +1,14 @@
-"""Which options matter: `python -m clef_jax.ablate --grid "clef.temperature=0.05 0.07" ...`.
+"""Trains and evaluates encoders over a grid of settings, and tabulates their scores.
 
-Trains and evaluates one encoder for each point of a grid and each seed, and puts them in a table.
-Each is a process of its own, one per device; the same command goes on where it was stopped.
+`python -m clef_jax.ablate --grid "clef.temperature=0.05 0.07" --data-dir=DIR --out=DIR`
+
+Each grid point and seed is one run, in a process of its own on one device. The same command resumes
+an interrupted grid.
 """
 
 import concurrent.futures
-import csv
 import dataclasses
 import hashlib
-import html
 import itertools
 import json
 import os
@@ -19,44 +19,58 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import rich.console
 import rich.table
-import tyro
 
-from clef_jax import files
-from clef_jax.errors import UserError, exit_on_user_error
-from clef_jax.page import template
+from clef_jax import command_line, evaluate, files
+from clef_jax.errors import UserError, WrongArgument, counted, exit_on_user_error
+
+if TYPE_CHECKING:
+    from clef_jax.evaluation.ablation import MainScore
+
+_TAIL_BYTES = 1 << 16
+"""Number of bytes at the end of a log in which the reason is searched."""
+_FRAME_START = "╭"
+_FRAME = f"{_FRAME_START}╮│─╰╯ "
+"""Frame around a message about wrong arguments, which is no part of the reason."""
+_MAX_REASON = 500
+"""Largest number of characters of the reason why a run failed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """Trains, evaluates and tabulates a grid of options."""
+    """Trains and evaluates encoders over a grid of settings, and tabulates their scores."""
 
     grid: tuple[str, ...]
-    """One text for each option: FLAG=VALUE VALUE ..., for example "clef.min_distance=0 0.2 0.5",
-    "leads=random I", "objective=clef simclr" or "dataset=mimic_iv_ecg". Any flag of
-    clef_jax.train will do."""
+    """Settings to vary, each as "FLAG=VALUE VALUE ...", for example "clef.min_distance=0 0.2 0.5",
+    "leads=random I" or "objective=clef simclr". FLAG is any flag of clef-jax train."""
     data_dir: str
-    """Folder that `python -m clef_jax.prepare` wrote to."""
+    """Folder of prepared data sets, as given to clef-jax prepare."""
     out: str
-    """Folder for runs and the table."""
+    """Folder for the runs and the table."""
     train: str = ""
-    """Flags of clef_jax.train that all runs share, for example "--size=small --num-steps=1000"."""
+    """Flags of clef-jax train for all runs, for example "--size=small --num-steps=1000"."""
     evaluate: str = ""
-    """Flags of clef_jax.evaluate that all runs share, for example "--tasks=paper"."""
+    """Flags of clef-jax evaluate for all runs, for example "--tasks=paper"."""
     design: Literal["product", "one_at_a_time"] = "product"
-    """product: every combination; one_at_a_time: the first values, and each other value alone."""
+    """product: every combination of values; one_at_a_time: the first value of every setting, and
+    each other value with the first values of all other settings."""
     seeds: tuple[int, ...] = (42,)
-    """Each point is trained once with each."""
+    """Seeds; each grid point is trained once per seed."""
     processes: int = 1
-    """Runs at a time. On GPUs each sees one of them; choose as many as there are."""
+    """Number of runs at the same time. Each run uses one GPU or TPU chip; give the number of
+    them."""
+    overwrite: bool = False
+    """Replace an ablation.csv or ablation.html that this command did not write; otherwise it is an
+    error."""
 
     def __post_init__(self):
         if self.processes < 1 or not self.seeds:
             raise UserError("--processes must be at least 1, and --seeds at least one number.")
+        for seed in self.seeds:
+            command_line.check_seed(seed, "--seeds")
 
     @property
     def folder(self) -> pathlib.Path:
@@ -80,38 +94,100 @@ class Run:
         return self.workdir / "ablate.log"
 
 
+SETTINGS = Config
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     with exit_on_user_error():
-        run(tyro.cli(Config, args=argv, prog="python -m clef_jax.ablate"))
+        run(command_line.parse(SETTINGS, argv, "ablate"))
 
 
 def run(config: Config) -> None:
-    """Runs what is not finished yet, and writes ablation.csv and ablation.html.
+    """Finishes the runs that are not finished, and writes ablation.csv and ablation.html.
 
     Raises:
-        UserError: the grid cannot be read, or a run failed; the others are finished and in the
-            table nevertheless.
+        UserError: the grid or the flags of the evaluation cannot be used; or a run failed, and the
+            table then holds the other runs.
     """
+    from clef_jax.evaluation import ablation, effects
+
     console = rich.console.Console(highlight=False)
     points = list(points_of(config))
+    ablation.check_outputs(config.folder, overwrite=config.overwrite)
+    _check_names(config, points)
     runs = [
         Run(point, seed, config.folder / "runs" / f"{name_of(point)}_seed_{seed}")
         for seed in config.seeds
         for point in points
     ]
-    console.print(f"{len(points)} points, {len(runs)} runs, {config.processes} at a time.")
+    console.print(
+        f"{counted(len(points), 'point')}, {counted(len(runs), 'run')}, {config.processes} at a "
+        "time."
+    )
     failed = _run_all(config, runs, console)
     scores = {
         run.workdir: scores_of(run) for run in runs if (_evaluation(run) / "results.json").is_file()
     }
     rows = rows_of(points, runs, scores)
     if rows:
-        _write(config, rows)
+        settings = {
+            field.name: str(getattr(config, field.name)) for field in dataclasses.fields(config)
+        }
+        trials = [
+            effects.Trial(run.point, run.seed, scores[run.workdir])
+            for run in runs
+            if run.workdir in scores
+        ]
+        ablation.write(config.folder, rows, settings, failed, trials)
         console.print(_table(rows))
-        console.print(f"The table is in {config.folder / 'ablation.html'} and ablation.csv.")
+        page = config.folder / ablation.PAGE
+        console.print(f"The table is in {page} and {ablation.TABLE}.", soft_wrap=True)
     if failed:
-        logs = ", ".join(str(run.log) for run in failed)
-        raise UserError(f"{len(failed)} of {len(runs)} runs failed; their logs say why: {logs}.")
+        reasons = "\n".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise UserError(
+            f"{len(failed)} of {counted(len(runs), 'run')} failed; the same command tries them "
+            f"again.\n{reasons}",
+            problem="failed_runs",
+        )
+
+
+def _check_names(config: Config, points: Sequence[Point]) -> None:
+    """Raises UserError, or exits as the commands do, if a flag of evaluate or train cannot be used.
+
+    Likewise if a run trains on a lead, or evaluates a layer, that does not exist. Otherwise, the
+    mistake would be reported after the first training.
+    """
+    from clef_jax.evaluation import grid_check
+    from clef_jax.training import arguments
+
+    flags = _evaluation_flags(config, "MODEL", config.folder / "evaluation")
+    settings = command_line.parse(evaluate.SETTINGS, flags, "evaluate")
+    train = _split(config.train, "--train")
+    grid_check.check_training(settings, [[*train, *_point_flags(point)] for point in points])
+    grid_check.check_evaluation(settings)
+    for point in points:
+        parsed = arguments.parse(
+            [f"--data-dir={config.data_dir}", "--workdir=", *train, *_point_flags(point)]
+        )
+        if parsed.workdir:
+            raise WrongArgument("--workdir belongs to each run; set --out, the folder of all runs.")
+
+
+def _point_flags(point: Point) -> list[str]:
+    return [f"--{flag}={value}" for flag, value in point.items()]
+
+
+def _split(text: str, flag: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise WrongArgument(f"{flag}={text!r} cannot be split: {error}.") from error
+
+
+def _evaluation_flags(config: Config, model: object, out: pathlib.Path) -> list[str]:
+    own = _split(config.evaluate, "--evaluate")
+    flags = ["--model", str(model), "--baselines=none"]
+    return [*flags, f"--data-dir={config.data_dir}", f"--out={out}", *own]
 
 
 def points_of(config: Config) -> Iterator[Point]:
@@ -125,12 +201,12 @@ def points_of(config: Config) -> Iterator[Point]:
         flag, _, values = text.partition("=")
         flag = flag.strip().lstrip("-").replace("_", "-")
         if not flag or not values.split():
-            raise UserError(
+            raise WrongArgument(
                 f"--grid {text!r} must be FLAG=VALUE VALUE, such as 'leads=random I'.",
                 problem="unreadable_grid",
             )
         if flag in axes:
-            raise UserError(f"--grid names {flag} twice.", problem="duplicate_flag")
+            raise WrongArgument(f"--grid names {flag} twice.", problem="duplicate_flag")
         axes[flag] = list(dict.fromkeys(values.split()))
     if config.design == "product":
         yield from (
@@ -150,14 +226,14 @@ def name_of(point: Point) -> str:
     return f"{plain}_{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
-def _run_all(config: Config, runs: Sequence[Run], console: rich.console.Console) -> list[Run]:
-    """Returns the runs that failed."""
+def _run_all(config: Config, runs: Sequence[Run], console: rich.console.Console) -> dict[str, str]:
+    """Returns the reason for each run that failed, by the run's name."""
     free: queue.SimpleQueue[int] = queue.SimpleQueue()
     for device in range(config.processes):
         free.put(device)
-    failed = []
+    failed: dict[str, str] = {}
 
-    def run_on_free_device(run: Run) -> bool:
+    def run_on_free_device(run: Run) -> str | None:
         device = free.get()
         try:
             return run_one(config, run, device)
@@ -167,64 +243,77 @@ def _run_all(config: Config, runs: Sequence[Run], console: rich.console.Console)
     with concurrent.futures.ThreadPoolExecutor(config.processes) as pool:
         pending = {pool.submit(run_on_free_device, run): run for run in runs}
         for number, done in enumerate(concurrent.futures.as_completed(pending), start=1):
-            run, ok = pending[done], done.result()
-            console.print(
-                f"{number}/{len(runs)} {'done' if ok else 'failed'}: {run.workdir.name}",
-                soft_wrap=True,
-            )
-            if not ok:
-                failed.append(run)
+            name, reason = pending[done].workdir.name, done.result()
+            text = f"{number}/{len(runs)} {'failed' if reason else 'done'}: {name}"
+            text += f": {reason}" if reason else ""
+            console.print(text, soft_wrap=True, markup=False)
+            if reason is not None:
+                failed[name] = reason
     return failed
 
 
-def run_one(config: Config, run: Run, device: int) -> bool:
-    """Trains and evaluates one run on one device; returns whether both succeeded."""
-    run.workdir.mkdir(parents=True, exist_ok=True)
+def run_one(config: Config, run: Run, device: int) -> str | None:
+    """Trains and evaluates one run on one device; returns why it failed, or None."""
+    files.make_folder(run.workdir)
     python = [sys.executable, "-m"]
     train = [
         *(*python, "clef_jax.train", f"--data-dir={config.data_dir}"),
         *(f"--workdir={run.workdir}", f"--seed={run.seed}"),
-        *(
-            *shlex.split(config.train),
-            *(f"--{flag}={value}" for flag, value in run.point.items()),
-        ),
+        *(*shlex.split(config.train), *_point_flags(run.point)),
     ]
-    judge = [
-        *(*python, "clef_jax.evaluate", "--checkpoint", str(run.workdir), "--baselines=none"),
-        *(f"--data-dir={config.data_dir}", f"--out={_evaluation(run)}"),
-        *shlex.split(config.evaluate),
+    evaluate = [
+        *(*python, "clef_jax.evaluate"),
+        *_evaluation_flags(config, run.workdir, _evaluation(run)),
     ]
-    # What is finished is not done again; training itself resumes, and a changed command is new.
+    # A finished run is skipped; training resumes by itself, and a changed command is a new run.
     mark = run.workdir / "finished.json"
-    if mark.is_file() and json.loads(mark.read_text()) == [train, judge]:
-        return True
+    if mark.is_file() and json.loads(mark.read_text(encoding="utf-8")) == [train, evaluate]:
+        return None
     environment = dict(os.environ)
     if config.processes > 1:
         environment |= {"CUDA_VISIBLE_DEVICES": str(device), "TPU_VISIBLE_CHIPS": str(device)}
-    with run.log.open("ab") as log:
-        for command in (train, judge):
+    for name, command in (("training", train), ("evaluation", evaluate)):
+        with files.writing(run.log), run.log.open("ab") as log:
+            start = log.tell()
             done = subprocess.run(
                 command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False
             )
-            if done.returncode:
-                return False
-    files.write_text(mark, json.dumps([train, judge]))
-    return True
+        if done.returncode:
+            return f"{name}: {_reason(run.log, start, done.returncode)}"
+    files.write_text(mark, json.dumps([train, evaluate]))
+    return None
+
+
+def _reason(log: pathlib.Path, start: int, code: int) -> str:
+    """Returns why a command failed: the last error, or the last line, of its part of the log.
+
+    Args:
+        log: log of the run.
+        start: position in the log where the output of the command begins.
+        code: exit code of the command.
+    """
+    with log.open("rb") as file:
+        file.seek(max(start, log.stat().st_size - _TAIL_BYTES))
+        lines = file.read().decode(errors="replace").splitlines()
+    lines = [line.strip() for line in lines if line.strip(_FRAME)]
+    heads = ("Error: ", _FRAME_START) if code == command_line.WRONG_ARGUMENTS else ("Error: ",)
+    starts = [number for number, line in enumerate(lines) if line.startswith(heads)]
+    last = lines[starts[-1] if starts else -1 :]
+    if any(line.startswith("Traceback") for line in last):
+        last = last[-1:]
+    text = " ".join(line.strip(_FRAME) for line in last).removeprefix("Error: ") or "no output"
+    return f"{text[:_MAX_REASON]} (exit code {code}; {log})"
 
 
 def _evaluation(run: Run) -> pathlib.Path:
     return run.workdir / "evaluation"
 
 
-def scores_of(run: Run) -> dict[str, tuple[str, float]]:
-    """Returns the name and value of a run's main score for each task."""
-    lines = json.loads((_evaluation(run) / "results.json").read_text())["results"]
-    found: dict[str, tuple[str, float]] = {}
-    for line in lines:
-        whole = line["label_share"] == 1 and line["model"] == run.workdir.name
-        if whole and line["task"] not in found and line["value"] is not None:
-            found[line["task"]] = (line["score"], line["value"])  # the main score comes first
-    return found
+def scores_of(run: Run) -> "dict[str, MainScore]":
+    """Returns a run's main score for each task."""
+    from clef_jax.evaluation import ablation
+
+    return ablation.main_scores(_evaluation(run) / "results.json", run.workdir.name)
 
 
 Row = dict[str, str]
@@ -233,42 +322,24 @@ Row = dict[str, str]
 def rows_of(
     points: Sequence[Point],
     runs: Sequence[Run],
-    scores: Mapping[pathlib.Path, Mapping[str, tuple[str, float]]],
+    scores: "Mapping[pathlib.Path, Mapping[str, MainScore | tuple[str, float]]]",
 ) -> list[Row]:
     """Returns a row per point: options, number of seeds, and mean and SD of each task's score."""
-    tasks = list(dict.fromkeys(task for found in scores.values() for task in found))
+    from clef_jax.evaluation import ablation
+
+    tasks = list(dict.fromkeys(task for of_run in scores.values() for task in of_run))
     rows = []
     for point in points:
-        mine = [scores[t.workdir] for t in runs if t.point == point and t.workdir in scores]
-        if not mine:
+        of_point = [scores[t.workdir] for t in runs if t.point == point and t.workdir in scores]
+        if not of_point:
             continue
-        row: Row = {**point, "seeds": str(len(mine))}
+        row: Row = {**point, ablation.SEEDS: str(len(of_point))}
         for task in tasks:
-            values = [found[task][1] for found in mine if task in found]
-            name = next(found[task][0] for found in scores.values() if task in found)
-            spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-            row[f"{task}: {name}"] = f"{np.mean(values):.3f}{spread}" if values else ""
+            of_task = [of_run[task] for of_run in of_point if task in of_run]
+            name = next(of_run[task][0] for of_run in scores.values() if task in of_run)
+            row[f"{task}: {name}"] = ablation.cell(of_task)
         rows.append(row)
     return rows
-
-
-def _write(config: Config, rows: Sequence[Row]) -> None:
-    table = config.folder / "ablation.csv"
-    with files.appearing(table) as half, half.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    cells = [[html.escape(value) for value in row.values()] for row in rows]
-    settings = {
-        field.name: str(getattr(config, field.name)) for field in dataclasses.fields(config)
-    }
-    caption = "Main score of each task; mean and standard deviation over seeds."
-    page = template.document(
-        "Which options matter?",
-        template.section("Results", caption, template.table(list(rows[0]), cells)),
-        template.folded("Settings", template.facts(settings)),
-    )
-    files.write_text(config.folder / "ablation.html", page)
 
 
 def _table(rows: Sequence[Row]) -> rich.table.Table:

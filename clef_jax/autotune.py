@@ -1,52 +1,54 @@
-"""Finds the fastest form of each grouped convolution here: `python -m clef_jax.autotune`.
+"""Times the implementations of each grouped convolution on this machine, and stores the fastest.
 
-Times all forms at the layers of an encoder, in the precision that training would use on this
-machine, for about a minute, and keeps the winners by kind of device. A training run goes by them
-where `--conv-choices` asks for it.
+`python -m clef_jax.autotune --size=small`
+
+Times all implementations with the convolution shapes of an encoder, in the precision that training
+would use on this machine, for about a minute. A training run uses the stored results if
+`--conv-choices` requests them.
 """
 
 import dataclasses
 import pathlib
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-import jax
 import rich.console
 import rich.table
-import tyro
 
-from clef_jax import machine
+from clef_jax import command_line, files
 from clef_jax.config import Precision, TrainConfig
-from clef_jax.convolution import tuning, tuning_file
-from clef_jax.convolution.rules import Choice, Choices
-from clef_jax.convolution.tuning import LayerTimes, Timed
-from clef_jax.errors import UserError, exit_on_user_error
-from clef_jax.machine import keep_freed_memory
-from clef_jax.models import cost, size as size_lib
+from clef_jax.errors import UserError, counted, exit_on_user_error
+from clef_jax.models import size as size_lib
+
+if TYPE_CHECKING:
+    from clef_jax.convolution.rules import Choice, TuningResults
+    from clef_jax.convolution.tuning import ConvTimes, Timed
 
 _BATCH_SIZES = {"cpu": 16}
 _BATCH_SIZE = 256
-"""Signals, on a machine that is not among `_BATCH_SIZES`."""
+"""Number of signals in the batch on a platform that is not in `_BATCH_SIZES`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Time every form of the grouped convolutions on this machine and keep the fastest."""
+    """Times the implementations of each grouped convolution on this machine, and stores the
+    fastest."""
 
     size: str = "small"
-    """Encoder whose layers are timed; several with commas: small,medium."""
+    """Encoder whose convolutions are timed; several separated by commas, for example
+    small,medium."""
     out: pathlib.Path | None = None
-    """File to write; by default that of this kind of device in the user's cache folder."""
+    """File to write; by default the file of this kind of device in the user's cache folder."""
     budget_seconds: float = 60.0
-    """Time for all layers together; with little of it fewer forms are tried."""
+    """Time limit in seconds for all convolutions; a smaller limit times fewer implementations."""
     batch_size: int | None = None
-    """Signals of the batch; by default 16 on CPU and 256 elsewhere."""
+    """Number of signals in the batch; by default 16 on CPU and 256 elsewhere."""
     precision: Precision = "auto"
-    """As in training: auto is bfloat16 on TPU and GPU, float32 on CPU."""
+    """Number format, as in training: auto is bfloat16 on TPU and GPU, float32 on CPU."""
     window_seconds: float = 10.0
-    """Length of the signal that the encoder sees."""
+    """Length of the encoder's input in seconds."""
     sample_rate_hz: float = 500.0
-    """Sampling rate of the prepared data set."""
+    """Sampling rate of the prepared data set in Hz."""
 
     def __post_init__(self):
         for name in ("budget_seconds", "window_seconds", "sample_rate_hz", "batch_size"):
@@ -62,27 +64,37 @@ class Arguments:
     def sizes(self) -> list[size_lib.EncoderSize]:
         try:
             return [size_lib.by_name(name.strip()) for name in self.size.split(",")]
-        except ValueError as error:  # it speaks in a sentence
+        except ValueError as error:  # its message is a sentence for the user
             raise UserError(f"--size: {error}") from error
+
+
+SETTINGS = Arguments
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     with exit_on_user_error():
-        arguments = tyro.cli(Arguments, args=argv, prog="python -m clef_jax.autotune")
+        arguments = command_line.parse(SETTINGS, argv, "autotune")
         run(arguments, rich.console.Console(highlight=False))
 
 
-def run(arguments: Arguments, console: rich.console.Console) -> Choices:
-    """Times, prints and writes; the choices that are in the file now."""
+def run(arguments: Arguments, console: rich.console.Console) -> "TuningResults":
+    """Times the convolutions, prints a table, writes the file, and returns the file's content."""
+    import jax
+
+    from clef_jax import machine
+    from clef_jax.convolution import tuning
+    from clef_jax.models import cost
+
     device = jax.devices()[0]
+    check_output(arguments.out, device.platform, device.device_kind)
     if device.platform == "cpu":
-        keep_freed_memory()  # as training does
+        machine.keep_freed_memory()  # as training does
     config = TrainConfig(data_dir="", workdir="", precision=arguments.precision)
     dtype = machine.compute_dtype(config.precision, device.platform)
     batch_size = arguments.batch_size or _BATCH_SIZES.get(device.platform, _BATCH_SIZE)
     console.print(
-        f"{device.device_kind}, {batch_size} signals of {arguments.num_samples} samples, "
-        f"{dtype.name}.",
+        f"{device.device_kind}, {counted(batch_size, 'signal')} of "
+        f"{counted(arguments.num_samples, 'sample')}, {dtype.name}.",
         soft_wrap=True,
     )
     counts = {}
@@ -102,50 +114,84 @@ def run(arguments: Arguments, console: rich.console.Console) -> Choices:
     console.print(table(times))
     for line in verdicts(times):
         console.print(line, soft_wrap=True)
-    found = tuning.choices(
+    choices = tuning.results(
         times, platform=device.platform, device_kind=device.device_kind, dtype=dtype.name
     )
-    return keep(found, arguments.out, console)
+    return keep(choices, arguments.out, console)
 
 
-def keep(found: Choices, out: pathlib.Path | None, console: rich.console.Console) -> Choices:
-    """Writes the choices beside those for other layers that the file holds already."""
-    path = tuning_file.path_of(found.device_kind) if out is None else out.expanduser()
+def check_output(out: pathlib.Path | None, platform: str, device_kind: str) -> None:
+    """Checks before the timing that its results can be written.
+
+    Raises:
+        UserError: the file holds something else than tuning results of this kind of device, or
+            cannot be written.
+    """
+    from clef_jax.convolution import tuning_file
+
+    path = tuning_file.path_of(device_kind) if out is None else out.expanduser()
+    # Such a file is added to, not replaced; `read` reports any other one.
+    files.check_output(path, lambda _: True)
+    if path.exists():
+        _check_device(path, tuning_file.read(path), platform, device_kind)
+
+
+def _check_device(
+    path: pathlib.Path, stored: "TuningResults", platform: str, device_kind: str
+) -> None:
+    if (stored.platform, stored.device_kind) != (platform, device_kind):
+        raise UserError(
+            f"{path} holds the tuning results of {stored.device_kind} ({stored.platform}), not of "
+            f"{device_kind} ({platform}); choose another --out."
+        )
+
+
+def keep(
+    choices: "TuningResults", out: pathlib.Path | None, console: rich.console.Console
+) -> "TuningResults":
+    """Adds tuning results to the file, and returns all that it holds now.
+
+    Raises:
+        UserError: the file holds the results of another kind of device.
+    """
+    from clef_jax.convolution import tuning_file
+
+    path = tuning_file.path_of(choices.device_kind) if out is None else out.expanduser()
     if path.exists():
         old = tuning_file.read(path)
-        if (old.platform, old.device_kind) != (found.platform, found.device_kind):
-            raise UserError(
-                f"{path} holds the choices for {old.device_kind} ({old.platform}), not for "
-                f"{found.device_kind} ({found.platform}); give another --out."
-            )
-        found = tuning_file.merged(old, found)
-    tuning_file.write(path, found)
-    console.print(f"{len(found.measured)} layers are in {path}.", soft_wrap=True)
-    return found
+        _check_device(path, old, choices.platform, choices.device_kind)
+        choices = tuning_file.merged(old, choices)
+    tuning_file.write(path, choices)
+    console.print(f"{path} holds {counted(len(choices.measured), 'convolution')}.", soft_wrap=True)
+    return choices
 
 
-def table(times: Sequence[LayerTimes]) -> rich.table.Table:
-    """One row per layer: the table's form and the fastest, with milliseconds."""
-    columns = ("layer", "times", "table's form", "training", "forward", "fastest")
-    result = rich.table.Table(title="One layer, ms", title_justify="left")
+def table(times: "Sequence[ConvTimes]") -> rich.table.Table:
+    """Returns a table with a row per convolution: default and fastest implementation, and times."""
+    columns = ("convolution", "count", "default", "training", "forward", "fastest")
+    result = rich.table.Table(title="Time of one convolution, ms", title_justify="left")
     for number, column in enumerate((*columns, "training", "forward", "faster")):
         result.add_column(column, justify="right" if number else "left")
-    for one in times:
-        layer, best, first = one.layer, one.best, one.table
+    for timed in times:
+        layer, best, first = timed.shape, timed.best, timed.timed_default
         shape = f"{layer.length}x{layer.group_channels * layer.groups}"
-        shape += f", {layer.groups} groups, stride {layer.stride}"
-        row = [shape, str(one.count), name(one.by_table), *_cells(first), name(best.choice)]
+        shape += f", {counted(layer.groups, 'group')}, stride {layer.stride}"
+        row = [shape, str(timed.count), name(timed.default), *_cells(first), name(best.choice)]
         faster = "" if first is None else f"{first.training_seconds / best.training_seconds:.2f}"
         result.add_row(*row, *_cells(best), faster)
     return result
 
 
-def name(choice: Choice) -> str:
-    """A form and, where there are any, its blocks."""
-    return f"{choice.form} {choice.block}" if "toeplitz" in choice.form else choice.form
+def name(choice: "Choice") -> str:
+    """Returns an implementation's name, with its block size if it has one."""
+    return (
+        f"{choice.implementation} {choice.block}"
+        if "toeplitz" in choice.implementation
+        else choice.implementation
+    )
 
 
-def _cells(timed: Timed | None) -> tuple[str, str]:
+def _cells(timed: "Timed | None") -> tuple[str, str]:
     if timed is None:
         return "cannot run", ""
     forward = timed.forward_seconds
@@ -155,27 +201,31 @@ def _cells(timed: Timed | None) -> tuple[str, str]:
     )
 
 
-def verdicts(times: Sequence[LayerTimes]) -> list[str]:
-    """What the figures come to, and what was not tried, in sentences."""
-    found = []
-    if all(one.table for one in times):
-        by_table = sum(one.count * cast(Timed, one.table).training_seconds for one in times)
-        best = sum(one.count * one.best.training_seconds for one in times)
-        found.append(
-            f"All convolutions together: {by_table * 1e3:.1f} ms by the table, {best * 1e3:.1f} ms "
-            f"by what is fastest here, {by_table / best:.2f} times faster."
+def verdicts(times: "Sequence[ConvTimes]") -> list[str]:
+    """Returns the conclusions as sentences: the total times, and what was not timed."""
+    sentences = []
+    if all(layer.timed_default for layer in times):
+        by_table = sum(
+            layer.count * cast("Timed", layer.timed_default).training_seconds for layer in times
         )
-    num_skipped = sum(len(one.skipped) for one in times)
+        best = sum(layer.count * layer.best.training_seconds for layer in times)
+        sentences.append(
+            f"All convolutions take {by_table * 1e3:.1f} ms with the default implementations and "
+            f"{best * 1e3:.1f} ms with the fastest ones, {by_table / best:.2f} times less."
+        )
+    num_skipped = sum(len(layer.skipped) for layer in times)
     if num_skipped:
-        found.append(
-            f"There was no time for {num_skipped} of "
-            f"{num_skipped + sum(len(one.timed) + len(one.failed) for one in times)} forms: give "
-            "more --budget-seconds to try them."
+        num_all = num_skipped + sum(len(layer.timed) + len(layer.failed) for layer in times)
+        sentences.append(
+            f"The time limit excluded {num_skipped} of {counted(num_all, 'implementation')}; "
+            "increase --budget-seconds to time them."
         )
-    num_failed = sum(len(one.failed) for one in times)
+    num_failed = sum(len(layer.failed) for layer in times)
     if num_failed:
-        found.append(f"This device cannot run {num_failed} forms at this batch.")
-    return found
+        sentences.append(
+            f"This device cannot run {counted(num_failed, 'implementation')} at this batch size."
+        )
+    return sentences
 
 
 if __name__ == "__main__":

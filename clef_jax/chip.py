@@ -1,4 +1,4 @@
-"""Facts of the chips that a run can be planned for, one row per device as JAX counts them."""
+"""Rates and memory of chips, per device as JAX counts devices."""
 
 import dataclasses
 
@@ -7,30 +7,31 @@ GIB = 2**30
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chip:
-    """One device. What is not known is None."""
+    """Rates and memory of one device; None where unknown."""
 
     name: str
     platform: str
-    """As JAX calls it: `tpu`, `gpu` or `cpu`."""
+    """JAX's name of the platform: `tpu`, `gpu` or `cpu`."""
     peak_flops_per_second: float | None
-    """Of bfloat16 matrix products."""
+    """Peak rate of bfloat16 matrix products."""
     memory_bytes: int | None
     memory_bytes_per_second: float | None
     link_bytes_per_second: float | None
-    """What a device can send to its neighbours, all links together, in one direction."""
+    """Rate at which a device sends to its neighbours, over all links in one direction."""
     network_bytes_per_second: float | None
-    """What a device can send out of its island: a TPU slice, or a host of GPUs."""
+    """Rate at which a device sends to other islands: TPU slices, or hosts of GPUs."""
     island_devices: int | None = None
-    """Devices of a host of GPUs; None where the whole topology, or each slice, is one island."""
+    """Devices per host of GPUs; None if the whole topology, or each slice, is one island."""
     clock_hz: float | None = None
     """Cycles per second of the compiler's estimate: peak / (operations per cycle of all matrix
-    units). By this clock the compiler expects 70 to 93 % of the peak of a product of two bfloat16
-    matrices 8192 x 8192, and 72 to 81 % of the bandwidth of an elementwise copy."""
+    units). With this clock the compiler estimates 70 to 93 % of the peak for a product of two
+    8192 x 8192 bfloat16 matrices, and 72 to 81 % of the bandwidth for an elementwise copy."""
     devices_per_chip: int = 1
-    """Devices that JAX sees on each chip."""
+    """Number of JAX devices per chip."""
     device_kinds: tuple[str, ...] = ()
-    """What JAX calls such a device. Variants (PCIe, 40 GB) have other rates, and are not meant."""
-    source: str
+    """JAX's names of the device, without variants (PCIe, 40 GB) that have other rates."""
+    reference: str
+    """Publication of the figures."""
 
 
 _CLOUD = "cloud.google.com/tpu/docs, system architecture"
@@ -48,7 +49,7 @@ CHIPS = {
             link_bytes_per_second=300e9,
             network_bytes_per_second=None,
             clock_hz=1.05e9,
-            source=f"{_CLOUD} (v4); links: Jouppi et al. 2023, arXiv 2304.01433, table 4",
+            reference=f"{_CLOUD} (v4); links: Jouppi et al. 2023, arXiv 2304.01433, table 4",
         ),
         Chip(
             name="v5e",
@@ -63,7 +64,7 @@ CHIPS = {
             link_bytes_per_second=200e9,
             network_bytes_per_second=3.1e9,
             clock_hz=1.5e9,
-            source=f"{_CLOUD} (v5e); network: 6.4 Tbps a pod of 256",
+            reference=f"{_CLOUD} (v5e); network: 6.4 Tbps a pod of 256",
         ),
         Chip(
             name="v5p",
@@ -78,7 +79,7 @@ CHIPS = {
             link_bytes_per_second=600e9,
             network_bytes_per_second=6.25e9,
             clock_hz=1.75e9,
-            source=f"{_CLOUD} (v5p)",
+            reference=f"{_CLOUD} (v5p)",
         ),
         Chip(
             name="v6e",
@@ -93,7 +94,7 @@ CHIPS = {
             link_bytes_per_second=400e9,
             network_bytes_per_second=None,
             clock_hz=1.75e9,
-            source=f"{_CLOUD} (v6e)",
+            reference=f"{_CLOUD} (v6e)",
         ),
         Chip(
             name="tpu7x",
@@ -109,43 +110,55 @@ CHIPS = {
             network_bytes_per_second=None,
             clock_hz=2.2e9,
             devices_per_chip=2,
-            source=f"{_CLOUD} (tpu7x), halved: each chip is two devices",
+            reference=f"{_CLOUD} (tpu7x), halved: each chip is two devices",
         ),
         Chip(
             name="a100",
             platform="gpu",
             device_kinds=("NVIDIA A100-SXM4-80GB",),
             peak_flops_per_second=312e12,
-            memory_bytes=80 * GIB,
+            memory_bytes=85_100_068_864,
             memory_bytes_per_second=2039e9,
             link_bytes_per_second=300e9,
             network_bytes_per_second=25e9,
             island_devices=8,
-            source="NVIDIA A100 80GB SXM data sheet; network: DGX A100, 200 Gb/s a GPU",
+            reference="NVIDIA A100 80GB SXM data sheet; network: DGX A100, 200 Gb/s a GPU",
         ),
         Chip(
             name="h100",
             platform="gpu",
             device_kinds=("NVIDIA H100 80GB HBM3",),
             peak_flops_per_second=989e12,
-            memory_bytes=80 * GIB,
+            memory_bytes=84_942_979_072,
             memory_bytes_per_second=3350e9,
             link_bytes_per_second=450e9,
             network_bytes_per_second=50e9,
             island_devices=8,
-            source="NVIDIA H100 SXM data sheet, dense; network: DGX H100, 400 Gb/s a GPU",
+            reference="NVIDIA H100 SXM data sheet, dense; network: DGX H100, 400 Gb/s a GPU",
         ),
         Chip(
             name="h200",
             platform="gpu",
             device_kinds=("NVIDIA H200",),
             peak_flops_per_second=989e12,
-            memory_bytes=141 * 10**9,
+            memory_bytes=151_397_597_184,
             memory_bytes_per_second=4800e9,
             link_bytes_per_second=450e9,
             network_bytes_per_second=50e9,
             island_devices=8,
-            source="NVIDIA H200 SXM data sheet, dense; network: DGX H200, 400 Gb/s a GPU",
+            reference="NVIDIA H200 SXM data sheet, dense; network: DGX H200, 400 Gb/s a GPU",
+        ),
+        Chip(
+            name="b200",
+            platform="gpu",
+            device_kinds=("NVIDIA B200",),
+            peak_flops_per_second=2250e12,
+            memory_bytes=191_514_411_008,
+            memory_bytes_per_second=7672e9,
+            link_bytes_per_second=900e9,
+            network_bytes_per_second=50e9,
+            island_devices=8,
+            reference="NVIDIA DGX B200 data sheet, dense; network: 400 Gb/s a GPU",
         ),
         Chip(
             name="cpu",
@@ -155,12 +168,12 @@ CHIPS = {
             memory_bytes_per_second=None,
             link_bytes_per_second=None,
             network_bytes_per_second=None,
-            source="simulated devices of the machine at hand",
+            reference="simulated devices of this machine",
         ),
     )
 }
 
 
 def by_device_kind(device_kind: str) -> Chip | None:
-    """The chip of a device, by what JAX calls it; None for one that is not listed."""
+    """Returns the chip of a device from JAX's name of it; None if it is not listed."""
     return next((chip for chip in CHIPS.values() if device_kind in chip.device_kinds), None)

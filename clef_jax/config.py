@@ -1,4 +1,4 @@
-"""Every setting of a pre-training run. Nothing else in the package holds a default for them."""
+"""Settings of a pre-training run, with their only defaults."""
 
 import dataclasses
 import json
@@ -9,82 +9,76 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 import tyro
 
-from clef_jax import leads, objectives
+from clef_jax import command_line, dataset_list, leads, objectives
 from clef_jax.errors import UserError
 from clef_jax.models import size as size_lib
-from clef_jax.signal.augment import AugmentConfig
+from clef_jax.setting import PER_PROCESS, RESUMABLE, check_numbers, declared, setting
+from clef_jax.signal.augment_config import AugmentConfig
 
 RANDOM_LEADS = "random"
+COMPILATION_CACHE = "~/.cache/clef_jax/xla"
+"""Folder that keeps compiled steps between starts."""
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Schedule = Literal["warm_restarts", "cosine"]
 WindowStart = Literal["record_start", "random"]
-
-
-_RESUMABLE, _PER_PROCESS = "resumable", "per_process"
-
-
-def setting(
-    default: Any = dataclasses.MISSING, *, resumable: bool = False, per_process: bool = False
-) -> Any:
-    """Declares a setting that may change although all else about its run stays the same.
-
-    Args:
-        resumable: a resumed run may change it, because it does not alter what a step computes,
-            but for rounding. (Of `preset` the outcome counts, `objective_config`; the data and the
-            noise are compared by fingerprint.)
-        per_process: the processes of one run may differ in it.
-    """
-    metadata = {_RESUMABLE: resumable, _PER_PROCESS: per_process}
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def _declared(config: type, mark: str) -> frozenset[str]:
-    """Returns the names of the settings that are declared with a mark."""
-    return frozenset(f.name for f in dataclasses.fields(config) if f.metadata.get(mark))
+BatchFrom = Literal["mixture", "one_data_set"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """One pre-training run. A run with a checkpoint in its workdir goes on by itself."""
+    """Pre-trains an encoder on prepared ECG recordings; resumes if the workdir has a checkpoint."""
 
     data_dir: str = setting(resumable=True, per_process=True)
-    """Folder that `python -m clef_jax.prepare` wrote to."""
+    """Folder of prepared data sets, as given to clef-jax prepare."""
     workdir: str = setting(resumable=True, per_process=True)
-    """Folder of this run: checkpoints, metrics, config. Start the same command again to resume."""
+    """Folder of this run: checkpoints, metrics, settings. The same command resumes the run."""
     size: str = "small"
-    """Encoder: small (0.4 M parameters), medium (31 M), large (297 M), or tiny for tests."""
-    dataset: str = "mimic_iv_ecg"
-    """Prepared data set, NAME or NAME/CONFIG; any with 12 leads will do."""
+    """Size of the encoder: small (0.4 M parameters), medium (31 M), large (297 M), or tiny for
+    tests."""
+    dataset: dataset_list.Names = "mimic_iv_ecg"
+    """Prepared data set, NAME or NAME/CONFIG; or several with the weights of their patients in a
+    batch, such as ptb_xl:0.5 chapman:0.2 mimic_iv_ecg:0.3. Without weights every patient is equally
+    likely."""
+    batch_from: BatchFrom = "mixture"
+    """Data sets of one batch: mixture (all of them, by weight), or one_data_set (all patients from
+    the same data set, which is sampled by weight; then no two patients can be told apart by their
+    data sets alone)."""
     leads: str = RANDOM_LEADS
-    """Leads that views are drawn from: random (all twelve), one (I), or several (I,II,V5)."""
+    """Leads from which views are sampled: random (all twelve), one (I), or several (I,II,V5). Each
+    data set uses those that it has."""
     same_lead_fraction: float = 0.8
-    """Probability that the second view takes the first one's lead; else a lead is drawn anew."""
+    """Probability that the second view has the lead of the first view; otherwise its lead is
+    sampled again."""
     window_seconds: float = 10.0
-    """Length of the signal that the encoder sees."""
+    """Length of the encoder's input in seconds."""
     window_start: WindowStart = "record_start"
-    """Where in the record a view begins: record_start (the paper), or random, for each view on its
-    own. Views of the same seconds share the very times of their beats, which tells recordings
-    apart; with random starts and a window shorter than the records they share less."""
+    """Start of a view in its recording: record_start (the paper), or random, independently for each
+    view. Two views of the same seconds have their beats at the same times, which alone identifies a
+    recording; random starts in recordings longer than the window avoid this."""
+    encoder_rate_hz: float | None = None
+    """Sampling rate in Hz of the encoder's input, to which windows of another rate are resampled;
+    by default that of the data set, or the highest of several."""
     band_hz: tuple[float, float] = (0.67, 40.0)
-    """Pass band of the zero-phase 5th-order Butterworth filter."""
+    """Edges in Hz of the zero-phase 5th-order Butterworth band-pass."""
     augment: AugmentConfig = AugmentConfig()
     noise_path: str | None = setting(None, resumable=True, per_process=True)
-    """DATA_noises_real.mat with recorded noise at 500 Hz; without it noise is generated."""
+    """File DATA_noises_real.mat with recorded noise at 500 Hz; by default noise is generated."""
 
     objective: str = "clef"
-    """Loss, by the name of its file in clef_jax/objectives/."""
+    """Training objective: the name of a module in clef_jax/objectives/."""
     preset: str = setting("paper", resumable=True)
-    """Settings of the objective to start from: paper, or released (as the public code does)."""
+    """Default settings of the objective: paper, released (the public PyTorch reference; clef) or
+    original (as the authors of simclr, moco, byol and vicreg train them)."""
     objective_config: Annotated[Any, tyro.conf.Suppress] = None
-    """The objective's own settings where they differ from the preset's; see `loss_config`."""
+    """Settings of the objective; by default those of the preset. See `loss_config`."""
 
     global_batch_size: int = 64
-    """Patients per step over all hosts and devices; each gives two views."""
+    """Patients per step over all hosts and devices, with two views each."""
     num_epochs: float = setting(100.0, resumable=True)
-    """Passes over the patients. Ignored when --num-steps is given."""
+    """Number of passes over the patients; ignored if --num-steps is given."""
     num_steps: int | None = setting(None, resumable=True)
-    """Optimiser steps; overrides --num-epochs."""
+    """Number of optimiser steps; by default --num-epochs decides."""
     learning_rate: float = 1e-4
     """Peak learning rate of AdamW."""
     weight_decay: float = 5e-4
@@ -93,67 +87,83 @@ class TrainConfig:
     """warm_restarts: cosine per epoch, restarted at epochs 10, 30, 70 (the paper); cosine: one
     decay over the whole run after the warm-up."""
     min_learning_rate: float = 1e-6
-    """Lowest learning rate of either schedule."""
+    """Lowest learning rate of the schedule."""
     warmup_steps: int = 0
-    """Steps of linear warm-up from zero."""
+    """Number of steps in which the learning rate rises linearly from zero."""
     max_grad_norm: float | None = None
-    """Clip the gradient to this global norm; None leaves it alone."""
+    """Largest global norm of the gradient, which is clipped to it; by default it is not clipped."""
     precision: Precision = "auto"
-    """Of the encoder's activations: auto is bfloat16 on TPU and GPU, float32 on CPU. Parameters,
-    filters, loss and optimiser are float32 always."""
+    """Number format of the encoder's activations: auto is bfloat16 on TPU and GPU, float32 on CPU.
+    Parameters, filters, loss and optimiser are always float32."""
     remat: bool = setting(False, resumable=True)
-    """Recompute each block's activations in the backward pass: less memory, more time."""
+    """Recompute each block's activations in the backward pass, which takes less memory and more
+    time."""
     num_microbatches: int = setting(1, resumable=True)
-    """Parts in which each device encodes its patients, one after the other. The loss is that of the
-    whole batch all the same; memory holds the activations of one part, for a third more time."""
+    """Number of parts in which each device encodes its patients, one after the other. The loss is
+    still that of the whole batch; memory holds the activations of one part, and a step takes a
+    third more time."""
     shard_optimizer: bool = setting(False, resumable=True)
-    """Divide the state of the optimiser over the devices (ZeRO-1) instead of keeping it on each:
-    saves 8 bytes per parameter, for one more exchange of the parameters in each step."""
+    """Divide the optimiser's state over the devices (ZeRO-1) instead of replicating it: saves 8
+    bytes per parameter and costs one more collective of the parameters in each step."""
+    ema_decay: float | None = None
+    """Keep an exponential moving average of the encoder's weights, of which a step keeps this
+    fraction, for example 0.999; `--weights=ema` of embed and evaluate uses it. By default none is
+    kept."""
+    exclude: str | None = None
+    """Recordings whose patients are kept out of training, as FIELD=VALUE,VALUE of a stored field,
+    for example strat_fold=7,8; by default all training patients are used."""
     seed: int = 42
-    """Decides initial weights, order of patients, leads, and augmentation."""
+    """Random seed of initial weights, order of patients, leads, and augmentation."""
 
     max_nonfinite_steps: int = setting(10, resumable=True)
-    """Consecutive steps with a non-finite loss or gradient (each is skipped) before giving up."""
+    """Number of consecutive steps with a non-finite loss or gradient, each of which is skipped,
+    after which the run stops."""
+    deterministic: bool = setting(False, resumable=True)
+    """Use only kernels of a GPU that repeat their result to the last bit, which may be slower, so
+    that a resumed run equals one without a stop; on CPU and TPU it is so anyway."""
     debug_nans: bool = setting(False, resumable=True)
-    """Stop at the operation that makes the first NaN, for debugging; slow."""
+    """Stop at the operation that returns the first NaN; slow, for debugging."""
     log_every_steps: int = setting(10, resumable=True)
-    """Steps between two lines of metrics."""
+    """Number of steps between two lines of metrics."""
     health_every_steps: int = setting(500, resumable=True)
-    """Steps between two looks at the representation (validation patients); 0 never looks."""
+    """Number of steps between representation checks on validation patients; 0 disables them."""
     health_patients: int = setting(256, resumable=True)
-    """Patients in such a look."""
+    """Number of validation patients in a representation check."""
     checkpoint_every_steps: int = setting(500, resumable=True)
-    """Steps between two checkpoints; the last step and SIGTERM always save."""
+    """Number of steps between checkpoints; the last step, SIGTERM and Ctrl-C
+    always save one."""
     keep_checkpoints: int = setting(3, resumable=True)
-    """Newest checkpoints to keep."""
+    """Number of newest checkpoints to keep."""
     conv_choices: str = setting("table", resumable=True)
-    """Forms of the grouped convolution: table; auto, those that clef_jax.autotune measured on this
-    kind of device, if it did; or its FILE. A run keeps those of its first start."""
+    """Implementations of the grouped convolution: table, the default rules; auto, the results of
+    clef-jax autotune for this kind of device, if there are any; or a FILE of clef-jax autotune. A
+    resumed run keeps the implementations of its first start."""
     read_threads: int = setting(2, resumable=True, per_process=True)
-    """Threads that read batches ahead; one gives some 8,000 pairs a second."""
+    """Number of threads that read batches ahead; one thread reads some 8,000 pairs per second."""
     read_processes: int = setting(0, resumable=True, per_process=True)
-    """Processes that read batches ahead, each with these threads; for hosts whose devices want more
-    than threads of one process give (eight GPUs of one host, say). 0 reads in this process."""
+    """Number of processes that read batches ahead, each with --read-threads threads, for hosts
+    whose devices need more than one process can read, for example eight GPUs. 0 reads in the
+    training process."""
     read_ahead_batches: int = setting(4, resumable=True, per_process=True)
-    """Batches kept ready."""
-    compilation_cache_dir: str | None = setting(
-        "~/.cache/clef_jax/xla", resumable=True, per_process=True
-    )
-    """Where compiled steps are kept between starts; None keeps none."""
+    """Number of batches that are read ahead."""
+    compilation_cache_dir: str | None = setting(COMPILATION_CACHE, resumable=True, per_process=True)
+    """Folder that keeps compiled steps between starts; None keeps none."""
     coordinator_address: str | None = setting(None, resumable=True, per_process=True)
-    """HOST:PORT of process 0 when several processes train together, or auto to ask the cluster
-    (TPU pods, SLURM); None for one process."""
+    """HOST:PORT of process 0 when several processes train together, or auto where the cluster
+    provides it (TPU pods, SLURM); by default one process trains alone."""
     num_processes: int | None = setting(None, resumable=True)
-    """Number of processes; only with a HOST:PORT."""
+    """Number of processes; only with --coordinator-address=HOST:PORT."""
     process_id: int | None = setting(None, resumable=True, per_process=True)
-    """Number of this process, from 0; only with a HOST:PORT."""
+    """Index of this process, from 0; only with --coordinator-address=HOST:PORT."""
     join_timeout_seconds: float = setting(60.0, resumable=True)
-    """How long processes wait for each other at the start before they say who is missing."""
+    """Time in seconds that processes wait for each other at the start; then they stop and name the
+    missing ones."""
     stall_timeout_seconds: float = setting(600.0, resumable=True)
-    """A step, a batch or a save that takes longer ends the run, with a sentence; 0 waits for ever.
-    The first step, which compiles, may take as long as it likes."""
+    """Time in seconds after which a step, a batch or a save ends the run with an error; 0 disables
+    the limit. The first step, which compiles, has no limit."""
     profile_steps: tuple[int, int] | None = setting(None, resumable=True)
-    """First and last step to record for TensorBoard and Perfetto, in the workdir's `profile`."""
+    """First and last step to profile for TensorBoard and Perfetto, in the workdir's folder
+    profile."""
 
     FREE_TO_CHANGE: ClassVar[frozenset[str]]
     """Settings that a resumed run may change: those declared `resumable`."""
@@ -164,30 +174,28 @@ class TrainConfig:
     def __post_init__(self):
         size_lib.by_name(self.size)
         objectives.preset(self.objective, self.preset)
-        self.lead_names  # noqa: B018 - refuses unknown names now, not at the first batch
-        for name in (
-            "global_batch_size",
-            "num_microbatches",
-            "log_every_steps",
-            "checkpoint_every_steps",
-        ):
-            if getattr(self, name) < 1:
-                raise UserError(f"{flag(name)} must be at least 1, not {getattr(self, name)}.")
+        # The one spelling, because a resumed run compares it with that of its first start.
+        object.__setattr__(self, "dataset", dataset_list.normal(self.dataset))
+        self.lead_names  # noqa: B018 - rejects unknown names now, not at the first batch
+        check_numbers(self)
+        command_line.check_seed(self.seed)
         first, last = self.profile_steps or (1, 1)
         if not 1 <= first <= last:
-            raise UserError("--profile-steps takes the first and the last step, such as 20 25.")
+            raise UserError("--profile-steps must be a first and a last step, such as 20 25.")
         if self.global_batch_size < 2:
-            raise UserError("--global-batch-size must be at least 2: patients repel each other.")
+            raise UserError("--global-batch-size must be at least 2: the loss contrasts patients.")
         if not 0 <= self.same_lead_fraction <= 1:
-            raise UserError("--same-lead-fraction is a probability between 0 and 1.")
+            raise UserError("--same-lead-fraction must be a probability between 0 and 1.")
         if self.num_steps is not None and self.num_steps < 1:
             raise UserError(f"--num-steps must be at least 1, not {self.num_steps}.")
+        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
+            raise UserError(f"--ema-decay={self.ema_decay} must be at least 0 and below 1.")
         if not self.learning_rate >= self.min_learning_rate >= 0:
             raise UserError("--learning-rate must not be below --min-learning-rate.")
 
     @property
     def loss_config(self) -> Any:
-        """The objective's settings: its own, else those of the preset."""
+        """Settings of the objective: its own if given, otherwise those of the preset."""
         if self.objective_config is not None:
             return self.objective_config
         return objectives.preset(self.objective, self.preset).config
@@ -198,68 +206,96 @@ class TrainConfig:
         return objectives.load_one(self.objective).labels(self.loss_config)
 
     @property
+    def datasets(self) -> tuple[dataset_list.Entry, ...]:
+        """Names and weights of the data sets."""
+        return dataset_list.parse(self.dataset)
+
+    @property
     def lead_names(self) -> tuple[str, ...]:
-        """The leads that views are drawn from."""
+        """Names of the leads from which views are sampled."""
         if self.leads == RANDOM_LEADS:
             return leads.STANDARD_12
         names = tuple(dict.fromkeys(leads.canonical(name) for name in self.leads.split(",")))
         if not set(names) <= set(leads.STANDARD_12):
             raise UserError(
-                f"--leads={self.leads}: views are drawn from the twelve standard leads."
+                f"--leads={self.leads} names leads other than the twelve standard leads."
             )
         return names
 
     def total_steps(self, steps_per_epoch: int) -> int:
-        """Optimiser steps of the whole run."""
+        """Returns the number of optimiser steps of the whole run."""
         if self.num_steps is not None:
             return self.num_steps
         return max(1, math.ceil(self.num_epochs * steps_per_epoch))
 
     @property
     def folder(self) -> pathlib.Path:
+        """Absolute path of the workdir."""
         return pathlib.Path(self.workdir).expanduser().resolve()
 
 
-TrainConfig.FREE_TO_CHANGE = _declared(TrainConfig, _RESUMABLE)
-TrainConfig.PER_PROCESS = _declared(TrainConfig, _PER_PROCESS)
+TrainConfig.FREE_TO_CHANGE = declared(TrainConfig, RESUMABLE)
+TrainConfig.PER_PROCESS = declared(TrainConfig, PER_PROCESS)
 
 
 def saved(config: TrainConfig) -> dict[str, Any]:
-    """The configuration as JSON keeps it in a checkpoint, presets resolved."""
+    """Returns the settings as JSON values for a checkpoint, with presets resolved."""
     resolved = dataclasses.replace(config, objective_config=config.loss_config)
     return json.loads(json.dumps(dataclasses.asdict(resolved), default=np.ndarray.tolist))
 
 
-def flag(field: str) -> str:
-    """How a field is written on the command line."""
-    return "--" + field.replace("_", "-")
-
-
 def differences(old: dict, new: dict) -> list[str]:
-    """Which settings that matter differ between two saved configurations, as sentences."""
-    found = []
-    # A run from before there was a setting had what is its default now.
+    """Returns the differences between two saved configurations that a resumed run must not have."""
+    sentences = []
+    old, new = _with_own_defaults(old), _with_own_defaults(new)
+    # A run that is older than a setting had the setting's present default.
     defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
     for name in sorted({*old, *new} - TrainConfig.FREE_TO_CHANGE):
         before, after = old.get(name, defaults.get(name)), new.get(name)
         if isinstance(before, dict) and isinstance(after, dict):
             for key in sorted({*before, *after}):
                 if before.get(key) != after.get(key):
-                    found.append(f"{name}.{key} was {before.get(key)!r}, now {after.get(key)!r}")
+                    sentences.append(
+                        f"{name}.{key} was {before.get(key)!r}, now {after.get(key)!r}"
+                    )
         elif before != after:
-            found.append(f"{name} was {before!r}, now {after!r}")
-    if new.get("schedule") == "cosine":
+            sentences.append(f"{name} was {before!r}, now {after!r}")
+    stretched = _stretched_schedules(new)
+    if stretched:
         for name in ("num_steps", "num_epochs"):
             if old.get(name) != new.get(name):
-                found.append(
+                sentences.append(
                     f"{name} was {old.get(name)!r}, now {new.get(name)!r}, "
-                    "which stretches the cosine schedule"
+                    f"which stretches {stretched}"
                 )
-    return found
+    return sentences
+
+
+def _with_own_defaults(saved_config: dict) -> dict:
+    """Adds the defaults of those settings of the objective that are newer than the run."""
+    name, own = saved_config.get("objective"), saved_config.get("objective_config")
+    if not isinstance(own, dict) or name not in objectives.names():
+        return saved_config
+    preset = next(iter(objectives.load_one(name).presets.values()))
+    fields = dataclasses.fields(preset.config)
+    defaults = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+    return saved_config | {"objective_config": json.loads(json.dumps(defaults)) | own}
+
+
+def _stretched_schedules(saved_config: dict) -> str:
+    """Returns the names of the schedules that extend over the whole run; empty if none does."""
+    names = ["the cosine schedule"] if saved_config.get("schedule") == "cosine" else []
+    name, own = saved_config.get("objective"), saved_config.get("objective_config")
+    if isinstance(own, dict) and name in objectives.names():
+        objective = objectives.load_one(name)
+        config_class = type(next(iter(objective.presets.values())).config)
+        if objective.depends_on_num_steps(config_class(**own)):
+            names.append(f"the schedule of the objective {name}")
+    return " and ".join(names)
 
 
 def from_saved(values: dict[str, Any]) -> TrainConfig:
-    """The configuration that `saved` turned into JSON."""
+    """Returns the configuration from the JSON values of `saved`."""
     preset = objectives.preset(values["objective"], values["preset"]).config
     return TrainConfig(
         **values

@@ -4,6 +4,7 @@ import contextlib
 import contextvars
 import ctypes
 import importlib.metadata
+import os
 import platform as host_platform
 from collections.abc import Iterable, Iterator
 
@@ -11,6 +12,11 @@ import jax
 import jax.numpy as jnp
 
 _platform: contextvars.ContextVar[str | None] = contextvars.ContextVar("platform", default=None)
+
+_DETERMINISTIC = (
+    "--xla_gpu_deterministic_ops=true",
+    "--xla_gpu_exclude_nondeterministic_ops=true",
+)
 
 # Parameters of mallopt(3), from glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
@@ -48,6 +54,21 @@ def compute_dtype(precision: str, platform: str | None = None) -> jnp.dtype:
         return jnp.dtype(precision)
     on_cpu = (platform or jax.default_backend()) == "cpu"
     return jnp.dtype(jnp.float32 if on_cpu else jnp.bfloat16)
+
+
+def add_xla_flags(flags: Iterable[str]) -> None:
+    """Adds flags to those of XLA in the environment, which a compiler reads when it is loaded."""
+    present = os.environ.get("XLA_FLAGS", "").split()
+    os.environ["XLA_FLAGS"] = " ".join(dict.fromkeys([*present, *flags]))
+
+
+def request_deterministic_kernels() -> None:
+    """Makes XLA choose kernels of a GPU that repeat their result to the last bit.
+
+    Call it before JAX uses a device, because XLA reads its flags only then. Kernels are then not
+    chosen by measurement, which could choose others after a restart.
+    """
+    add_xla_flags(_DETERMINISTIC)
 
 
 def keep_freed_memory() -> bool:

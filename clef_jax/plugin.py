@@ -20,26 +20,26 @@ import types
 from collections.abc import Iterable
 from typing import Generic, TypeVar, cast
 
-from clef_jax.errors import UserError
+from clef_jax.errors import UserError, WrongArgument
 
 T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Kind(Generic[T]):
-    """A kind of plug-in: where its modules are, and what each of them defines."""
+    """A kind of plug-in: the location of its modules, and the name that each of them defines."""
 
     label: str
-    """What messages call one plug-in, for example "task"."""
+    """Name of such a plug-in in messages, for example "task"."""
     package: str
     """The package whose modules are plug-ins, and the group of other packages' entry points."""
     attribute: str
     """The name that each module defines."""
     expected: type[T] | None
-    """The type of what the name stands for; None for a function."""
+    """The type of the value that each module defines; None for a function."""
     submodule: str | None = None
     """Only for plug-ins that are packages themselves: the module that defines the name, in which
-    `{name}` stands for the plug-in. Entry points cannot add such plug-ins."""
+    `{name}` is the name of the plug-in. Entry points cannot add such plug-ins."""
 
     def names(self) -> list[str]:
         """Returns the sorted names of all plug-ins without importing any of them.
@@ -53,11 +53,11 @@ class Kind(Generic[T]):
         """Returns the full name of a plug-in's module without importing it.
 
         Raises:
-            UserError: the name is unknown; the message proposes the nearest.
+            UserError: the name is unknown; the message suggests the nearest.
         """
         known = self._module_names()
         if name not in known:
-            raise UserError(unknown(self.label, name, sorted(known)))
+            raise WrongArgument(unknown(self.label, name, sorted(known)))
         return known[name]
 
     def module(self, name: str) -> types.ModuleType:
@@ -78,7 +78,7 @@ class Kind(Generic[T]):
         return module
 
     def load_one(self, name: str) -> T:
-        """Returns what one plug-in defines; no other plug-in is imported.
+        """Returns the value that one plug-in defines, without importing any other plug-in.
 
         Raises:
             UserError: the name is unknown, or the module does not define what it should.
@@ -86,7 +86,7 @@ class Kind(Generic[T]):
         return cast(T, getattr(self.module(name), self.attribute))
 
     def load(self) -> dict[str, T]:
-        """Returns what every plug-in defines, by name, sorted.
+        """Returns the values that all plug-ins define, sorted by name.
 
         Raises:
             UserError: two modules have the same name, or one does not define what it should.
@@ -116,7 +116,7 @@ class Kind(Generic[T]):
                 raise
             message = f"The package {self.package} is not installed; run `pip install -e .`."
             raise UserError(message) from None
-        # An editable installation puts names of its own finders, such as `__editable__`, there.
+        # An editable installation adds names of its own finders, such as `__editable__`.
         folders = [folder for folder in package.__path__ if not folder.startswith("__")]
         return [
             module.name

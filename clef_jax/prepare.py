@@ -1,7 +1,8 @@
-"""Prepares a data set: `python -m clef_jax.prepare --dataset=NAME --source=DIR --data-dir=DIR`.
+"""Turns raw recordings into a prepared data set, with a quality report.
 
-Raw files become sharded records that training reads, with a quality report. A build that was
-stopped goes on where it was; `--check` reads a prepared data set back.
+`python -m clef_jax.prepare --dataset=NAME --source=DIR --data-dir=DIR`
+
+The same command resumes an interrupted build; `--check` reads a prepared data set back.
 """
 
 import contextlib
@@ -11,44 +12,44 @@ import pathlib
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import rich.console
 import rich.progress
-import tyro
 
+from clef_jax import command_line
 from clef_jax.building.settings import BuildSettings
-from clef_jax.errors import UserError, exit_on_user_error
+from clef_jax.errors import UserError, counted, exit_on_user_error
 
 if TYPE_CHECKING:
     from clef_jax.building.builder import RecordingBuilder
     from clef_jax.building.summary import BuildSummary, Watch
 
-_PREVIOUS = "previous_"
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Folders:
-    """Where a build reads and writes; apart, so that `--help` lists these settings first."""
+    """Folders that a build reads and writes; a base class, so that `--help` lists them first."""
 
     source: pathlib.Path | None = None
-    """The folder of the raw recordings, as downloaded. Only --check does without."""
+    """Folder of the raw recordings, as downloaded. Only --check does not need it."""
     data_dir: pathlib.Path
-    """The folder of prepared data sets; this one goes into DATA_DIR/NAME/CONFIG/VERSION."""
+    """Folder of prepared data sets; this data set is written to DATA_DIR/NAME/CONFIG/VERSION."""
     dataset: str = "mimic_iv_ecg"
-    """A folder of datasets/, or NAME/CONFIG for a variant other than its default."""
+    """Name of a data set, a folder of datasets/, or NAME/CONFIG for another than its default
+    variant."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(BuildSettings, _Folders):
-    """Turns raw recordings into a prepared data set."""
+    """Turns raw recordings into a prepared data set, with a quality report."""
 
     workers: int = os.cpu_count() or 1
-    """Processes that read and write; the result is the same for any number."""
+    """Number of processes that read and write; the result does not depend on it."""
     check: bool = False
-    """Build nothing: read the prepared data set back, print what it holds, compare its fingerprint,
-    and draw ten recordings to check.png beside it."""
+    """Build nothing: read the prepared data set back, print a summary, compare its fingerprint, and
+    write a page with ten recordings, check.html, into its folder."""
 
     def __post_init__(self):
         if self.workers < 1:
@@ -56,12 +57,15 @@ class Config(BuildSettings, _Folders):
         if self.max_windows < 1:
             raise UserError(f"--max-windows={self.max_windows} must be at least 1.")
         if self.source is None and not self.check:
-            raise UserError("--source is missing: the folder of the raw recordings.")
+            raise UserError("--source is required: the folder of the raw recordings.")
+
+
+SETTINGS = Config
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     with exit_on_user_error():
-        run(tyro.cli(Config, args=argv, prog="python -m clef_jax.prepare"))
+        run(command_line.parse(SETTINGS, argv, "prepare"))
 
 
 def run(config: Config) -> pathlib.Path:
@@ -78,29 +82,30 @@ def run(config: Config) -> pathlib.Path:
     assert config.source is not None
     if not config.source.is_dir():
         raise UserError(f"The source folder {config.source} does not exist.")
-    if not any(config.source.iterdir()):
-        raise UserError(f"The source folder {config.source} is empty.")
-    _tell_of_earlier_builds(config, console, version_dir)
-    with _set_aside(version_dir), _progress(console) as watch:
-        built = _build(config, watch)
+    with _named_errors(config, version_dir):
+        if not any(config.source.iterdir()):
+            raise UserError(f"The source folder {config.source} is empty.")
+        _report_earlier_builds(config, console, version_dir)
+        with _moved_away(version_dir), _progress(console) as watch:
+            built = _build(config, watch)
     for part in summary_lib.tables(built, version_dir):
         console.print(part, soft_wrap=isinstance(part, str), highlight=False)
     return version_dir
 
 
 def _check(config: Config, console: rich.console.Console) -> pathlib.Path:
-    from clef_jax.building import check, check_report
+    from clef_jax.building import check, check_page, check_report
     from clef_jax.data import index
 
     version_dir = index.find(config.data_dir, config.dataset)
-    found = check.scan(version_dir, console, config.workers)
-    if found.intact:
-        check_report.save_picture(found)
-    for part in check_report.tables(found):
+    result = check.scan(version_dir, console, config.workers)
+    for part in check_report.tables(result):
         console.print(part, soft_wrap=isinstance(part, str), highlight=False)
-    if not found.intact:
+    if result.intact:
+        console.print(check_page.save_page(result), soft_wrap=True, highlight=False)
+    if not result.intact:
         raise UserError(
-            f"The data in {version_dir} is not what was prepared; see above. "
+            f"The data in {version_dir} has changed since it was prepared; see above. "
             "Prepare it again with --overwrite."
         )
     return version_dir
@@ -117,29 +122,71 @@ def _builder(config: Config, watch: "Watch | None" = None) -> "RecordingBuilder"
 def _build(config: Config, watch: "Watch") -> "BuildSummary":
     import tensorflow_datasets as tfds
 
-    from clef_jax.building import resume
-
     assert config.source is not None
     builder = _builder(config, watch)
     download = tfds.download.DownloadConfig(manual_dir=str(config.source.resolve()))
-    try:
-        builder.download_and_prepare(download_config=download)
-    except KeyboardInterrupt:
-        kept = resume.num_shards(pathlib.Path(builder.data_path))
-        raise UserError(
-            f"Interrupted; no data set was made. {kept} shards are kept: the same command goes on "
-            "from them."
-        ) from None
-    except OSError as error:
-        raise UserError(f"The data set could not be written: {error}.") from error
-    assert builder.report is not None
-    return builder.report
+    # TFDS makes a folder for downloads, also where it has nothing to download.
+    with tempfile.TemporaryDirectory() as unused:
+        builder.download_and_prepare(download_dir=unused, download_config=download)
+    assert builder.summary is not None
+    return builder.summary
 
 
 @contextlib.contextmanager
-def _set_aside(version_dir: pathlib.Path) -> Iterator[None]:
-    """Keeps the data set that is to be replaced until the new one stands."""
-    previous = version_dir.with_name(f"{_PREVIOUS}{version_dir.name}")
+def _named_errors(config: Config, version_dir: pathlib.Path) -> Iterator[None]:
+    """Turns Ctrl-C and errors of the system into sentences on what is kept and what to do.
+
+    Raises:
+        UserError: a file could not be read or written, or the build was interrupted.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # the reader of the output ended
+    except KeyboardInterrupt:
+        kept, next_build = _what_is_kept(config, version_dir)
+        raise UserError(
+            f"The build of {version_dir} was interrupted and wrote no data set; {kept}. "
+            f"{next_build}.",
+            problem="interrupted",
+        ) from None
+    except (OSError, UserError) as error:
+        if isinstance(error, OSError):
+            path = os.fsdecode(error.filename or version_dir)
+            what = f"{path} could not be used: {error.strerror or error}."
+        elif error.problem == "not_written":
+            what = str(error)
+        else:
+            raise
+        kept, next_build = _what_is_kept(config, version_dir)
+        raise UserError(
+            f"{what} The build of {version_dir} stopped and wrote no data set; {kept}. Make sure "
+            f"that the disk has space and the folder is writable. {next_build}.",
+            problem="not_written",
+        ) from error
+
+
+def _what_is_kept(config: Config, version_dir: pathlib.Path) -> tuple[str, str]:
+    """Returns what a failed build keeps, and what the next build does with it."""
+    from clef_jax.building import resume
+
+    num_shards = resume.num_shards(version_dir)
+    kept = f"it keeps {counted(num_shards, 'complete shard')}" if num_shards else "it keeps nothing"
+    if version_dir.exists():
+        kept += " and left the earlier data set as it was"
+    if not num_shards:
+        return kept, "The same command then starts again"
+    if config.overwrite:
+        return kept, "The same command without --overwrite then resumes from there"
+    return kept, "The same command then resumes from there"
+
+
+@contextlib.contextmanager
+def _moved_away(version_dir: pathlib.Path) -> Iterator[None]:
+    """Moves the data set that will be replaced, and deletes it at the end or restores it."""
+    from clef_jax.building import resume
+
+    previous = resume.previous_folder(version_dir)
     if not version_dir.exists():
         yield
         return
@@ -149,12 +196,13 @@ def _set_aside(version_dir: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        previous.rename(version_dir)
+        with contextlib.suppress(OSError):  # the folder itself vanished
+            previous.rename(version_dir)
         raise
-    shutil.rmtree(previous)
+    shutil.rmtree(previous, ignore_errors=True)  # the new data set is complete
 
 
-def _tell_of_earlier_builds(
+def _report_earlier_builds(
     config: Config, console: rich.console.Console, version_dir: pathlib.Path
 ) -> None:
     from clef_jax.building import resume
@@ -162,33 +210,33 @@ def _tell_of_earlier_builds(
     kept = resume.num_shards(version_dir)
     if kept:
         console.print(
-            f"{kept} shards of a build that was stopped are removed."
+            f"Removing {counted(kept, 'shard')} of an interrupted build."
             if config.overwrite
-            else f"Going on with a build that was stopped: of its {kept} shards, those are kept "
-            "that this build would make from the same list of recordings and settings. If the "
-            "source's files changed meanwhile, start again with --overwrite."
+            else f"Resuming an interrupted build: of its {counted(kept, 'shard')}, those are "
+            "reused that have the same recordings and settings. If the source files changed "
+            "since, use --overwrite."
         )
-    for folder in sorted(version_dir.parent.glob(f"{_PREVIOUS}*")):
+    for folder in sorted(version_dir.parent.glob(f"{resume.PREVIOUS}*")):
         console.print(
-            f"{folder} is a data set that was being replaced when a build was killed. It is not "
-            "used; delete it, or rename it to go back to it.",
+            f"{folder} is an older data set, left by a build that was killed while it replaced the "
+            "data set. It is not used; delete it, or rename it to restore it.",
             soft_wrap=True,
         )
 
 
 @contextlib.contextmanager
 def _progress(console: rich.console.Console) -> Iterator:
-    """A progress bar; gives the function that moves it. SIGTERM ends the build like Ctrl-C."""
+    """Yields a function that updates a progress bar. SIGTERM ends the build like Ctrl-C."""
     columns = (
         rich.progress.TextColumn("{task.description}"),
         rich.progress.BarColumn(),
         rich.progress.MofNCompleteColumn(),
-        rich.progress.TextColumn("{task.fields[facts]}"),
+        rich.progress.TextColumn("{task.fields[counts]}"),
         rich.progress.TimeRemainingColumn(),
     )
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     with rich.progress.Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("reading the tables", total=None, facts="")
+        task = bar.add_task("reading the tables", total=None, counts="")
 
         def watch(summary: "BuildSummary") -> None:
             rate = summary.num_read / max(summary.seconds, 1e-9)
@@ -197,7 +245,7 @@ def _progress(console: rich.console.Console) -> Iterator:
                 description="recordings",
                 total=summary.num_listed,
                 completed=summary.num_done,
-                facts=f"{rate:.0f} read/s, {summary.num_quarantined} quarantined",
+                counts=f"{rate:.0f} read/s, {summary.num_quarantined} quarantined",
             )
 
         try:

@@ -1,12 +1,14 @@
-"""Simulates a cohort: `python -m clef_jax.simulate --patients=512 --out=DIR`.
+"""Simulates a cohort of ECG recordings and clinical tables, in the layout of a real data set.
+
+`python -m clef_jax.simulate --patients=512 --out=DIR`
 
 The folder has the layout of MIMIC-IV-ECG 1.0 with MIMIC-IV's hospital tables in `hosp/`, so that
-everything else runs without any download. Nobody in it exists. The ECGs carry information about
-age, pressure and disease as large as textbooks say and no larger, which makes the cohort a test of
-programs, never of medicine.
+all other commands run without a download. The patients do not exist. The ECGs depend on age, blood
+pressure and disease as strongly as the literature states and no more; the cohort tests programs,
+and no result on it is a medical result.
 
-`--dataset=NAME` writes a small tree in the form of another data set, with the defects that its
-source has.
+`--dataset=NAME` writes a small source folder in the layout of another data set, with the faults
+that its source has.
 """
 
 import dataclasses
@@ -16,9 +18,9 @@ from collections.abc import Sequence
 
 import rich.console
 import rich.progress
-import tyro
 
-from clef_jax.errors import UserError, exit_on_user_error
+from clef_jax import command_line, files
+from clef_jax.errors import UserError, counted, exit_on_user_error
 from clef_jax.simulation import (
     defect,
     heart,
@@ -35,40 +37,41 @@ _MIMIC = "mimic_iv_ecg"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SimulateConfig:
-    """Simulate a cohort in the layout of MIMIC-IV-ECG and MIMIC-IV. Nobody in it exists."""
+    """Simulates a cohort of ECG recordings and clinical tables. The patients do not exist."""
 
     dataset: str = _MIMIC
-    """Whose layout; of others than MIMIC-IV-ECG there are small trees with their own defects."""
+    """Data set whose layout is simulated; other data sets than mimic_iv_ecg are small and have the
+    faults of their source."""
     out: pathlib.Path
-    """New or empty folder; `planted_NAME.csv` beside it lists the defects put in on purpose."""
+    """New or empty folder to write; the file planted_NAME.csv beside it lists the planted
+    faults."""
     patients: int = 512
-    """Number of patients. A larger cohort begins with the patients of a smaller one."""
+    """Number of patients. A smaller cohort's patients are the first patients of a larger one."""
     seed: int = 0
-    """Seed of everything random: the same seed gives the same bytes."""
+    """Random seed; the same seed and settings give the same bytes."""
     records_per_patient: float = 2.2
-    """Mean number of recordings per patient, from 1 to 10; each takes 120 kB."""
+    """Mean number of recordings per patient, from 1 to 10; a recording takes 120 kB."""
     defect_rate_multiplier: float = 1.0
-    """Planted defects per recording, as a multiple of MIMIC-IV-ECG's 1.7 %."""
+    """Rate of planted faults, as a multiple of the 1.7 % of recordings in MIMIC-IV-ECG."""
     overwrite: bool = False
-    """Replace a simulated cohort that is already there; never touches other folders."""
+    """Replace a simulated cohort in the folder; folders with other content are never changed."""
 
     def __post_init__(self):
         if not 1 <= self.patients <= patient.MAX_PATIENTS:
             raise UserError(f"--patients must be from 1 to {patient.MAX_PATIENTS:,}.")
-        if self.seed < 0:
-            raise UserError("--seed must not be negative.")
+        command_line.check_seed(self.seed)
         if not 1.0 <= self.records_per_patient <= 10.0:
             raise UserError("--records-per-patient must be from 1 to 10.")
         if not 0.0 <= self.defect_rate_multiplier <= defect.MAX_MULTIPLIER:
             raise UserError(
                 f"--defect-rate-multiplier must be from 0 to {defect.MAX_MULTIPLIER:.0f}, above "
-                "which every recording would be spoilt."
+                "which every recording would have a fault."
             )
 
     def description(self) -> str:
-        """What the folder says about itself."""
+        """Returns the text of the file that describes the folder."""
         return (
-            "A cohort simulated by `python -m clef_jax.simulate`. Nobody in it exists.\n"
+            "A cohort simulated by `clef-jax simulate`. The patients do not exist.\n"
             f"patients={self.patients} seed={self.seed} "
             f"records_per_patient={self.records_per_patient:g} "
             f"defect_rate_multiplier={self.defect_rate_multiplier:g}\n"
@@ -77,25 +80,31 @@ class SimulateConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Counts:
-    """What a simulated cohort holds."""
+    """Numbers of patients, recordings and planted faults of a simulated cohort."""
 
     patients: int
     records: int
     defects: int
 
 
+SETTINGS = SimulateConfig
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     console = rich.console.Console(highlight=False)
     begin_seconds = time.monotonic()
     with exit_on_user_error():
-        config = tyro.cli(SimulateConfig, args=argv, prog="python -m clef_jax.simulate")
+        config = command_line.parse(SETTINGS, argv, "simulate")
+        files.check_output_folder(config.out)
         if config.dataset != _MIMIC:
             _write_small_tree(config, console)
             return
         counts = simulate(config, console)
+    out = config.out if config.out.name not in ("", "..") else config.out.resolve()
     console.print(
-        f"{counts.records:,} recordings of {counts.patients:,} simulated patients in {config.out}, "
-        f"{counts.defects} planted defects in {tree.planted_path(config.out)}, "
+        f"{counted(counts.records, 'recording')} of "
+        f"{counted(counts.patients, 'simulated patient')} in {config.out}, "
+        f"{counted(counts.defects, 'planted fault')} listed in {tree.planted_path(out)}, "
         f"{time.monotonic() - begin_seconds:.0f} s.",
         soft_wrap=True,
     )
@@ -106,49 +115,58 @@ def _write_small_tree(config: SimulateConfig, console: rich.console.Console) -> 
 
     write = catalog.simulated(config.dataset).write
     out = config.out.resolve()
-    tree.make_room(out, overwrite=config.overwrite)
-    made = write(out, config.patients)
-    (out / tree.MARKER).write_text(
-        f"A tree in the form of {config.dataset}, simulated by `python -m clef_jax.simulate`. "
-        "Nobody in it exists.\n",
-        newline="\n",
-    )
+    with tree.new_folder(out, overwrite=config.overwrite) as folder:
+        made = write(folder, config.patients)
+        (folder / tree.MARKER).write_text(
+            f"A source folder in the layout of {config.dataset}, simulated by "
+            "`clef-jax simulate`. The patients do not exist.\n",
+            newline="\n",
+        )
     config_name = f"/{made.config}" if made.config else ""
     console.print(
-        f"A tree in the form of {config.dataset} is in {out}. Prepared as "
-        f"{config.dataset}{config_name} it gives {len(made.stored)} recordings; "
-        f"{len(made.planted)} defects are planted in it.",
+        f"Simulated a source folder in the layout of {config.dataset} in {out}. Prepared as "
+        f"{config.dataset}{config_name}, it gives {counted(len(made.stored), 'recording')}; it "
+        f"holds {counted(len(made.planted), 'planted fault')}.",
         soft_wrap=True,
     )
 
 
 def simulate(config: SimulateConfig, console: rich.console.Console | None = None) -> Counts:
-    """Writes a cohort. Without a console there is no progress bar.
+    """Writes a cohort and returns its counts.
+
+    Args:
+        config: settings of the cohort.
+        console: shows a progress bar; by default none is shown.
 
     Raises:
-        UserError: the folder holds something that may not be replaced.
+        UserError: the folder holds files that must not be replaced, or cannot be written.
     """
     out = config.out.resolve()
-    tree.make_room(out, overwrite=config.overwrite)
+    tree.check_planted(out)
     records = defects = 0
-    with tree.Tree(out, config.description()) as cohort:
-        for index in rich.progress.track(
-            range(config.patients), "Simulating patients", console=console, disable=console is None
-        ):
-            one_records, one_defects = write_patient(config, index, cohort)
-            records, defects = records + one_records, defects + one_defects
+    with tree.new_folder(out, overwrite=config.overwrite) as folder:
+        with tree.Tree(folder, config.description()) as cohort:
+            for index in rich.progress.track(
+                range(config.patients),
+                "Simulating patients",
+                console=console,
+                disable=console is None,
+            ):
+                one_records, one_defects = write_patient(config, index, cohort)
+                records, defects = records + one_records, defects + one_defects
+        cohort.write_planted(tree.planted_path(out))
     return Counts(patients=config.patients, records=records, defects=defects)
 
 
 def write_patient(config: SimulateConfig, index: int, cohort: tree.Tree) -> tuple[int, int]:
-    """One patient's path from the seed to the files. Returns the numbers of records and defects."""
+    """Simulates and writes one patient; returns the numbers of recordings and planted faults."""
     seed = config.seed
-    person = patient.draw(seed, index)
-    visits = visit.draw(seed, person, config.records_per_patient)
+    person = patient.sample(seed, index)
+    visits = visit.sample(seed, person, config.records_per_patient)
     cohort.write_patient(hospital.tables(seed, person, visits))
     defects = 0
     for study in visits:
-        beating = heart.draw(seed, person, study)
+        beating = heart.sample(seed, person, study)
         recorded = recording.record(seed, person, study, beating)
         adc, planted = defect.plant(
             seed, person, study, recorded.adc, rate_multiplier=config.defect_rate_multiplier

@@ -1,12 +1,15 @@
 # shellcheck shell=bash
-# Sourced by the scripts of this folder, which are each a command with its settings.
+# Functions and variables for the scripts in this folder, which source this file.
 
-usage() {  # the comment at the top of the script
+# JAX reserves three quarters of a GPU's memory unless this variable states another fraction.
+export XLA_PYTHON_CLIENT_MEM_FRACTION=${XLA_PYTHON_CLIENT_MEM_FRACTION:-0.92}
+
+usage() {  # prints the comment at the top of the script, and exits
   sed -n '2,/^[^#]/{/^#/!d;/^#SBATCH/d;s/^# \{0,1\}//;p}' "$0" >&2
   exit 2
 }
 
-read_arguments() {  # sets dry_run, and the array arguments; wants at least so many as $1 says
+read_arguments() {  # sets dry_run and the array arguments; requires at least $1 arguments
   local least=$1 argument
   shift
   dry_run=false
@@ -21,25 +24,25 @@ read_arguments() {  # sets dry_run, and the array arguments; wants at least so m
   [ "${#arguments[@]}" -ge "$least" ] || usage
 }
 
-need() {  # names of variables that must be set
+need() {  # exits unless all variables with these names are set
   local variable
   for variable in "$@"; do
-    [ -n "${!variable:-}" ] || { echo "Set $variable; $0 --help says to what." >&2; exit 2; }
+    [ -n "${!variable:-}" ] || { echo "Set $variable; $0 --help describes it." >&2; exit 2; }
   done
 }
 
-comma_separated() {
+comma_separated() {  # prints its arguments, separated by commas
   local IFS=,
   echo "$*"
 }
 
-quoted() {  # a command as a shell reads it
+quoted() {  # prints a command, quoted for a shell
   local command
   printf -v command '%q ' "$@"
   echo "${command% }"
 }
 
-run() {  # runs a command instead of this script, or prints it
+run() {  # replaces this script by a command, or prints the command
   if $dry_run; then
     quoted "$@"
   else
@@ -47,7 +50,7 @@ run() {  # runs a command instead of this script, or prints it
   fi
 }
 
-wait_for() {  # returns the exit code of a child, whatever signals this script hears meanwhile
+wait_for() {  # returns the exit code of a child, even if this script receives signals
   while kill -0 "$1" 2>/dev/null; do
     wait "$1" || true
   done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a command, and tells by the exit code 75 that it was asked to stop and did, with its work
-# saved. Without this a preempted training, which saves and ends with 0, would count as finished.
+# Runs a command, and returns the exit code 75 if it was asked to stop and ended with its work
+# saved. Otherwise a preempted training, which saves and returns 0, would count as finished.
 #
 #   launch/_stoppable.sh COMMAND [ARGUMENT ...]
 set -euo pipefail

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Prepares a data set on Google Cloud Dataflow. The recordings are in a bucket, the tables on this
-# machine, and the finished data set ends up on this machine.
+# Prepares a data set on Google Cloud Dataflow. The recordings are in a bucket; the tables, and
+# finally the prepared data set, are on this machine.
 #
 #   launch/prepare_dataflow.sh DATASET TABLES_DIR gs://BUCKET/RECORDINGS DATA_DIR [--flag=value ...]
 #
-# Needs clef_jax with the extra `dataflow`, credentials of gcloud, and in the environment:
+# Requires clef_jax with the extra `dataflow`, credentials of gcloud, and environment variables:
 #   PROJECT   the Google Cloud project
-#   REGION    for example europe-west4; best where the bucket is
-#   SCRATCH   gs://BUCKET/FOLDER, an empty folder for tasks and shards while the job runs
-#   IMAGE     a container image made from launch/prepare.Dockerfile
-# and, if wished: WORKERS (at most so many, 32), MACHINE (n2-standard-4).
+#   REGION    region of the job, best that of the bucket, for example europe-west4
+#   SCRATCH   gs://BUCKET/FOLDER, an empty folder for temporary files of the job
+#   IMAGE     a container image built from launch/prepare.Dockerfile
+# Optional variables: WORKERS (maximum number, 32), MACHINE (n2-standard-4).
 # --dry-run prints the command instead of running it.
 set -euo pipefail
 # shellcheck source=launch/_command.sh

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Prepares a data set on an Apache Flink cluster whose workers see the folders of raw and prepared
-# data under the same paths as this machine (NFS, Lustre, or a mounted bucket).
+# Prepares a data set on an Apache Flink cluster. Its workers and this machine must share the
+# folders of raw and prepared data under the same paths (NFS, Lustre, or a mounted bucket).
 #
 #   launch/prepare_flink.sh DATASET SOURCE_DIR DATA_DIR [--flag=value ...]
 #
-# Needs clef_jax with the extra `beam`, Java for Beam's job server, and in the environment:
+# Requires clef_jax with the extra `beam`, Java for Beam's job server, and environment variables:
 #   FLINK        HOST:PORT of the cluster's REST interface
-#   WORKER_POOL  HOST:PORT, as the Flink workers see it, of
+#   WORKER_POOL  HOST:PORT, from the Flink workers, of
 #                `python -m apache_beam.runners.worker.worker_pool_main --service_port=50000`
-#                (localhost:50000: one beside each Flink worker); or else
-#   IMAGE        a container image made from launch/prepare.Dockerfile, that Flink workers start
-# and, if wished: PARALLELISM (shards at a time, 16).
+#                (localhost:50000, one on the host of each Flink worker); or instead
+#   IMAGE        a container image built from launch/prepare.Dockerfile, which Flink workers start
+# Optional variable: PARALLELISM (number of concurrent shards, 16).
 # --dry-run prints the command instead of running it.
 set -euo pipefail
 # shellcheck source=launch/_command.sh

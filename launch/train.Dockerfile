@@ -1,4 +1,4 @@
-# The image that trains: docker build -f launch/train.Dockerfile -t IMAGE .
+# Image for training: docker build -f launch/train.Dockerfile -t IMAGE .
 # For NVIDIA GPUs: --build-arg EXTRA=cuda
 FROM python:3.11-slim
 ARG EXTRA=tpu

@@ -4,15 +4,15 @@
 #   sbatch --nodes=4 --gpus-per-node=8 --ntasks-per-node=8 launch/train_slurm.sh \
 #       --data-dir=DIR --workdir=DIR [--flag=value ...]
 #
-# Submit it from the root of this repository; the folders are on storage that all nodes see. There
-# is one process per GPU, because jax gives each process of a SLURM job the one GPU that has its
-# number on the node: let --ntasks-per-node equal --gpus-per-node, and bind no GPUs to tasks.
-# (On nodes without GPUs: --gpus-per-node=0.)
+# Submit it from the root of this repository; the folders must be on storage that all nodes share.
+# It starts one process per GPU, because jax gives each process of a SLURM job the GPU with its
+# number on the node: set --ntasks-per-node to --gpus-per-node, and do not bind GPUs to tasks. (On
+# nodes without GPUs: --gpus-per-node=0.)
 #
-# Two minutes before the time limit the processes save and the job goes back into the queue, as it
-# does when it is preempted or a node fails; it then resumes. scancel saves too, if that takes less
-# than the cluster's KillWait (30 seconds), and ends the job. Options of sbatch, such as --time,
-# --partition and --account, stand before the script. In the environment, if wished: PYTHON (python).
+# Two minutes before the time limit the processes save and the job is queued again, as after a
+# preemption or the failure of a node; it then resumes. scancel also saves, if that takes less than
+# the cluster's KillWait (30 seconds), and ends the job. Options of sbatch, such as --time,
+# --partition and --account, precede the script. Optional variable: PYTHON (python).
 # --dry-run prints the commands instead of running them.
 #SBATCH --job-name=clef-jax
 #SBATCH --nodes=1
@@ -41,16 +41,16 @@ if $dry_run; then
 fi
 gpus=${SLURM_GPUS_ON_NODE:-0} tasks=${SLURM_NTASKS_PER_NODE:-1}
 if ((gpus > 0 && gpus != tasks)); then
-  echo "A node has $gpus GPUs and $tasks tasks; give sbatch --ntasks-per-node=$gpus." >&2
+  echo "A node has $gpus GPUs but $tasks tasks; set sbatch --ntasks-per-node=$gpus." >&2
   exit 2
 fi
 
 requeue=false code=0
+# The signal is not sent to srun, which would kill the processes at once.
+trap 'requeue=true; scancel --signal=TERM "$SLURM_JOB_ID"' USR1
+trap : TERM  # if the job is cancelled or preempted, SLURM also sends it to the processes
 "${step[@]}" &
 child=$!
-# srun would answer a SIGTERM by killing the processes at once, so the signal goes past it.
-trap 'requeue=true; scancel --signal=TERM "$SLURM_JOB_ID"' USR1
-trap : TERM  # when the job is cancelled or preempted, SLURM sends it to the processes as well
 wait_for "$child" || code=$?
 if $requeue; then
   scontrol requeue "$SLURM_JOB_ID"

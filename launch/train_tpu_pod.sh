@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains on all hosts of a TPU slice made of TPU VMs.
+# Trains on all hosts of a TPU slice of TPU VMs.
 #
 #   launch/train_tpu_pod.sh install
 #   launch/train_tpu_pod.sh start --data-dir=DIR --workdir=DIR [--flag=value ...]
@@ -7,19 +7,20 @@
 #   launch/train_tpu_pod.sh stop
 #
 # `install` copies the committed state of this repository to each host and installs it. `start`
-# leaves the training running in the background of each, where it outlives this connection. `status`
-# tells for each host whether it runs, and its last lines. `stop` saves and ends it. `start` again,
-# on the same slice or a new one, resumes. The folders are on storage that all hosts see under the
-# same path, for example Filestore. Needs gcloud with its credentials, and in the environment:
-#   TPU   the name of the slice
-#   ZONE  for example us-west4-a
-# and, if wished: PROJECT (that of gcloud), PYTHON_VERSION (3.11).
+# starts the training in the background of each host, independent of this connection. `status`
+# prints for each host whether it trains, and its last lines. `stop` saves and ends the training.
+# `start` again, on the same slice or a new one, resumes. The folders must be on storage that all
+# hosts share under the same path, for example Filestore. Requires gcloud with credentials, and
+# environment variables:
+#   TPU   name of the slice
+#   ZONE  zone of the slice, for example us-west4-a
+# Optional variables: PROJECT (default of gcloud), PYTHON_VERSION (3.11).
 # --dry-run prints the commands instead of running them.
 #
-# The slice is made before, in an hour or a week, by
+# Create the slice first, which may take from an hour to a week:
 #   gcloud compute tpus queued-resources create NAME --node-id=NAME --zone=ZONE --spot \
 #       --accelerator-type=v5litepod-256 --runtime-version=v2-alpha-tpuv5-lite
-# (v5p-128 with v2-alpha-tpuv5, v6e-256 with v2-alpha-tpuv6e). For several slices use GKE.
+# (v5p-128 with v2-alpha-tpuv5, v6e-256 with v2-alpha-tpuv6e). Use GKE for several slices.
 set -euo pipefail
 # shellcheck source=launch/_command.sh
 source "$(dirname "$0")/_command.sh"
@@ -29,7 +30,7 @@ need TPU ZONE
 where=("--zone=$ZONE" --worker=all)
 if [ -n "${PROJECT:-}" ]; then where+=("--project=$PROJECT"); fi
 
-on_all_hosts() {  # runs this script's last command
+on_all_hosts() {  # runs $1 on all hosts, instead of this script
   run gcloud compute tpus tpu-vm ssh "$TPU" "${where[@]}" "--command=$1"
 }
 
@@ -44,7 +45,7 @@ install() {
     "${pack[@]}"
     "${copy[@]}"
   fi
-  # TPU VMs have an older Python than we need; uv brings one.
+  # uv installs Python, because that of TPU VMs is too old.
   on_all_hosts "set -e; mkdir -p clef_jax; rm -rf clef_jax/clef_jax clef_jax/datasets; \
     tar -xzf $archive -C clef_jax; cd clef_jax; \
     python3 -m pip install --user --quiet uv; export PATH=\$HOME/.local/bin:\$PATH; \
@@ -73,7 +74,7 @@ stop() {
     kill -TERM \"\$pid\" 2>/dev/null; \
     for second in \$(seq 300); do \
       kill -0 \"\$pid\" 2>/dev/null || { echo \"\$(hostname): ended\"; exit 0; }; sleep 1; \
-    done; echo \"\$(hostname): does not end\"; exit 1"
+    done; echo \"\$(hostname): still training after 300 s\"; exit 1"
 }
 
 case "${arguments[0]}" in

@@ -1,4 +1,4 @@
-"""Aurora-BP: time and scale of text files, label rules, and tables of other forms."""
+"""Tests Aurora-BP: time and scale of text files, label rules, and incomplete tables."""
 
 import importlib
 
@@ -64,22 +64,22 @@ def test_missing_rows_and_cells_are_gaps_of_their_length(tmp_path):
     times, ecg_mv = np.arange(2000) / 500, np.sin(np.arange(2000) / 20)
     keep = np.ones(2000, bool)
     keep[[500, *range(700, 900)]] = False
-    cells = [f"{one:.5g}" for one in ecg_mv]
+    cells = [f"{voltage:.5g}" for voltage in ecg_mv]
     cells[100:103] = ["", "NaN", "inf"]
     text = lines(times[keep], [cell for cell, kept in zip(cells, keep, strict=True) if kept])
-    found = as_mv(read(tmp_path, text))
-    assert len(found) == 2000
+    stored = as_mv(read(tmp_path, text))
+    assert len(stored) == 2000
     np.testing.assert_array_equal(
-        np.flatnonzero(np.isnan(found)), [100, 101, 102, 500, *range(700, 900)]
+        np.flatnonzero(np.isnan(stored)), [100, 101, 102, 500, *range(700, 900)]
     )
-    known = ~np.isnan(found)
-    np.testing.assert_allclose(found[known], ecg_mv[known], atol=2e-4)
+    known = ~np.isnan(stored)
+    np.testing.assert_allclose(stored[known], ecg_mv[known], atol=2e-4)
 
 
 def test_text_of_other_tools(tmp_path):
     times, ecg_mv = np.arange(2000) / 500, np.arange(2000) / 1000
     plain = lines(times, ecg_mv)
-    quoted = lines(times, [f'"{one}"' for one in ecg_mv], header='"T"\t"EKG"\n')
+    quoted = lines(times, [f'"{voltage}"' for voltage in ecg_mv], header='"T"\t"EKG"\n')
     swapped = "optical\tekg\tt\n" + "".join(
         f"1\t{cell}\t{time}\n" for time, cell in zip(times, ecg_mv, strict=True)
     )
@@ -143,7 +143,7 @@ def test_hypertension(reported, high, want):
 
 
 def test_names_in_files_and_tables_are_the_same_measurement():
-    assert study.key_of(" A000 ", "Initial", "Calibration  start_1") == (
+    assert study.make_key(" A000 ", "Initial", "Calibration  start_1") == (
         "a000",
         "initial",
         "calibration_start_1",
@@ -189,13 +189,13 @@ def test_tables_may_be_absent_and_lack_columns(tree, tmp_path):
         f"{pid}\tinitial\tCalibration start 1\t2018-01-01 13:14:20\t110.0\t0.0\t1\n"
     )
     made = build(source, tmp_path / "data")
-    found = examples(made)[record_id]
-    assert (found["male"], found["sbp_mmhg"]) == (0, 110)
-    assert np.isnan([found["dbp_mmhg"], found["age_years"], found["hypertension"]]).all()
-    assert found["recorded_at"] == b"2018-01-01T13:14:20"
+    stored = examples(made)[record_id]
+    assert (stored["male"], stored["sbp_mmhg"]) == (0, 110)
+    assert np.isnan([stored["dbp_mmhg"], stored["age_years"], stored["hypertension"]]).all()
+    assert stored["recorded_at"] == b"2018-01-01T13:14:20"
     assert {p for _, p, _ in problems(made)} == {"unlabelled", "implausible_value"}
-    assert made.report.coverage["features.tsv"] == "absent"
-    assert "age" in made.report.coverage["columns that participants.tsv lacks"]
+    assert made.summary.coverage["features.tsv"] == "absent"
+    assert "age" in made.summary.coverage["columns that participants.tsv lacks"]
 
 
 def test_a_measurement_without_waveform_is_no_missing_file(tree, tmp_path):
@@ -210,7 +210,7 @@ def test_a_measurement_without_waveform_is_no_missing_file(tree, tmp_path):
     )
     made = build(tree.made.source, tmp_path / "data")
     assert not findings(made)
-    assert made.report.coverage["rows of features.tsv about no waveform"] == "2"
+    assert made.summary.coverage["rows of features.tsv about no waveform"] == "2"
 
 
 def test_the_other_protocol(tree, tmp_path):

@@ -20,10 +20,12 @@ def test_the_command_prints_a_table_and_keeps_the_choices(tmp_path, capsys):
     autotune.main([*FLAGS, f"--out={out}"])
     printed = capsys.readouterr().out
     layers = cost.conv_shapes(SIZES["tiny"], 100)
-    assert_names(printed, "cpu", "2 signals", "100 samples", "float32", f"{len(layers)} layers")
+    assert_names(
+        printed, "cpu", "2 signals", "100 samples", "float32", f"{len(layers)} convolutions"
+    )
     assert re.search(r"[\d.]+ ms .* [\d.]+ ms", printed)
     kept = tuning_file.read(out)
-    assert {one.layer for one in kept.measured} == set(layers)
+    assert {one.shape for one in kept.measured} == set(layers)
     assert {one.dtype for one in kept.measured} == {"float32"}
 
     again = ["--precision=bfloat16", "--budget-seconds=0.01", f"--out={out}"]
@@ -38,9 +40,9 @@ def test_the_command_prints_a_table_and_keeps_the_choices(tmp_path, capsys):
 
 def test_the_file_of_another_device_is_left_alone(tmp_path):
     path = tmp_path / "choices.json"
-    tpu = tuning_lib.choices([], platform="tpu", device_kind="TPU v4", dtype="bfloat16")
+    tpu = tuning_lib.results([], platform="tpu", device_kind="TPU v4", dtype="bfloat16")
     tuning_file.write(path, tpu)
-    mine = tuning_lib.choices([], platform="cpu", device_kind="cpu", dtype="float32")
+    mine = tuning_lib.results([], platform="cpu", device_kind="cpu", dtype="float32")
     with refuses(path, "TPU v4 (tpu)", "cpu (cpu)", "--out"):
         autotune.keep(mine, path, rich.console.Console())
     assert tuning_file.read(path) == tpu
@@ -54,7 +56,7 @@ def times(table_seconds, best_seconds, *, count=1):
     if table_seconds is not None:
         timed.append(tuning_lib.Timed(by_table, table_seconds, 0.001))
         failed = ()
-    return tuning_lib.LayerTimes(layer, count, by_table, tuple(timed), failed, ())
+    return tuning_lib.ConvTimes(layer, count, by_table, tuple(timed), failed, ())
 
 
 def test_the_sum_counts_layers_as_often_as_they_occur():
@@ -86,3 +88,14 @@ def test_wrong_flags_are_told(flag, culprits, capsys):
     with pytest.raises(SystemExit):
         autotune.main([flag])
     assert_names(capsys.readouterr().err, *culprits)
+
+
+@pytest.mark.parametrize("content", ['{"mine": 1}', "no json"])
+def test_another_file_is_refused_before_the_timing(tmp_path, capsys, monkeypatch, content):
+    path = tmp_path / "mine.json"
+    path.write_text(content)
+    monkeypatch.setattr(tuning_lib, "measure", None)
+    with pytest.raises(SystemExit):
+        autotune.main([*FLAGS, f"--out={path}"])
+    assert_names(capsys.readouterr().err, path)
+    assert path.read_text() == content

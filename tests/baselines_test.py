@@ -1,4 +1,4 @@
-"""Baselines are found by scanning, and the formula among them sees rhythm and spectrum."""
+"""Baselines are discovered, and the classical one measures rhythm and spectrum."""
 
 import jax
 import numpy as np
@@ -9,7 +9,9 @@ from clef_jax import baselines, mesh as mesh_lib
 from clef_jax.baselines import classical
 from clef_jax.embedding.recipe import Recipe
 from clef_jax.evaluation import models
-from clef_jax.simulation import strip
+from clef_jax.simulation import simulated_ecg
+
+pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 ONE = mesh_lib.make_mesh(jax.devices()[:1])
 CONTEXT = baselines.Context(mesh=ONE, size="tiny", recipe=Recipe(), num_seeds=2, seed=5)
@@ -23,7 +25,7 @@ def test_all_are_found_and_make_encoders():
         "random tiny, seed 5",
         "random tiny, seed 6",
     ]
-    signals = [strip.make(n, ("I",), sample_rate_hz=500, num_samples=5000) for n in (1, 2)]
+    signals = [simulated_ecg.make(n, ("I",), sample_rate_hz=500, num_samples=5000) for n in (1, 2)]
     signal_mv = np.stack(signals).astype(np.float32)
     for one in made:
         found = np.asarray(one(signal_mv, one.window_rate_hz(500.0)))
@@ -34,12 +36,12 @@ def test_all_are_found_and_make_encoders():
     assert len({one.fingerprint for one in made}) == 3
 
 
-def test_a_baseline_that_needs_a_file_of_weights_says_so():
-    with refuses("ecgfounder", "--checkpoint"):
+def test_a_baseline_that_needs_a_weight_file_names_the_flag():
+    with refuses("ecgfounder", "--model"):
         models.collect([], "ecgfounder", ONE, size="tiny", num_seeds=1, seed=0)
 
 
-def test_an_unknown_one_is_told():
+def test_an_unknown_baseline_is_rejected():
     with refuses("'untrain'", "'untrained'"):
         list(baselines.make("untrain", CONTEXT))
 
@@ -58,7 +60,7 @@ def test_beats_are_where_they_were_put(rate):
     np.testing.assert_allclose(found, wanted, atol=0.05)
 
 
-def test_an_irregular_rhythm_is_told_from_a_regular_one():
+def test_an_irregular_rhythm_is_distinguished_from_a_regular_one():
     regular = classical.rhythm(np.arange(0.5, 9.5, 0.8))
     rng = np.random.default_rng(0)
     irregular = classical.rhythm(np.cumsum(rng.uniform(0.4, 1.2, 11)))
@@ -86,6 +88,6 @@ def test_features_do_not_depend_on_the_rate():
     (formula,) = baselines.make("classical", CONTEXT)
     found = []
     for rate in (250, 500):
-        signal_mv = strip.make(3, ("I",), sample_rate_hz=rate, num_samples=10 * rate)[None]
+        signal_mv = simulated_ecg.make(3, ("I",), sample_rate_hz=rate, num_samples=10 * rate)[None]
         found.append(formula(signal_mv.astype(np.float32), float(rate))[0])
     assert np.corrcoef(found[0], found[1])[0, 1] > 0.95

@@ -1,4 +1,4 @@
-"""Machines and versions that figures belong to."""
+"""Machines, versions and commits are described correctly."""
 
 import pathlib
 import subprocess
@@ -10,11 +10,11 @@ facts = benchmark_modules.load("bench_facts")
 
 def test_machines_are_named_by_their_devices_and_processors_by_their_cores(monkeypatch):
     gpu = {"platform": "gpu", "device_kind": "NVIDIA H200", "num_devices": 1, "num_cores": 16}
-    assert facts.named(gpu) == "NVIDIA H200"
-    assert facts.named(gpu | {"num_devices": 8}) == "8 x NVIDIA H200"
+    assert facts.machine_name(gpu) == "NVIDIA H200"
+    assert facts.machine_name(gpu | {"num_devices": 8}) == "8 x NVIDIA H200"
     monkeypatch.setattr(facts, "processor", lambda: "A Processor")
     cpu = {"platform": "cpu", "device_kind": "cpu", "num_devices": 8, "num_cores": 2}
-    assert facts.named(cpu) == "A Processor, 2 cores"
+    assert facts.machine_name(cpu) == "A Processor, 2 cores"
 
 
 def test_a_processor_is_called_as_the_system_calls_it(tmp_path):
@@ -36,7 +36,7 @@ def test_versions_are_those_that_are_installed():
     assert all(found.values())
 
 
-def test_a_commit_is_told_where_there_is_one_and_changes_are_marked(tmp_path):
+def test_a_commit_is_reported_where_there_is_one_and_changes_are_marked(tmp_path):
     assert facts.commit(tmp_path) is None
 
     def git(*words):
@@ -60,7 +60,7 @@ def test_without_git_there_is_no_commit(monkeypatch):
     assert facts.commit(pathlib.Path(".")) is None
 
 
-def test_the_load_is_told_where_the_system_tells_it(monkeypatch):
+def test_the_load_is_reported_where_the_system_states_it(monkeypatch):
     monkeypatch.setattr(facts.os, "getloadavg", lambda: (1.5, 1.0, 0.5), raising=False)
     assert facts.load_average() == 1.5
     monkeypatch.delattr(facts.os, "getloadavg")

@@ -1,4 +1,4 @@
-"""The search for the largest batch that a device really runs."""
+"""The search finds the largest batch that a device can run."""
 
 import benchmark_modules
 import pytest
@@ -38,8 +38,8 @@ def find(device, first_rows, deadline=1e9):
 def test_the_largest_batch_is_found_within_a_sixteenth(most, first_rows, tells):
     device = Device(most, tells=tells)
     largest = find(device, first_rows)
-    assert most * 0.9 <= largest.found.rows <= most
-    assert largest.found.is_close
+    assert most * 0.9 <= largest.result.rows <= most
+    assert largest.result.is_close
     assert largest.outcome["fits"]
     assert first_rows not in device.tried, "it was run before"
     assert len(device.tried) <= 8
@@ -49,12 +49,12 @@ def test_a_search_that_runs_out_of_time_keeps_what_it_has():
     device = Device(10_000, tells=False)
     largest = find(device, 64, deadline=60 + 3 * 60)
     assert device.tried == [128, 256, 512]
-    assert largest.found.rows == 512
-    assert not largest.found.is_close
+    assert largest.result.rows == 512
+    assert not largest.result.is_close
     assert largest.outcome["fits"]
 
 
 def test_where_nothing_fits_there_is_no_outcome():
     largest = find(Device(0.5), 8)
-    assert largest.found.rows == 0
+    assert largest.result.rows == 0
     assert largest.outcome is None

@@ -1,10 +1,10 @@
-"""The real training step in a process of its own."""
+"""The real training step is timed in a separate process."""
 
 import benchmark_modules
 import pytest
 
-from clef_jax.convolution.grouped import FORMS
-from clef_jax.convolution.rules import Choice, Choices, ConvShape, MeasuredChoice
+from clef_jax.convolution.grouped import IMPLEMENTATIONS
+from clef_jax.convolution.rules import Choice, ConvShape, TuningResult, TuningResults
 
 bench_step = benchmark_modules.load("bench_step")
 process = benchmark_modules.load("bench_process")
@@ -44,7 +44,7 @@ def test_a_step_that_does_not_fit_is_an_outcome_and_other_errors_are_raised(monk
 
 
 def test_measured_forms_are_used_where_they_are_asked_for(monkeypatch):
-    taps, traced = FORMS["taps"], []
+    taps, traced = IMPLEMENTATIONS["taps"], []
 
     def spy(x, kernel, **rest):
         traced.append(x.shape[1:])
@@ -53,15 +53,15 @@ def test_measured_forms_are_used_where_they_are_asked_for(monkeypatch):
     def load(setting, device):
         assert (setting, device.platform) == ("auto", "cpu")
         layer = ConvShape(length=500, taps=16, group_channels=1, channels=8, groups=1, stride=2)
-        return Choices("cpu", "cpu", (MeasuredChoice(layer, "float32", Choice("taps")),))
+        return TuningResults("cpu", "cpu", (TuningResult(layer, "float32", Choice("taps")),))
 
-    monkeypatch.setitem(FORMS, "taps", spy)
+    monkeypatch.setitem(IMPLEMENTATIONS, "taps", spy)
     monkeypatch.setattr(bench_step.tuning_file, "load", load)
     assert bench_step.run(bench_step.Settings(**TINY, conv_choices="auto")).fits
     assert set(traced) == {(500, 1)}, "the layer that was measured, and no other"
 
 
-def test_a_process_that_is_killed_does_not_fit_and_one_that_fails_is_told(monkeypatch):
+def test_a_process_that_is_killed_does_not_fit_and_one_that_fails_is_reported(monkeypatch):
     ended = bench_step.dataclasses.make_dataclass("Ended", ["returncode", "stdout"])
     monkeypatch.setattr(process.subprocess, "run", lambda *_, **__: ended(-9, ""))
     assert process.step(size="tiny") == process.NO_STEP

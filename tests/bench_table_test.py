@@ -1,4 +1,4 @@
-"""The page of all measured machines."""
+"""The page shows the results of all measured machines."""
 
 import dataclasses
 import json
@@ -72,7 +72,7 @@ def test_every_table_shows_its_figures():
     _, _, medium, large = rows(page, "Largest batch that fits")
     assert medium[2] == "1,000"
     assert large[2] == "at least 512"
-    _, _, compared = rows(page, "Beside plain PyTorch")
+    _, _, compared = rows(page, "Comparison with plain PyTorch")
     assert compared[4:7] == ["100.0", "200.0", "2.00 [1.50 to 2.25]"]
     assert compared[7:] == ["", ""], "torch.compile was not run"
     _, _, pipeline = rows(page, "Input pipeline")
@@ -85,14 +85,14 @@ def test_every_table_shows_its_figures():
 
 def test_all_rows_of_a_table_have_all_columns():
     page = table.page([result(), result("Other")])
-    for heading in ("Training step", "Largest batch that fits", "Beside plain PyTorch"):
+    for heading in ("Training step", "Largest batch that fits", "Comparison with plain PyTorch"):
         assert len({len(row) for row in rows(page, heading)}) == 1
 
 
-def test_a_section_without_figures_is_left_out():
+def test_a_section_without_figures_is_skipped():
     page = table.page([result(largest_batches=[], against_torch=[])])
     assert "Largest batch" not in page
-    assert "Beside plain PyTorch" not in page
+    assert "Comparison with plain PyTorch" not in page
     assert "## Training step" in page
 
 

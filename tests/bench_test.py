@@ -1,4 +1,4 @@
-"""The benchmark as a whole, with processes that answer at once; and once for real."""
+"""The benchmark runs as a whole, with fake processes and once with real ones."""
 
 import json
 import types
@@ -105,7 +105,7 @@ def test_a_cpu_is_not_searched_and_compiles_with_pytorch_only_small(tmp_path, mo
     assert len(processes.asked) == 2
 
 
-def test_a_size_that_does_not_fit_is_left_out_and_the_rest_goes_on(tmp_path, monkeypatch):
+def test_a_size_that_does_not_fit_is_skipped(tmp_path, monkeypatch):
     processes = Processes(most=100)
     install(processes, monkeypatch)
     bench.main(settings(tmp_path))
@@ -132,7 +132,7 @@ def test_the_table_alone_measures_nothing(processes, tmp_path):
     assert len(processes.asked) == count
 
 
-def test_an_unknown_size_is_told():
+def test_an_unknown_size_is_reported():
     with refuses("'big'", "small"):
         bench.Settings(sizes=("big",))
 

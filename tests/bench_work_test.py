@@ -1,4 +1,4 @@
-"""What a timed step comes to."""
+"""Figures of a timed step are computed correctly."""
 
 import benchmark_modules
 import pytest
@@ -66,6 +66,8 @@ def test_what_is_not_known_of_a_chip_stays_unknown():
     assert found.model_flops_per_second > 0
 
 
-def test_medium_on_an_h100_asks_for_what_the_operations_come_to():
-    assert work.appetite("medium", 5000) == pytest.approx(21_700, rel=0.01)
-    assert work.appetite("small", 5000) > work.appetite("medium", 5000)
+def test_medium_on_an_h100_needs_the_pairs_that_its_operations_allow():
+    assert work.required_pairs_per_second("medium", 5000) == pytest.approx(21_700, rel=0.01)
+    assert work.required_pairs_per_second("small", 5000) > work.required_pairs_per_second(
+        "medium", 5000
+    )

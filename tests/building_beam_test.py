@@ -1,4 +1,4 @@
-"""A Beam pipeline writes the same bytes as worker processes."""
+"""Tests that a Beam pipeline writes the same bytes as worker processes."""
 
 import shutil
 import sys
@@ -40,7 +40,7 @@ def test_options_as_beam_writes_them(source, tmp_path):
 
 
 def test_workers_that_see_neither_folder(source, tmp_path):
-    """The tables are here; the recordings are somewhere else, as in a bucket."""
+    """Splits the source: tables stay, recordings move to another folder, as in a bucket."""
     plain = main(source, tmp_path / "plain")
     here, bucket = tmp_path / "here", tmp_path / "bucket"
     shutil.copytree(source, bucket / "raw")
@@ -68,9 +68,9 @@ def test_a_failing_worker_is_named_and_finished_shards_are_kept(
     real, written, broken = shard.write, [], [2]
 
     def write(task):
-        if task.share.number in broken:
+        if task.assignment.number in broken:
             raise OSError("No space left on device")
-        written.append(task.share.number)
+        written.append(task.assignment.number)
         return real(task)
 
     monkeypatch.setattr(shard, "write", write)
@@ -98,7 +98,7 @@ def test_what_a_failed_pipeline_left_in_the_bucket_is_used(source, tmp_path, mon
     real, written = shard.write, []
 
     def write(task):
-        written.append(task.share.number)
+        written.append(task.assignment.number)
         if len(written) == 2:
             raise OSError("No space left on device")
         return real(task)
@@ -115,4 +115,4 @@ def test_without_beam_a_sentence_says_what_to_install(source, tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     with pytest.raises(SystemExit):
         main(source, tmp_path, f"--beam-options={OPTIONS}")
-    assert_names(capsys.readouterr().err, "--beam-options", ".[beam]")
+    assert_names(capsys.readouterr().err, "--beam-options", "clef_jax[beam]")

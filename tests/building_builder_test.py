@@ -1,4 +1,4 @@
-"""A data set is a few lines on top of the shared builder: this one is the recipe, and the test."""
+"""Tests the base class of builders with a minimal data set, which serves as an example."""
 
 import contextlib
 import dataclasses
@@ -35,7 +35,7 @@ def read(source, entry):
 
 
 class Toy(builder.RecordingBuilder):
-    """Arrays in files named patient_record.npy."""
+    """A data set of arrays in files named patient_record.npy."""
 
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = "There is nothing to download."
@@ -64,7 +64,7 @@ class Toy(builder.RecordingBuilder):
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """100 patients p with one or three records, one patient t; some records are bad."""
+    """A source of 100 patients p with 1 or 3 records, and a patient t; some records are bad."""
     folder = tmp_path_factory.mktemp("source")
     names = [f"p{p:03}_{n}" for p in range(100) for n in range(3 if p % 10 == 0 else 1)] + ["t0_0"]
     (folder / "list.txt").write_text("\n".join(names))
@@ -112,18 +112,20 @@ def test_signals_come_back_through_tfds(every):
 def test_index_and_shards_agree(every):
     folder = pathlib.Path(every.data_path)
     for split in every.info.splits:
-        found = index.load(folder, split)
+        stored_index = index.load(folder, split)
         examples = stored(every, split)
-        assert found.num_records == len(examples)
-        reader = raw.Reader(found)
-        got = reader.read(found.row, np.arange(3))
+        assert stored_index.num_records == len(examples)
+        reader = raw.Reader(stored_index)
+        got = reader.read(stored_index.row, np.arange(3))
         patients = [e["patient_id"].decode() for e in examples]
         for number, example in enumerate(examples):
             np.testing.assert_array_equal(got[number], example["signal"])
-            np.testing.assert_array_equal(found.usable_leads[number], example["usable_leads"])
-        assert reader.texts(found.row, "patient_id") == patients
-        groups = [patients[a] for a in found.patient_offset[:-1]]
-        assert [groups[p] for p in found.patient] == patients
+            np.testing.assert_array_equal(
+                stored_index.usable_leads[number], example["usable_leads"]
+            )
+        assert reader.texts(stored_index.row, "patient_id") == patients
+        groups = [patients[a] for a in stored_index.patient_offset[:-1]]
+        assert [groups[p] for p in stored_index.patient] == patients
         assert len(set(groups)) == len(groups)  # a patient's records are together
 
 
@@ -136,16 +138,16 @@ def test_splits(every):
 
 def test_what_was_left_out_is_told(every):
     lines = (pathlib.Path(every.data_path) / "quality.jsonl").read_text().splitlines()
-    found = {(f["record_id"], f["problem"], f["action"]) for f in map(json.loads, lines)}
-    assert found == {
+    reported = {(f["record_id"], f["problem"], f["action"]) for f in map(json.loads, lines)}
+    assert reported == {
         ("p002_0", "missing_file", "quarantined"),
         ("p020_0", "missing_file", "quarantined"),
         ("p001_0", "flat_lead", "lead_unusable"),
         ("p010_0", "flat_lead", "lead_unusable"),
         ("p010_0", "no_usable_lead", "quarantined"),
     }
-    assert every.report.num_quarantined == 3
-    assert every.report.num_read == 121
+    assert every.summary.num_quarantined == 3
+    assert every.summary.num_read == 121
 
 
 def test_one_per_patient_takes_the_first_usable_record(source, tmp_path):
@@ -170,7 +172,7 @@ def test_any_number_of_workers_gives_the_same_bytes(source, every, tmp_path):
 
 def test_compression_changes_size_but_not_identity(source, every, tmp_path):
     small = build(source, tmp_path, compression="zstd")
-    assert every.report.num_bytes > 1.5 * small.report.num_bytes
+    assert every.summary.num_bytes > 1.5 * small.summary.num_bytes
     folders = [pathlib.Path(b.data_path) for b in (small, every)]
     prints = [index.load(folder, "train").fingerprint for folder in folders]
     assert prints[0] == prints[1]
@@ -226,7 +228,7 @@ def test_an_empty_split_is_left_out_and_told(source, tmp_path):
     (few / "p000_0.npy").write_bytes((source / "p000_0.npy").read_bytes())
     made = build(few, tmp_path / "data")
     assert list(made.info.splits) == ["train"]
-    (note,) = made.report.notes
+    (note,) = made.summary.notes
     assert_names(note, "'validation'")
 
 
@@ -250,13 +252,13 @@ def test_recordings_of_several_lengths_and_rates(source, tmp_path, monkeypatch):
     monkeypatch.setattr(Toy, "READ", staticmethod(read_half))
     made = build(source, tmp_path)
     for split in made.info.splits:
-        found = index.load(made.data_path, split)
+        stored_index = index.load(made.data_path, split)
         examples = stored(made, split)
         halves = np.array([int(e["record_id"][-1:]) % 2 == 1 for e in examples])
-        np.testing.assert_array_equal(found.num_samples, np.where(halves, 1250, 2500))
-        np.testing.assert_array_equal(found.sample_rate_hz, np.where(halves, 125, 250))
-        assert [e["signal"].shape[1] for e in examples] == found.num_samples.tolist()
-        got = raw.Reader(found).read(found.row, [0], 1000)
+        np.testing.assert_array_equal(stored_index.num_samples, np.where(halves, 1250, 2500))
+        np.testing.assert_array_equal(stored_index.sample_rate_hz, np.where(halves, 125, 250))
+        assert [e["signal"].shape[1] for e in examples] == stored_index.num_samples.tolist()
+        got = raw.Reader(stored_index).read(stored_index.row, [0], 1000)
         np.testing.assert_array_equal(got[:, 0], [e["signal"][0, :1000] for e in examples])
     with refuses("toy", "125 to 250 Hz", problem="several_rates"):
         _ = index.load(made.data_path, "train").common_rate_hz
@@ -299,17 +301,17 @@ def test_long_recordings_become_windows_with_labels(source, tmp_path, monkeypatc
     monkeypatch.setattr(Toy, "READ", staticmethod(read_window))
     monkeypatch.setattr(Toy, "WINDOWS", staticmethod(windows))
     made = build(source, tmp_path, max_windows=2)
-    found = {e["record_id"].decode(): e for e in stored(made) + stored(made, "test")}
-    assert "p003_0@0" not in found
-    assert {"p004_0@0", "p004_0@500", "t0_0@0"} <= set(found)
-    one = found["p004_0@500"]
-    assert one["source_record"] == b"p004_0"
-    assert one["start_sample"] == 500
+    by_id = {e["record_id"].decode(): e for e in stored(made) + stored(made, "test")}
+    assert "p003_0@0" not in by_id
+    assert {"p004_0@0", "p004_0@500", "t0_0@0"} <= set(by_id)
+    window_example = by_id["p004_0@500"]
+    assert window_example["source_record"] == b"p004_0"
+    assert window_example["start_sample"] == 500
     whole = np.load(source / "p004_0.npy")[[1, 2, 0]]
-    np.testing.assert_array_equal(one["signal"], whole[:, 500:1500])
-    assert one["number"] == 1
-    assert list(one["name"]) == [b"a"]
-    assert one["other"] == b""
+    np.testing.assert_array_equal(window_example["signal"], whole[:, 500:1500])
+    assert window_example["number"] == 1
+    assert list(window_example["name"]) == [b"a"]
+    assert window_example["other"] == b""
     stored_facts = json.loads((pathlib.Path(made.data_path) / "clef_index.json").read_text())
     assert [label["classes"] for label in stored_facts["labels"]] == [[], ["a"], []]
     counts = stored_facts["splits"]["test"]["label_counts"]
@@ -335,7 +337,9 @@ def test_shards_can_be_handed_to_another_runner(source, tmp_path):
 
     iterators = made._shard_iterators_per_split(Manager())
     again = pickle.loads(pickle.dumps(iterators))
-    keys = [key for shards in again.values() for one in shards for key, _ in one()]
+    keys = [
+        key for shards in again.values() for shard_examples in shards for key, _ in shard_examples()
+    ]
     assert len(keys) == len(set(keys)) == 121 - 3
     assert isinstance(again["test"][0], shard.Examples)
     key, example = next(again["test"][0]())

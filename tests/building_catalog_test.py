@@ -1,4 +1,4 @@
-"""Data sets are found by their folder."""
+"""Tests that data sets are found by their folder."""
 
 import pytest
 from culprits import refuses

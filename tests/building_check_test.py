@@ -1,5 +1,6 @@
-"""A prepared data set is read back to the last byte, and damage is told."""
+"""Tests that all bytes of a prepared data set are verified, and damage is reported."""
 
+import errno
 import json
 import pathlib
 import shutil
@@ -9,15 +10,15 @@ import rich.console
 from culprits import assert_names, one_line
 
 from clef_jax import prepare
-from clef_jax.building import check, check_report
+from clef_jax.building import check, check_page, check_report
 from clef_jax.data import index
 
 
 @pytest.fixture
 def copy(data_dir, tmp_path):
-    """A data folder of its own, to be damaged."""
-    found = index.find(data_dir, "mimic_iv_ecg/all_records")
-    shutil.copytree(found, tmp_path / "mimic_iv_ecg" / "all_records" / found.name)
+    """Returns a copy of the data folder, to be damaged."""
+    version_dir = index.find(data_dir, "mimic_iv_ecg/all_records")
+    shutil.copytree(version_dir, tmp_path / "mimic_iv_ecg" / "all_records" / version_dir.name)
     return tmp_path
 
 
@@ -30,19 +31,19 @@ def test_shows_what_there_is(copy, capsys):
     main(copy)
     shown = one_line(capsys.readouterr().out)
     folder = index.find(copy, "mimic_iv_ecg/all_records")
-    one = index.load(folder, "train")
-    assert_names(shown, f"recordings {one.num_records:,}", f"patients {one.num_patients:,}")
+    first = index.load(folder, "train")
+    assert_names(shown, f"recordings {first.num_records:,}", f"patients {first.num_patients:,}")
     assert_names(shown, "500 Hz 100.0%", "10 s 100.0%", "female", "risk 0")
-    assert_names(shown, one.fingerprint[:12])
-    assert (folder / check_report.PICTURE_FILE).stat().st_size > 10_000
+    assert_names(shown, first.fingerprint[:12])
+    assert (folder / check_page.PAGE_FILE).stat().st_size > 10_000
 
 
 def test_any_number_of_workers_counts_the_same(copy):
     folder = index.find(copy, "mimic_iv_ecg/all_records")
     console = rich.console.Console(quiet=True)
-    one, two = (check.scan(folder, console, workers) for workers in (1, 2))
-    assert one.parts == two.parts
-    assert one.intact
+    first, second = (check.scan(folder, console, workers) for workers in (1, 2))
+    assert first.counts == second.counts
+    assert first.intact
 
 
 def shard_of(data_dir):
@@ -51,7 +52,7 @@ def shard_of(data_dir):
 
 
 def swap_bytes(path):
-    """One sample of one recording becomes another."""
+    """Changes one sample of one recording."""
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(bytes(data))
@@ -86,11 +87,33 @@ def test_another_fingerprint_is_told(copy, capsys):
     assert "array_record" not in shown  # no shard is named as damaged
 
 
+@pytest.mark.parametrize("name", ["index_train.npz", index.METADATA_FILE])
+def test_a_damaged_index_is_named(name, copy, capsys):
+    path = index.find(copy, "mimic_iv_ecg/all_records") / name
+    cut(path)
+    with pytest.raises(SystemExit) as caught:
+        main(copy)
+    assert caught.value.code == 1
+    assert_names(capsys.readouterr().err, path, "--overwrite")
+
+
+def test_read_only_data_is_checked_without_a_plot(copy, capsys, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(pathlib.Path, "write_text", refuse)
+    main(copy)  # ends with exit code 0
+    shown = one_line(capsys.readouterr().out)
+    folder = index.find(copy, "mimic_iv_ecg/all_records")
+    assert_names(shown, folder / check_page.PAGE_FILE, "Read-only file system", "unchanged")
+    assert not [path for path in folder.iterdir() if check_page.PAGE_FILE in path.name]
+
+
 def test_what_is_not_prepared_is_told(tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
         main(tmp_path / "nothing")
     assert caught.value.code == 1
-    assert_names(capsys.readouterr().err, tmp_path / "nothing", "python -m clef_jax.prepare")
+    assert_names(capsys.readouterr().err, tmp_path / "nothing", "clef-jax prepare")
 
 
 def test_no_identifier_is_printed(copy, capsys):
@@ -98,6 +121,31 @@ def test_no_identifier_is_printed(copy, capsys):
     shown = capsys.readouterr().out
     folder = index.find(copy, "mimic_iv_ecg/all_records")
     reader = check.raw.Reader(index.load(folder, "train"))
+    shown += (folder / check_page.PAGE_FILE).read_text()
     for name in ("patient_id", "record_id"):
         for text in reader.texts(range(20), name):
             assert text not in shown
+
+
+def test_a_table_of_findings_without_any_is_a_sentence(copy, capsys):
+    main(copy)
+    folder = index.find(copy, "mimic_iv_ecg/all_records")
+    result = check.scan(folder, rich.console.Console(quiet=True), 1)
+    for counts in result.counts.values():
+        counts.by_lead.clear()
+    assert check_report.NO_FINDING in list(check_report.tables(result))
+    assert check_report.NO_FINDING in check_page.render(result)
+
+
+def test_absent_classes_are_counted_rather_than_listed(copy):
+    result = check.scan(
+        index.find(copy, "mimic_iv_ecg/all_records"), rich.console.Console(quiet=True), 1
+    )
+    label = {"name": "rhythm", "classes": ["a", "b", "c"], "unit": "", "description": "The rhythm."}
+    result.metadata["labels"] = [label]
+    for split in result.metadata["splits"].values():
+        split["label_counts"] = {"rhythm": {"b": 3}}
+    rows, absent = check_report.label_rows(result, label)
+    assert [row[0] for row in rows] == ["b"]
+    assert absent == ["a", "c"]
+    assert_names(check_page.render(result), "2 of 3 classes", "a, c")

@@ -1,11 +1,13 @@
-"""Missing inputs are filled as documented, and completeness tells how many there were."""
+"""Tests that missing inputs are replaced as documented, and counted in the completeness."""
 
 import numpy as np
 import pytest
 from culprits import refuses
+from prepared import build, examples
 
 from clef_jax import risk
-from clef_jax.building import clinical
+from clef_jax.building import catalog, clinical
+from clef_jax.data import index as index_lib
 from clef_jax.data.record import Observed
 
 MEN = {"sbp_mmhg": 130.0, "total_cholesterol_mmol_l": 5.0, "hdl_mmol_l": 1.2}
@@ -52,6 +54,28 @@ def test_smoking_without_code_counts_as_missing_and_as_no():
     np.testing.assert_allclose(scored.completeness, [5 / 6, 1])
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("sbp_mmhg", 0.0), ("sbp_mmhg", 301.0), ("hdl_mmol_l", -3.0), ("hdl_mmol_l", 50.0)],
+)
+def test_implausible_values_are_filled_like_missing_ones(name, value):
+    scored = SCORER([without(**{name: value}), without(name)])
+    assert scored.risk[0] == scored.risk[1] == expected(**{name: WOMEN[name]})
+    np.testing.assert_allclose(scored.completeness, 5 / 6)
+
+
+def test_an_hdl_above_the_total_makes_both_missing():
+    names = ("total_cholesterol_mmol_l", "hdl_mmol_l")
+    swapped = without(total_cholesterol_mmol_l=1.3, hdl_mmol_l=5.5)
+    assert clinical.implausible(swapped) == names
+    scored = SCORER([swapped, without(*names)])
+    assert scored.risk[0] == scored.risk[1]
+    np.testing.assert_allclose(scored.completeness, 4 / 6)
+    total, _ = clinical.implausible_findings("a", names)
+    assert "HDL exceeds total" in total.detail
+    assert clinical.implausible(without(total_cholesterol_mmol_l=1.3, hdl_mmol_l=1.3)) == ()
+
+
 @pytest.mark.parametrize("name", ["age_years", "male"])
 def test_age_and_sex_are_never_filled(name):
     scored = SCORER([without(name)])
@@ -94,3 +118,36 @@ def test_scores_that_do_not_work_are_refused(name, culprits):
 def test_windows_must_not_be_negative():
     with refuses("pressure_window_days"):
         clinical.Settings(pressure_window_days=-1)
+
+
+def test_age_and_sex_alone_need_no_medians_and_count_in_the_completeness():
+    scorer = clinical.Scorer(
+        score="age_sex", region="moderate", median_of_men={}, median_of_women={}
+    )
+    scored = scorer([Observed(age_years=61.0, male=0.0), without("male"), Observed(**FULL)])
+    want = expected(smoker=0.0, sbp_mmhg=130.0, total_cholesterol_mmol_l=5.5, hdl_mmol_l=1.3)
+    np.testing.assert_array_equal(scored.risk, [want, np.nan, want])
+    np.testing.assert_array_equal(scored.completeness, [1, 0.5, 1])
+
+
+@pytest.mark.parametrize("dataset", ["ptb_xl/100hz", "mimic_iv_ecg"])
+def test_every_data_set_with_age_and_sex_has_their_risk(dataset, tmp_path):
+    settings = clinical.Settings(score="age_sex", region="high")
+    name = dataset.partition("/")[0]
+    tree = catalog.simulated(name).write(tmp_path / "source")
+    made = build(dataset, tree.source, tmp_path / "data", **tree.options | {"clinical": settings})
+    stored = examples(made).values()
+    score = risk.load()["age_sex"].function
+    for example in stored:
+        want = score(age_years=example["age_years"], male=example["male"], region="high")
+        np.testing.assert_allclose(example["risk"], want, rtol=1e-6)
+        known = np.isfinite([example["age_years"], example["male"]]).mean()
+        assert example["completeness"] == known
+    assert any(np.isfinite(example["risk"]) for example in stored)
+    assert index_lib.load(made.data_path, "train").settings["score"] == "age_sex"
+
+
+def test_a_source_without_age_and_sex_refuses_their_score(tmp_path):
+    settings = clinical.Settings(score="age_sex")
+    with refuses("cinc2017", "--score=age_sex", problem="unusable_score"):
+        build("cinc2017", tmp_path, tmp_path / "data", clinical=settings)

@@ -1,4 +1,4 @@
-"""Tasks are taken from their stream only as they are worked off."""
+"""Tests that tasks are taken from their iterator only as workers become free."""
 
 from clef_jax.building import pool, resume
 

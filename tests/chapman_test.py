@@ -1,4 +1,4 @@
-"""Diagnoses, splits and damaged tables of Chapman-Shaoxing-Ningbo."""
+"""Tests diagnoses, splits and damaged tables of Chapman-Shaoxing-Ningbo."""
 
 import json
 import pathlib
@@ -28,11 +28,15 @@ def label(example, name):
 
 def declared(made, name):
     stored = json.loads((pathlib.Path(made.data_path) / index.METADATA_FILE).read_text())
-    return next(found["classes"] for found in stored["labels"] if found["name"] == name)
+    return next(
+        stored_examples["classes"]
+        for stored_examples in stored["labels"]
+        if stored_examples["name"] == name
+    )
 
 
 def add(source, name, *comments, signal_seed=0, folder="WFDBRecords/01/010"):
-    """A recording with these comments; returns its record id."""
+    """Writes a recording with these comments; returns its record id."""
     rng = np.random.default_rng(signal_seed)
     adc = rng.normal(0, 200, (12, 5000)).astype(np.int16)
     fixture.write_wfdb(
@@ -41,14 +45,14 @@ def add(source, name, *comments, signal_seed=0, folder="WFDBRecords/01/010"):
         leads=STANDARD_12,
         sample_rate_hz=500,
         gain="1000/mV",
-        form="16+24",
+        storage_format="16+24",
         comments=comments,
     )
     return f"{folder}/{name}"
 
 
 def write_split(folder, rows, classes="AFIB,SR"):
-    """The tables of the HeartLang split; `rows` are of train, validation and test."""
+    """Writes the tables of the HeartLang split; `rows` are those of train, validation and test."""
     folder.mkdir(parents=True, exist_ok=True)
     for file, lines in zip(FILES, rows, strict=True):
         (folder / file).write_text("\n".join([f"ecg_path,age,diagnose,{classes}", *lines]) + "\n")
@@ -56,38 +60,44 @@ def write_split(folder, rows, classes="AFIB,SR"):
 
 @pytest.fixture(scope="module")
 def heartlang(tmp_path_factory):
-    """What the tree with the HeartLang split promises, and the builder that prepared it."""
+    """Expected contents with the HeartLang split, and the builder that prepared them."""
     folder = tmp_path_factory.mktemp("heartlang")
     made = simulated.write(folder / "source", heartlang=True)
     return made, build(made.source, folder / "data")
 
 
 def test_the_given_split_decides_on_records_splits_and_classes(heartlang):
-    made, one = heartlang
-    found = examples(one)
-    assert sorted(found) == sorted(made.stored)
+    made, dataset_builder = heartlang
+    stored_examples = examples(dataset_builder)
+    assert sorted(stored_examples) == sorted(made.stored)
     for record_id, want in made.stored.items():
-        assert found[record_id]["split"] == want.split
-        assert label(found[record_id], "diagnoses") == want.labels["diagnoses"]
-        assert label(found[record_id], "snomed") == want.labels["snomed"]
-    assert len(declared(one, "diagnoses")) == 38
-    assert one.report.coverage["recordings that the HeartLang split does not use"] == "2"
+        assert stored_examples[record_id]["split"] == want.split
+        assert label(stored_examples[record_id], "diagnoses") == want.labels["diagnoses"]
+        assert label(stored_examples[record_id], "snomed") == want.labels["snomed"]
+    assert len(declared(dataset_builder, "diagnoses")) == 38
+    assert (
+        dataset_builder.summary.coverage["recordings that the HeartLang split does not use"] == "2"
+    )
 
 
 def test_the_column_of_twelves_is_no_age(heartlang):
-    made, one = heartlang
-    for record_id, example in examples(one).items():
+    made, dataset_builder = heartlang
+    for record_id, example in examples(dataset_builder).items():
         np.testing.assert_equal(example["age_years"], made.stored[record_id].labels["age_years"])
         assert example["age_years"] != 12
 
 
 def test_every_defect_of_the_given_split_is_told(heartlang):
-    made, one = heartlang
-    found = {(f["record_id"], f["problem"], f["action"]) for f in findings(one)}
+    made, dataset_builder = heartlang
+    stored_examples = {
+        (f["record_id"], f["problem"], f["action"]) for f in findings(dataset_builder)
+    }
     for planted in made.planted:
-        assert (planted.record_id, planted.problem, planted.action) in found
+        assert (planted.record_id, planted.problem, planted.action) in stored_examples
     lost = {p.record_id for p in made.planted if p.action == "quarantined"}
-    assert {record_id for record_id, _, action in found if action == "quarantined"} == lost
+    assert {
+        record_id for record_id, _, action in stored_examples if action == "quarantined"
+    } == lost
 
 
 def test_rows_of_the_given_split_that_cannot_be_used(tmp_path):
@@ -109,8 +119,8 @@ def test_rows_of_the_given_split_that_cannot_be_used(tmp_path):
     )
     write_split(tmp_path / "split", rows)
     made = build(source, tmp_path / "data", label_source=str(tmp_path / "split"))
-    found = examples(made)
-    assert {r: (e["split"], label(e, "diagnoses")) for r, e in found.items()} == {
+    stored_examples = examples(made)
+    assert {r: (e["split"], label(e, "diagnoses")) for r, e in stored_examples.items()} == {
         good: ("train", ["SR"]),
         twice: ("train", ["SR"]),
         moved: ("validation", ["AFIB"]),
@@ -179,16 +189,18 @@ def test_what_headers_say_of_people_and_diagnoses(tmp_path):
     }
     ids = {add(source, name, *lines): want for name, (lines, want) in cases.items()}
     made = build(source, tmp_path / "data")
-    found = examples(made)
+    stored_examples = examples(made)
     for record_id, (age_years, male, num_codes) in ids.items():
-        np.testing.assert_equal(found[record_id]["age_years"], np.float32(age_years))
-        np.testing.assert_equal(found[record_id]["male"], np.float32(male))
-        assert len(label(found[record_id], "snomed")) == num_codes
-        assert label(found[record_id], "acronyms") == label(found[record_id], "snomed")
-        assert label(found[record_id], "diagnoses") == []
+        np.testing.assert_equal(stored_examples[record_id]["age_years"], np.float32(age_years))
+        np.testing.assert_equal(stored_examples[record_id]["male"], np.float32(male))
+        assert len(label(stored_examples[record_id], "snomed")) == num_codes
+        assert label(stored_examples[record_id], "acronyms") == label(
+            stored_examples[record_id], "snomed"
+        )
+        assert label(stored_examples[record_id], "diagnoses") == []
     problems = [(f["record_id"][-3:], f["problem"]) for f in findings(made)]
     assert problems == [("JS4", "unlabelled"), ("JS5", "unlabelled")]
-    assert made.report.coverage["names of diagnoses"].startswith("codes only")
+    assert made.summary.coverage["names of diagnoses"].startswith("codes only")
 
 
 def test_a_class_needs_ten_recordings(tmp_path):

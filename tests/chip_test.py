@@ -5,7 +5,7 @@ from clef_jax import chip as chip_lib
 
 @pytest.mark.parametrize("chip", [x for x in chip_lib.CHIPS.values() if x.platform != "cpu"])
 def test_every_chip_is_described_in_the_units_that_its_fields_name(chip):
-    assert chip.source
+    assert chip.reference
     assert 1e14 < chip.peak_flops_per_second < 1e16
     assert 1e10 < chip.memory_bytes < 1e12
     assert 1e11 < chip.memory_bytes_per_second < 1e13

@@ -1,4 +1,4 @@
-"""Tables and folders of the CinC Challenge 2017 as they are published and as they are damaged."""
+"""Tests published and damaged tables and folders of the CinC Challenge 2017."""
 
 import numpy as np
 import prepared
@@ -10,7 +10,7 @@ from clef_jax.simulation import fixture
 
 
 def add(source, path, *, seconds=10, rate=300, leads=("ECG",)):
-    """A recording of noise as tall as an ECG."""
+    """Writes a recording of noise with the amplitude of an ECG."""
     rng = np.random.default_rng(0)
     adc = rng.normal(0, 200, (len(leads), seconds * rate)).astype(np.int16)
     fixture.write_wfdb(
@@ -19,7 +19,7 @@ def add(source, path, *, seconds=10, rate=300, leads=("ECG",)):
         leads=leads,
         sample_rate_hz=rate,
         gain="1000/mV",
-        form="16+24",
+        storage_format="16+24",
         checksums=False,
         record_line_end="2014-05-08 05:05:15 ",
     )

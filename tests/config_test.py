@@ -38,6 +38,13 @@ def test_leads_are_read_by_name_in_any_spelling():
         ({"global_batch_size": 1}, ("--global-batch-size", "2")),
         ({"num_steps": 0}, ("--num-steps", "1", "0")),
         ({"same_lead_fraction": 1.5}, ("--same-lead-fraction", "0", "1")),
+        ({"window_seconds": float("nan")}, ("--window-seconds=nan",)),
+        ({"window_seconds": 0.0}, ("--window-seconds", "above 0")),
+        ({"num_epochs": float("inf")}, ("--num-epochs=inf",)),
+        ({"num_epochs": -1.0}, ("--num-epochs", "-1.0")),
+        ({"band_hz": (float("nan"), 40.0)}, ("--band-hz=", "nan")),
+        ({"read_threads": 0}, ("--read-threads", "1", "0")),
+        ({"warmup_steps": -1}, ("--warmup-steps", "-1")),
         ({"learning_rate": 1e-9}, ("--learning-rate", "--min-learning-rate")),
     ],
 )

@@ -1,4 +1,4 @@
-"""A file that is no weights is told for what it seems to be."""
+"""A file that holds no weights is rejected, and the error says what it seems to be."""
 
 import pytest
 from culprits import refuses
@@ -18,7 +18,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_other_files_are_told_for_what_they_seem_to_be(tmp_path, kind):
+def test_other_files_are_described_in_the_error(tmp_path, kind):
     path = tmp_path / "clef_small.ckpt"
     content, problem = WRONG[kind]
     path.write_bytes(content)
@@ -35,4 +35,4 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 
 def test_names_out_of_files_cannot_control_the_terminal():
-    assert file_kind.listed(["a\x1b[31m", "b", "c"], 2) == r"a\x1b[31m, b and 1 more"
+    assert file_kind.join_names(["a\x1b[31m", "b", "c"], 2) == r"a\x1b[31m, b and 1 more"

@@ -1,4 +1,4 @@
-"""The published files are known by their MD5; other files under their names are warned of."""
+"""Published files are recognised by their MD5; other files with their names cause a warning."""
 
 import hashlib
 

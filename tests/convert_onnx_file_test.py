@@ -1,9 +1,11 @@
-"""ONNX files give our embeddings, from raw millivolts, or are not written."""
+"""ONNX files reproduce the embeddings from raw millivolts, or are not written."""
 
 import dataclasses
+import json
 import pathlib
 import sys
 
+import head_examples
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ from culprits import refuses
 from flax import nnx
 
 from clef_jax import mesh as mesh_lib
-from clef_jax.convert import onnx_file, onnx_session, verify
+from clef_jax.convert import exported_head, onnx_file, onnx_session, verify
 from clef_jax.embedding import encoder as encoder_lib
 from clef_jax.embedding.recipe import Recipe
 from clef_jax.models import create_encoder
@@ -66,6 +68,38 @@ def test_layers_are_outputs_of_their_own(model, tmp_path):
     np.testing.assert_array_equal(embedding, stages[-1])
 
 
+@pytest.mark.parametrize(
+    ("name", "layer", "layers"),
+    [
+        ("isotonic", "stage_2", False),
+        ("multiclass", "stage_2", True),
+        ("regression", "stage_1", False),
+    ],
+)
+def test_the_head_answers_from_raw_millivolts(model, tmp_path, name, layer, layers):
+    head = head_examples.ALL[name]
+    part = model.layers[layer]
+    width = part.stop - part.start
+    head = dataclasses.replace(head, layer=layer, weight=head.weight[:, :width])
+    written = onnx_file.write(
+        model, tmp_path / "model.onnx", sample_rate_hz=250, head=head, layers=layers
+    )
+    answers = exported_head.output_of(head)
+    assert written.outputs == ("embedding", *(model.layers if layers else ()), answers)
+    signal_mv = 3 * verify.windows(1, 500, 250.0)[:, 0]
+    features = np.asarray(model(signal_mv[:, None], 250.0))
+    embedding, *_, output = embed(written.path, signal_mv)
+    np.testing.assert_allclose(embedding, features[:, model.layers["stage_2"]], atol=1e-6)
+    want = exported_head.answers(head, features[:, part])
+    np.testing.assert_allclose(output / head.scale, want / head.scale, atol=1e-5)
+    assert written.largest_answer_difference < 1e-5 * head.scale.max()
+    metadata = onnx_session.session(written.path).get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["head"])["fingerprint"]
+    assert json.loads(metadata["head_names"]) == list(head.names)
+    if name == "isotonic":
+        assert json.loads(metadata["head_thresholds"]) == head.threshold.tolist()
+
+
 def test_without_preprocessing_the_input_is_the_encoder_s(model, tmp_path):
     written = onnx_file.write(model, tmp_path / "model.onnx", preprocessing=False)
     signal = np.random.default_rng(0).standard_normal((3, 1000)).astype(np.float32)
@@ -100,6 +134,7 @@ def test_the_file_says_what_it_is(model, tmp_path):
     assert (facts["sample_rate_hz"], facts["window_seconds"]) == ("128", "4")
     assert (facts["unit"], facts["missing"], facts["preprocessing"]) == ("mV", "NaN", "inside")
     assert facts["band_hz"] == "0.67 40"
+    assert (facts["min_signal_seconds"], facts["min_signal_rate_hz"]) == ("2", "50")
     assert "license" in facts
     assert written.input_shape == ("batch", 512)
     assert {(one.domain, one.version) for one in made.opset_import} == {("", 17)}
@@ -110,18 +145,27 @@ def test_the_file_says_what_it_is(model, tmp_path):
     [
         ({"sample_rate_hz": 250, "preprocessing": False}, ("500 Hz", "250 Hz"), None),
         ({"sample_rate_hz": -1}, ("-1",), None),
-        ({"sample_rate_hz": 1}, ("1 Hz", "1.34 Hz"), "wrong_rate"),
+        ({"sample_rate_hz": 1}, ("1 Hz", "50 to 100,000 Hz"), "wrong_rate"),
         ({"window_seconds": 0.05}, ("25 samples", "34"), "signal_too_short"),
         ({"sample_rate_hz": 2501.5}, ("5003",), None),
     ],
 )
-def test_rates_and_lengths_that_do_not_fit_are_told(options, culprits, problem, model, tmp_path):
+def test_rates_and_lengths_that_do_not_fit_are_reported(
+    options, culprits, problem, model, tmp_path
+):
     with refuses(*culprits, problem=problem):
         onnx_file.write(model, tmp_path / "model.onnx", **options)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_differs_is_not_left(model, tmp_path, monkeypatch):
+    to_torch = onnx_file.weights.to_torch
+    key = "stage_list.1.block_list.1.se_fc2.bias"
+
+    def other_weights(encoder, norms):
+        arrays = to_torch(encoder, norms=norms)
+        return arrays | {key: arrays[key] + 1e-3}
+
     monkeypatch.setattr(onnx_file.weights, "to_torch", other_weights)
     (tmp_path / "model.onnx").write_text("from before")
     with refuses("model.onnx", problem="features_differ"):
@@ -129,29 +173,21 @@ def test_a_file_that_differs_is_not_left(model, tmp_path, monkeypatch):
     assert [path.read_text() for path in tmp_path.iterdir()] == ["from before"]
 
 
-def other_weights(encoder, norms):
-    from clef_jax import convert
-
-    arrays = convert.to_torch(encoder, norms=norms)
-    key = "stage_list.1.block_list.1.se_fc2.bias"
-    return arrays | {key: arrays[key] + 1e-3}
-
-
-def test_places_that_cannot_be_written_to_are_told(model, tmp_path):
+def test_places_that_cannot_be_written_to_are_reported(model, tmp_path):
     with refuses(tmp_path, problem="is_a_folder"):
         onnx_file.write(model, tmp_path)
     with refuses(tmp_path / "none", "model.onnx", problem="missing_folder"):
         onnx_file.write(model, tmp_path / "none" / "model.onnx")
 
 
-def test_a_model_beyond_what_a_file_holds_is_told(model, tmp_path, monkeypatch):
+def test_a_model_beyond_what_a_file_holds_is_reported(model, tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_file, "_MOST_BYTES", 1000)
     with refuses("2.1 GB", problem="too_large"):
         onnx_file.write(model, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_runtime_is_told_with_its_extra(model, tmp_path, monkeypatch):
+def test_a_missing_runtime_is_reported_with_its_extra(model, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with refuses("onnxruntime", "clef_jax[onnx]"):
         onnx_file.write(model, tmp_path / "model.onnx")

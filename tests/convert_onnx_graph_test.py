@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import onnx_run
 import pytest
+import whole_network
 from culprits import refuses
 from flax import nnx
 
@@ -36,7 +37,7 @@ def check(encoder, signal):
         )
 
     embedding, *stages = onnx_run.run(add, signal.swapaxes(1, 2))
-    wanted = encoder.stages(signal)
+    wanted = whole_network.stages(encoder, signal)
     assert len(stages) == len(wanted)
     for found, want in zip([embedding, *stages], [wanted[-1], *wanted], strict=True):
         np.testing.assert_allclose(found, want, atol=2e-6, rtol=2e-6)
@@ -83,7 +84,7 @@ def test_equal_constants_are_stored_once_and_weights_keep_their_names():
     assert len(builder.constants) == 4
 
 
-def test_a_missing_package_is_told_with_its_extra(monkeypatch):
+def test_a_missing_package_is_reported_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with refuses("onnx", "pip install 'clef_jax[onnx]'"):
         onnx_graph.Builder()

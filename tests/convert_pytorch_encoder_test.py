@@ -1,4 +1,4 @@
-"""The module for PyTorch users stands alone, computes what we compute, and can be trained."""
+"""The standalone PyTorch module needs no clef_jax, computes the same, and can be trained."""
 
 import ast
 import dataclasses
@@ -10,15 +10,18 @@ import sys
 import textwrap
 
 import crc_weight
+import head_examples
 import jax
 import numpy as np
 import pytest
+import whole_network
 from culprits import refuses
 from flax import nnx
 
 from clef_jax import convert, mesh as mesh_lib
-from clef_jax.convert import torch_file
-from clef_jax.embedding import encoder as encoder_lib
+from clef_jax.answers import answer as answer_lib
+from clef_jax.convert import exported_head, torch_file
+from clef_jax.embedding import encoder as encoder_lib, folder as model_folder
 from clef_jax.embedding.recipe import Recipe
 from clef_jax.models import create_encoder
 from clef_jax.signal import adc as adc_lib, reference
@@ -68,7 +71,7 @@ def test_every_stage_is_ours(tmp_path, length, options):
             value.set_value(value[...] + signal(*value.shape))
     model = pytorch_encoder.load(write_folder(tmp_path, encoder))
     x = signal(2, length, encoder.in_channels)
-    for got, want in zip(run(model, x), encoder.stages(x), strict=True):
+    for got, want in zip(run(model, x), whole_network.stages(encoder, x), strict=True):
         np.testing.assert_allclose(got, want, rtol=0, atol=5e-6)
 
 
@@ -200,7 +203,7 @@ def test_the_fine_tuning_in_its_docstring_learns(tmp_path):
     assert names["loss"] < 0.3
 
 
-def test_it_stands_alone(tmp_path):
+def test_it_imports_nothing_of_clef_jax(tmp_path):
     """It imports nothing of ours, and a copy of it runs in a Python that has not seen us."""
     source = pathlib.Path(pytorch_encoder.__file__)
     imported = {
@@ -224,3 +227,136 @@ def test_it_stands_alone(tmp_path):
     got = np.load(tmp_path / "embedding.npy")
     want = pytorch_encoder.embed(pytorch_encoder.load(folder), signal(2500), 250)
     np.testing.assert_allclose(got, want.numpy(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "culprits"),
+    [
+        ("preprocessor_config.json", {"unit": "uV"}, ("unit 'uV'",)),
+        ("preprocessor_config.json", {"missing": "0"}, ("missing '0'",)),
+        ("config.json", {"architecture": {"activation": "gelu"}}, ("'activation'",)),
+    ],
+)
+def test_what_the_module_does_not_support_is_refused_by_name(tmp_path, file, change, culprits):
+    path = write_folder(tmp_path, tiny()) / file
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with refuses(path, *culprits, error=ValueError):
+        pytorch_encoder.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rate_hz", "culprit"),
+    [
+        (1.99, 500, "995 samples"),
+        (0, 500, "0 samples"),
+        (10, 49.9, "49.9"),
+        (10, 1e6, "1e+06"),
+        (10, float("nan"), "nan"),
+    ],
+)
+def test_signals_that_embed_refuses_are_refused(tmp_path, seconds, rate_hz, culprit):
+    model = pytorch_encoder.load(write_folder(tmp_path, tiny()))
+    num_samples = round(seconds * (rate_hz if rate_hz < 1000 else 500))
+    with refuses(culprit, error=ValueError):
+        pytorch_encoder.embed(model, signal(num_samples), rate_hz)
+
+
+def test_signals_at_the_limits_are_embedded(tmp_path):
+    model = pytorch_encoder.load(write_folder(tmp_path, tiny()))
+    assert pytorch_encoder.embed(model, signal(1000), 500).isfinite().all()
+    assert pytorch_encoder.embed(model, signal(100), 50).isfinite().all()
+
+
+def answering(folder, head):
+    mesh, recipe = mesh_lib.make_mesh(jax.devices()[:1]), Recipe(window_seconds=2.0)
+    ours = encoder_lib.of_encoder(tiny(), mesh, name="tiny", recipe=recipe)
+    return pytorch_encoder.load(model_folder.save(ours, folder / "model", head=head))
+
+
+@pytest.mark.parametrize("name", head_examples.ALL)
+def test_the_head_answers_as_ours(tmp_path, name):
+    head = head_examples.ALL[name]
+    model = answering(tmp_path, head)
+    features = pytorch_encoder.FromMillivolts(model, 250)(signal(6, 500))["features"].detach()
+    want = answer_lib.answer(head, features.numpy())
+    got = pytorch_encoder.predict(model, signal(6, 500), 250)
+    assert got.names == head.names
+    for field in ("probabilities", "decisions", "values", "lower", "upper"):
+        actual, expected = getattr(got, field), getattr(want, field)
+        assert (actual is None) == (expected is None), field
+        if actual is not None:
+            scale = head.scale if head.kind == "regression" else 1
+            np.testing.assert_allclose(actual.numpy() / scale, expected / scale, atol=3e-6)
+    one = pytorch_encoder.predict(model, signal(6, 500), 250, of_recording=True)
+    of_mean = exported_head.answers(head, features.numpy().mean(0, keepdims=True))
+    made = (one.values if one.probabilities is None else one.probabilities).numpy()
+    np.testing.assert_allclose(made / head.scale, of_mean / head.scale, atol=3e-6)
+
+
+def test_a_model_without_a_head_answers_nothing(tmp_path):
+    model = answering(tmp_path, None)
+    assert model.head is None
+    assert set(pytorch_encoder.FromMillivolts(model, 250)(signal(500))) == {"embedding"}
+    with refuses("head", error=ValueError):
+        pytorch_encoder.predict(model, signal(500), 250)
+
+
+@pytest.mark.parametrize("head", [head_examples.ATTENTION, head_examples.WITH_CLASSICAL])
+def test_heads_that_read_more_than_the_embedding_are_refused(tmp_path, head):
+    with refuses(tmp_path / "model", error=ValueError):
+        answering(tmp_path, head)
+
+
+@pytest.mark.parametrize("name", ["platt", "isotonic", "multiclass", "regression"])
+def test_gradients_reach_the_millivolts(tmp_path, name):
+    """Gaps, resampling, filter, scale, network and head are differentiated in float64."""
+    model = answering(tmp_path, head_examples.ALL[name]).double()
+    whole = pytorch_encoder.FromMillivolts(model, 60)
+    signal_mv = torch.tensor(signal(1, 120).cumsum(-1), dtype=torch.float64)
+    signal_mv[0, 20:30] = float("nan")
+    directions = torch.tensor(signal(3, 120, seed=1), dtype=torch.float64)
+
+    def along(steps):
+        return tuple(
+            value for key, value in whole(signal_mv + steps @ directions).items() if key[0] != "f"
+        )
+
+    steps = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(along, (steps,), eps=1e-6, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("variant", [None, *pytorch_encoder._VARIANTS])
+def test_gradients_of_the_preprocessing_are_those_of_differences(variant):
+    recipe = {**PREPROCESSING, "window_seconds": 2.0, **({"variant": variant} if variant else {})}
+    signal_mv = torch.tensor(signal(1, 120).cumsum(-1), dtype=torch.float64, requires_grad=True)
+    where = torch.arange(5, 1000, 90)
+
+    def prepare(x):
+        return pytorch_encoder.preprocess(x, 60, recipe, dtype=torch.float64)[:, where]
+
+    assert torch.autograd.gradcheck(prepare, (signal_mv,), eps=1e-6, atol=1e-6, rtol=1e-4)
+
+
+def test_a_flat_signal_has_a_finite_gradient():
+    signal_mv = torch.ones(1000, dtype=torch.float64, requires_grad=True)
+    pytorch_encoder.preprocess(signal_mv, 500, PREPROCESSING).sum().backward()
+    assert signal_mv.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("head", [None, head_examples.PLATT])
+def test_a_matrix_replaces_resampling_and_filter_of_whole_windows(tmp_path, head):
+    model = answering(tmp_path, head)
+    signal_mv = 3 + signal(4, 250).cumsum(-1)
+    want = pytorch_encoder.FromMillivolts(model, 125)(signal_mv)
+    got = pytorch_encoder.WholeWindow(model, 125)(torch.tensor(signal_mv))
+    embedding, answers = (got, None) if head is None else got
+    torch.testing.assert_close(embedding, want["embedding"], rtol=0, atol=1e-5)
+    if head is not None:
+        torch.testing.assert_close(answers, want["probabilities"], rtol=0, atol=1e-5)
+
+
+def test_a_variant_that_is_not_linear_is_no_matrix(tmp_path):
+    model = answering(tmp_path, None)
+    model.preprocessing["variant"] = "zscore"
+    with refuses("zscore", error=ValueError):
+        pytorch_encoder.WholeWindow(model, 125)

@@ -1,4 +1,4 @@
-"""Safetensors come back as they were, and malformed ones are refused in a sentence."""
+"""Safetensors are read back unchanged, and malformed ones are rejected with a message."""
 
 import json
 
@@ -68,7 +68,7 @@ def test_malformed_files_are_refused_in_a_sentence(path, header, num_bytes, leng
         read_safetensors(path)
 
 
-def test_a_name_that_stands_twice_is_refused(path):
+def test_a_name_that_occurs_twice_is_refused(path):
     one = json.dumps(entry([4], 0, 16))
     write_raw(path, f'{{"w": {one}, "w": {one}}}'.encode(), 16)
     with refuses(path, "w", problem="duplicate_name"):

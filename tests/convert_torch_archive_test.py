@@ -1,4 +1,4 @@
-"""PyTorch's pickled files are read without running them, or refused before they cost anything."""
+"""PyTorch's pickled files are read without running code, or rejected before memory is used."""
 
 import os
 import pickle
@@ -96,7 +96,7 @@ def test_the_way_out_leads_out(path, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.9, 0.999])
-def test_a_truncated_file_is_told_to_be_damaged(whole, share):
+def test_a_truncated_file_is_reported_as_damaged(whole, share):
     content = whole.read_bytes()
     whole.write_bytes(content[: int(len(content) * share)])
     refused(whole, "damaged")
@@ -136,7 +136,7 @@ def test_entries_that_share_their_bytes_are_refused(whole, monkeypatch):
     refused(whole, "overlapping_entries")
 
 
-def test_names_that_stand_twice_are_refused(whole):
+def test_names_that_occur_twice_are_refused(whole):
     with zipfile.ZipFile(whole, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("archive/data.pkl", b"other")
     refused(whole, "duplicate_entries")
@@ -198,7 +198,7 @@ def test_an_older_pytorch_is_refused_before_it_reads(whole, monkeypatch, version
         torch_file.read(whole)
 
 
-def test_a_missing_pytorch_is_told_with_what_to_install(whole, monkeypatch):
+def test_a_missing_pytorch_is_reported_with_what_to_install(whole, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with refuses("pip install 'clef_jax[torch]'", problem="missing_package"):
         torch_file.read(whole)

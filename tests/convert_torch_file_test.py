@@ -1,4 +1,4 @@
-"""Weights go to files of every kind and back, whole; what is no encoder is refused by name."""
+"""Weights survive a round trip through every kind of file; foreign weights are rejected by name."""
 
 import sys
 
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from culprits import assert_names, refuses
 from flax import nnx
+from full_disk import no_file_above
 
 from clef_jax import convert
 from clef_jax.convert import torch_file
@@ -85,13 +86,13 @@ def test_the_file_has_the_references_keys_in_its_order(torch, tmp_path):
     assert isinstance(found["pytorch-lightning_version"], str)
 
 
-def test_the_kind_is_told_from_the_bytes_and_not_from_the_name(encoder, tmp_path):
+def test_the_kind_is_inferred_from_the_bytes_and_not_from_the_name(encoder, tmp_path):
     path = tmp_path / "weights.ckpt"
     torch_file.write_safetensors(path, convert.to_torch(encoder, norms=False), {})
     assert torch_file.read(path).kind == "safetensors"
 
 
-def test_what_lies_beside_the_weights_is_left_out_and_told(torch, tensors, tmp_path):
+def test_what_lies_beside_the_weights_is_skipped_and_reported(torch, tensors, tmp_path):
     path = tmp_path / "last.ckpt"
     content = {"state_dict": tensors, "optimizer_states": [{"step": 1}], "epoch": 2}
     torch.save(content, path)
@@ -162,7 +163,7 @@ def test_a_failed_write_leaves_the_old_file_as_it_was(torch, encoder, tmp_path, 
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", fail)
-    with refuses("disk full", error=OSError):
+    with refuses(path, "disk full", problem="not_written"):
         torch_file.write_state_dict(path, encoder)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
@@ -170,7 +171,7 @@ def test_a_failed_write_leaves_the_old_file_as_it_was(torch, encoder, tmp_path, 
 
 @pytest.mark.parametrize("size", list(SIZES))
 @pytest.mark.parametrize("in_channels", [1, 12])
-def test_the_size_and_the_leads_are_told_from_the_shapes(size, in_channels):
+def test_the_size_and_the_leads_are_inferred_from_the_shapes(size, in_channels):
     shapes = convert.weights.shapes(SIZES[size], in_channels)
     arrays = {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
     arrays |= {"first_bn.weight": np.zeros(3), "dense.weight": np.zeros((4, 1024))}
@@ -195,3 +196,85 @@ def test_reading_safetensors_needs_no_pytorch(encoder, tmp_path, monkeypatch):
     assert_same(torch_file.read(path).arrays, encoder)
     with refuses("pip install 'clef_jax[torch]'", problem="missing_package"):
         torch_file.write_state_dict(path, encoder)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["module.", "_orig_mod.", "encoder.", "model.", "module._orig_mod.backbone.", "net.module."],
+)
+def test_prefixes_of_training_programs_are_removed(encoder, tmp_path, prefix):
+    path = tmp_path / "weights.safetensors"
+    arrays = convert.to_torch(encoder, norms=False)
+    torch_file.write_safetensors(path, {prefix + key: a for key, a in arrays.items()}, {})
+    found = torch_file.read(path)
+    assert_same(found.arrays, encoder)
+    left = prefix.replace("_orig_mod.", "")
+    assert [left in note for note in found.notes] == [True] * bool(left)
+
+
+def test_names_that_pytorch_adds_inside_are_removed(encoder, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    arrays = convert.to_torch(encoder, norms=False)
+    added = {"conv1.": "_orig_mod.conv1.", "se_fc1.": "_fsdp_wrapped_module.se_fc1."}
+    for name, wrapped in added.items():
+        arrays = {key.replace(name, wrapped): array for key, array in arrays.items()}
+    torch_file.write_safetensors(path, arrays, {})
+    assert any("._orig_mod." in key for key in arrays)
+    assert_same(torch_file.read(path).arrays, encoder)
+
+
+def test_two_encoders_behind_prefixes_are_refused(encoder, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    arrays = convert.to_torch(encoder, norms=False)
+    both = {prefix + key: a for prefix in ("module.", "encoder.") for key, a in arrays.items()}
+    torch_file.write_safetensors(path, both, {})
+    refused(path, "first_conv.conv.bias", problem="duplicate_weights")
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"model": state, "epoch": 3},
+        lambda state: {"model_state_dict": state, "optimizer_state_dict": {"lr": 0.1}},
+        lambda state: {"encoder": state, "opt": None, "loss": 0.5},
+        lambda state: {"model": {"state_dict": state}, "step": 1},
+        lambda state: {"module": {f"module.{key}": value for key, value in state.items()}},
+    ],
+)
+def test_weights_are_found_where_training_programs_keep_them(
+    torch, tensors, encoder, tmp_path, wrap
+):
+    path = tmp_path / "checkpoint.pt"
+    torch.save(wrap(tensors), path)
+    found = torch_file.read(path)
+    assert_same(found.arrays, encoder)
+    beside = {"epoch", "optimizer_state_dict", "opt", "step"} & set(wrap(tensors))
+    assert_names("; ".join(found.notes), *beside)
+
+
+def test_weights_under_two_names_are_ambiguous(torch, tensors, tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"model": tensors, "state_dict": tensors}, path)
+    refused(path, "model", "state_dict", problem="several_weights")
+    circle = {"epoch": 1}
+    circle["model"] = circle
+    torch.save(circle, path)
+    refused(path, "epoch", problem="other_objects")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("write", [torch_file.write_state_dict, torch_file.write_lightning])
+def test_files_are_recognised_and_a_full_disk_leaves_the_old_one(
+    torch, encoder, tmp_path, write, fault_log
+):
+    path = tmp_path / "w.pt"
+    torch.save({"a": torch.zeros(2)}, path)
+    assert not torch_file.was_written_here(path)
+    before = path.read_bytes()
+    with no_file_above(4096), refuses(path, problem="not_written"):
+        write(path, encoder)
+    assert path.read_bytes() == before
+    write(path, encoder)
+    assert torch_file.was_written_here(path)
+    assert torch.load(path, weights_only=True, mmap=True)
+    fault_log()

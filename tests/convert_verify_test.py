@@ -1,4 +1,4 @@
-"""ONNX files are checked on windows of every kind, and against our own path."""
+"""Exported files are verified on windows of every kind, against features computed by JAX."""
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ def test_windows_are_the_same_at_every_call_and_of_every_kind():
 def test_our_features_are_those_of_the_embedder():
     model = encoder_lib.random("tiny", MESH, seed=0)
     mv = verify.windows(1, 2500, 250.0)
-    signal, stages = verify.our_features(model, mv)
+    signal, stages = verify.jax_features(model, mv)
     assert signal.shape == (len(mv), 1, 5000)
     want = model(mv, 250.0)
     np.testing.assert_allclose(np.concatenate(stages, axis=1), want, atol=1e-6)
@@ -42,20 +42,20 @@ def test_an_encoder_that_computes_in_bfloat16_is_compared_in_float32():
     coarse = create_encoder("tiny", rngs=nnx.Rngs(0), dtype=jnp.bfloat16)
     mv = verify.windows(1, 5000, 500.0)
     of_both = [
-        verify.our_features(encoder_lib.of_encoder(one, MESH, name="", recipe=Recipe()), mv)[1][-1]
+        verify.jax_features(encoder_lib.of_encoder(one, MESH, name="", recipe=Recipe()), mv)[1][-1]
         for one in (exact, coarse)
     ]
     np.testing.assert_array_equal(of_both[0], of_both[1])
 
 
-def test_a_machine_without_jax_on_the_cpu_is_told(monkeypatch):
+def test_a_machine_without_jax_on_the_cpu_is_reported(monkeypatch):
     def refuse(backend):
         raise RuntimeError(f"Unknown backend {backend}")
 
     model = encoder_lib.random("tiny", MESH, seed=0)
     monkeypatch.setattr(verify.jax, "local_devices", refuse)
     with refuses("JAX_PLATFORMS", "cpu"):
-        verify.our_features(model, np.zeros((1, 1, 5000), np.float32))
+        verify.jax_features(model, np.zeros((1, 1, 5000), np.float32))
 
 
 def test_the_largest_difference_is_over_all_layers_and_nan_wins():

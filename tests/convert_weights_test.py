@@ -1,4 +1,4 @@
-"""Weights go in and out under the reference's names, exactly, or are refused by name."""
+"""Weights are mapped exactly to and from the reference's names, or rejected by name."""
 
 import crc_weight
 import jax
@@ -9,6 +9,8 @@ from flax import nnx
 
 from clef_jax import convert
 from clef_jax.models import create_encoder
+
+pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 STEM = "first_conv.conv.weight"
 

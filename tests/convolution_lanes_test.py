@@ -40,7 +40,7 @@ def for_tpu(x, kernel):
 def test_products_of_activations_and_their_gradients_keep_them_there():
     assert constraints(for_tpu, *PRODUCT) == 2
     assert constraints(jax.grad(lambda *x: for_tpu(*x).sum()), *PRODUCT) == 5
-    # The Toeplitz form's batches are groups, not signals.
+    # The Toeplitz implementation's batches are groups, not signals.
     assert not constraints(for_tpu, (LANES, 4, 3), (LANES, 3, 5))
 
 

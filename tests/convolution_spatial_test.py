@@ -1,4 +1,4 @@
-"""The form made for TPUs is XLA's grouped convolution, in any type and with all gradients."""
+"""The implementation for TPUs equals XLA's grouped convolution, also in its gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,9 @@ from clef_jax.convolution.spatial import in_groups
 from clef_jax.convolution.swish import swish
 
 
-def value_and_gradients(form, layer, **settings):
+def value_and_gradients(implementation, layer, **settings):
     def loss(*layer):
-        y = grouped_conv(*layer, form=form, **settings)
+        y = grouped_conv(*layer, implementation=implementation, **settings)
         return jnp.sin(y).sum(), y
 
     gradients, y = jax.jit(jax.grad(loss, (0, 1, 2), has_aux=True))(*layer)
@@ -36,14 +36,17 @@ def test_in_float64_it_is_xlas_to_the_last_digits(stride, groups, length):
 
 
 def test_the_swapped_kernel_is_exact_in_bfloat16():
-    """Small whole numbers, whose products and sums bfloat16 holds."""
+    """Small integers, whose products and sums are exact in bfloat16."""
     rng = np.random.default_rng(0)
     x, kernel = rng.integers(-2, 3, (1, 9, 4)), rng.integers(-2, 3, (3, 2, 4))
     layer = [jnp.asarray(values, jnp.bfloat16) for values in (x, kernel)]
 
-    def gradients(form):
+    def gradients(implementation):
         return jax.grad(
-            lambda *layer: grouped_conv(*layer, stride=1, groups=2, form=form).sum(), (0, 1)
+            lambda *layer: grouped_conv(
+                *layer, stride=1, groups=2, implementation=implementation
+            ).sum(),
+            (0, 1),
         )(*layer)
 
     for ours, theirs in zip(gradients("spatial"), gradients("lax"), strict=True):

@@ -1,4 +1,4 @@
-"""Files of measured choices: by kind of device, checked, and written whole."""
+"""Files of tuning results are validated, complete, and specific to a kind of device."""
 
 import dataclasses
 import json
@@ -8,15 +8,15 @@ import pytest
 from culprits import refuses
 
 from clef_jax.convolution import tuning_file
-from clef_jax.convolution.rules import Choice, Choices, ConvShape, MeasuredChoice
+from clef_jax.convolution.rules import Choice, ConvShape, TuningResult, TuningResults
 
 LAYER = ConvShape(length=64, taps=16, group_channels=4, channels=8, groups=2, stride=1)
-CHOICES = Choices(
+CHOICES = TuningResults(
     "gpu",
     "NVIDIA H200",
     (
-        MeasuredChoice(LAYER, "bfloat16", Choice("taps")),
-        MeasuredChoice(LAYER._replace(stride=2), "bfloat16", Choice("toeplitz", 4)),
+        TuningResult(LAYER, "bfloat16", Choice("taps")),
+        TuningResult(LAYER._replace(stride=2), "bfloat16", Choice("toeplitz", 4)),
     ),
 )
 DEVICE = types.SimpleNamespace(platform="gpu", device_kind="NVIDIA H200")
@@ -80,9 +80,9 @@ def test_a_missing_file_is_told(tmp_path):
 
 
 def test_new_choices_replace_old_ones_of_the_same_layer_only():
-    new = MeasuredChoice(LAYER, "bfloat16", Choice("lax"))
-    wide = MeasuredChoice(LAYER, "float32", Choice("dense"))
-    found = tuning_file.merged(CHOICES, Choices("gpu", "NVIDIA H200", (new, wide)))
+    new = TuningResult(LAYER, "bfloat16", Choice("lax"))
+    wide = TuningResult(LAYER, "float32", Choice("dense"))
+    found = tuning_file.merged(CHOICES, TuningResults("gpu", "NVIDIA H200", (new, wide)))
     assert found.find(LAYER, "bfloat16") == Choice("lax")
     assert found.find(LAYER, "float32") == Choice("dense")
     assert found.find(LAYER._replace(stride=2), "bfloat16") == Choice("toeplitz", 4)
@@ -92,11 +92,11 @@ def test_new_choices_replace_old_ones_of_the_same_layer_only():
 def test_a_run_keeps_the_choices_of_its_first_start(tmp_path):
     device = types.SimpleNamespace(platform=CHOICES.platform, device_kind=CHOICES.device_kind)
     file, workdir = tmp_path / "measured.json", tmp_path / "run"
-    assert tuning_file.of_run("table", device, workdir) is None
+    assert tuning_file.load_for_run("table", device, workdir) is None
     tuning_file.write(file, CHOICES)
-    assert tuning_file.of_run(str(file), device, workdir) == CHOICES
+    assert tuning_file.load_for_run(str(file), device, workdir) == CHOICES
     tuning_file.write(file, dataclasses.replace(CHOICES, measured=()))
-    assert tuning_file.of_run(str(file), device, workdir) == CHOICES
-    assert tuning_file.of_run("table", device, workdir) is None
+    assert tuning_file.load_for_run(str(file), device, workdir) == CHOICES
+    assert tuning_file.load_for_run("table", device, workdir) is None
     other = types.SimpleNamespace(platform="gpu", device_kind="another")
-    assert tuning_file.of_run(str(file), other, workdir) is None
+    assert tuning_file.load_for_run(str(file), other, workdir) is None

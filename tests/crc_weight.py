@@ -24,11 +24,11 @@ def make_weights(size: str) -> dict[str, np.ndarray]:
     return {str(k): make_weight(str(k), s) for k, s in zip(golden["keys"], shapes, strict=True)}
 
 
-def make_weight(key: str, shape: tuple[int, ...]) -> np.ndarray:
+def make_weight(key: str, shape: tuple[int, ...], seed: int = WEIGHT_SEED) -> np.ndarray:
     """One tensor of a state dict."""
     if key.endswith("num_batches_tracked"):
         return np.zeros(shape, np.int64)
-    z = np.random.default_rng(WEIGHT_SEED + zlib.crc32(key.encode())).standard_normal(shape)
+    z = np.random.default_rng(seed + zlib.crc32(key.encode())).standard_normal(shape)
     if key.endswith("running_var"):
         z = 1 + 0.2 * np.abs(z)
     elif len(shape) >= 2:

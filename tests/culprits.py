@@ -35,10 +35,16 @@ def refuses(
 
 
 def assert_names(text: str, *culprits: object) -> None:
-    """Asserts that a text, such as the output of a command, names every culprit."""
+    """Asserts that a text, such as the output of a command, names every culprit.
+
+    Numbers may be written with separators: 5000 is named by 5,000.
+    """
     line = one_line(text)
+    plain = re.sub(r"(?<=\d),(?=\d{3})", "", line)
     for culprit in culprits:
-        assert re.search(_pattern(str(culprit)), line), f"{culprit!r} is not named in: {line}"
+        pattern = _pattern(str(culprit))
+        named = re.search(pattern, line) or re.search(pattern, plain)
+        assert named, f"{culprit!r} is not named in: {line}"
 
 
 def one_line(text: str) -> str:

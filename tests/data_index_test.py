@@ -1,10 +1,11 @@
-"""The sidecar comes back as written, and everything that can be wrong is told in a sentence."""
+"""Tests that the index is read back as written, and that errors name the wrong thing."""
 
 import json
 import pickle
 import time
 
 import numpy as np
+import pytest
 from culprits import refuses
 
 from clef_jax.data import index
@@ -39,25 +40,25 @@ def write(folder, quantiles=None, gain=200.0):
 def test_everything_comes_back(tmp_path):
     folder = tmp_path / "toy" / "a" / "1.0.0"
     written = write(folder, quantiles=[n / 100 for n in range(101)])
-    found = index.load(folder, "train")
-    assert found.num_records == 4
-    assert found.num_patients == 3
-    np.testing.assert_array_equal(found.patient, [0, 0, 1, 2])
-    np.testing.assert_array_equal(found.row, np.arange(4))
-    np.testing.assert_array_equal(found.patient_offset, [0, 2, 3, 4])
-    np.testing.assert_array_equal(found.risk, written["risk"])
-    np.testing.assert_array_equal(found.usable_leads[1], [True, False, True])
-    np.testing.assert_array_equal(found.usable_leads[3], [False, True, False])
-    np.testing.assert_array_equal(found.gain_per_mv, written["gain_per_mv"])
-    np.testing.assert_array_equal(found.num_samples, written["num_samples"])
-    assert found.common_rate_hz == 500
-    assert found.baseline.shape == (4, 3)
-    assert found.shard_paths == (str(folder / "s-0"), str(folder / "s-1"))
-    np.testing.assert_allclose(found.cohort_quantiles[50], 0.5)
-    assert found.fingerprint == "abc"
-    assert found.settings == {"region": "low"}
-    again = pickle.loads(pickle.dumps(found))
-    np.testing.assert_array_equal(again.gain_per_mv, found.gain_per_mv)
+    loaded = index.load(folder, "train")
+    assert loaded.num_records == 4
+    assert loaded.num_patients == 3
+    np.testing.assert_array_equal(loaded.patient, [0, 0, 1, 2])
+    np.testing.assert_array_equal(loaded.row, np.arange(4))
+    np.testing.assert_array_equal(loaded.patient_offset, [0, 2, 3, 4])
+    np.testing.assert_array_equal(loaded.risk, written["risk"])
+    np.testing.assert_array_equal(loaded.usable_leads[1], [True, False, True])
+    np.testing.assert_array_equal(loaded.usable_leads[3], [False, True, False])
+    np.testing.assert_array_equal(loaded.gain_per_mv, written["gain_per_mv"])
+    np.testing.assert_array_equal(loaded.num_samples, written["num_samples"])
+    assert loaded.common_rate_hz == 500
+    assert loaded.baseline.shape == (4, 3)
+    assert loaded.shard_paths == (str(folder / "s-0"), str(folder / "s-1"))
+    np.testing.assert_allclose(loaded.cohort_quantiles[50], 0.5)
+    assert loaded.fingerprint == "abc"
+    assert loaded.settings == {"region": "low"}
+    again = pickle.loads(pickle.dumps(loaded))
+    np.testing.assert_array_equal(again.gain_per_mv, loaded.gain_per_mv)
 
 
 def test_gains_of_their_own_come_back(tmp_path):
@@ -106,7 +107,7 @@ def test_find_takes_the_default_config_and_the_newest_version(tmp_path):
     assert index.find(tmp_path, "toy/a") == tmp_path / "toy" / "a" / "1.10.0"
     assert index.find(tmp_path, "toy/a/1.9.0") == tmp_path / "toy" / "a" / "1.9.0"
     assert index.find(tmp_path, "plain") == tmp_path / "plain" / "2.0.0"
-    assert index.prepared(tmp_path) == ["plain", "toy/a", "toy/b"]
+    assert index.list_prepared(tmp_path) == ["plain", "toy/a", "toy/b"]
 
 
 def test_what_is_not_there_is_told(tmp_path):
@@ -124,6 +125,17 @@ def test_what_is_not_there_is_told(tmp_path):
     (tmp_path / "toy" / "e" / "unfinished_1.0.0").mkdir(parents=True)
     with refuses("toy/e", problem="half_built"):
         index.find(tmp_path, "toy/e")
+
+
+@pytest.mark.parametrize("name", ["index_train.npz", index.METADATA_FILE])
+@pytest.mark.parametrize("keep", [0, 0.5, 0.9])
+def test_a_damaged_index_is_named(name, keep, tmp_path):
+    write(tmp_path / "d")
+    path = tmp_path / "d" / name
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content))])
+    with refuses(path, "--overwrite", problem="damaged_index"):
+        index.load(tmp_path / "d", "train")
 
 
 def test_load_tells_what_is_wrong(tmp_path):

@@ -1,9 +1,13 @@
-"""Labels become columns, and what is unknown is NaN."""
+"""Tests that labels are encoded as columns, with NaN where unknown."""
 
+import made_index
 import numpy as np
 import pytest
+from culprits import refuses
 
+from clef_jax.config import TrainConfig
 from clef_jax.data import label
+from clef_jax.objectives import supervised
 
 RHYTHM = {"name": "rhythm", "kind": "class", "classes": ["AF", "N"]}
 FORMS = {"name": "forms", "kind": "classes", "classes": ["LBBB", "PVC", "RBBB"]}
@@ -26,3 +30,20 @@ def test_a_label_has_a_column_for_each_class_or_number(described, value, want):
     assert encoded.dtype == np.float32
     assert len(encoded) == label.width(described)
     np.testing.assert_array_equal(encoded, want)
+
+
+def test_data_sets_must_define_a_label_alike(monkeypatch):
+    stored = {"a": [RHYTHM, AGE], "b": [RHYTHM | {"classes": ["AF", "O"]}, AGE], "c": [AGE]}
+
+    def read_metadata(version_dir):
+        return {"labels": stored[version_dir.name]}
+
+    monkeypatch.setattr(label.index_lib, "read_metadata", read_metadata)
+    a, b, c = (made_index.make(name, 2) for name in "abc")
+    settings = {"data_dir": "", "workdir": "", "objective": "supervised"}
+    config = TrainConfig(**settings, objective_config=supervised.Config(labels=("rhythm",)))
+    assert label.common_widths([a], config) == label.common_widths([a, a], config) == {"rhythm": 2}
+    with refuses("rhythm", "b/1.0.0", problem="different_classes"):
+        label.common_widths([a, b], config)
+    with refuses("rhythm", "c/1.0.0", problem="unknown_label"):
+        label.common_widths([a, c], config)

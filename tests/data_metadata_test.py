@@ -1,4 +1,4 @@
-"""The facts of a stored recording are what TFDS gives, without the samples."""
+"""Tests that the metadata of a stored recording equals what TFDS reads."""
 
 import json
 
@@ -17,18 +17,23 @@ def made(request, tmp_path_factory):
     return build(request.param, tree.source, folder / "data")
 
 
-def facts_of(made, split):
-    one = index_lib.load(made.data_path, split)
-    labels = index_lib.read_metadata(one.version_dir)["labels"]
-    return [metadata_lib.read(record, labels) for record in raw.Reader(one).records(one.row)]
+def metadata_of(made, split):
+    split_index = index_lib.load(made.data_path, split)
+    labels = index_lib.read_metadata(split_index.version_dir)["labels"]
+    return [
+        metadata_lib.read(record, labels)
+        for record in raw.Reader(split_index).records(split_index.row)
+    ]
 
 
 def test_they_are_those_of_tfds(made):
     for split in made.info.splits:
-        for example, found in zip(made.as_data_source(split), facts_of(made, split), strict=True):
+        for example, values in zip(
+            made.as_data_source(split), metadata_of(made, split), strict=True
+        ):
             missing = {"signal", "gain_per_mv", "baseline", "lead_names", "usable_leads"}
-            assert set(found) == set(example) - missing - {"sample_rate_hz", "risk_extrapolated"}
-            for name, value in found.items():
+            assert set(values) == set(example) - missing - {"sample_rate_hz", "risk_extrapolated"}
+            for name, value in values.items():
                 if isinstance(value, (list, bytes)):
                     assert list(value) == list(example[name]), name
                 else:
@@ -36,8 +41,21 @@ def test_they_are_those_of_tfds(made):
 
 
 def test_they_survive_a_file(made):
-    for found in facts_of(made, "train"):
-        line = metadata_lib.to_json(found)
+    for values in metadata_of(made, "train"):
+        line = metadata_lib.to_json(values)
         assert "\n" not in line
         json.loads(line)
-        np.testing.assert_equal(metadata_lib.from_json(line), found)
+        np.testing.assert_equal(metadata_lib.from_json(line), values)
+
+
+@pytest.mark.parametrize("damage", [lambda text: "", lambda text: text[:-20], lambda text: "[1]\n"])
+def test_a_damaged_cache_is_replaced(damage, made, tmp_path):
+    split_index = index_lib.load(made.data_path, "train")
+    want = metadata_lib.load(split_index)
+    np.testing.assert_equal(metadata_lib.load(split_index, tmp_path / "cache"), want)
+    (cache,) = (tmp_path / "cache").iterdir()
+    content = cache.read_text()
+    cache.write_text(damage(content))
+    np.testing.assert_equal(metadata_lib.load(split_index, tmp_path / "cache"), want)
+    assert cache.read_text() == content
+    np.testing.assert_equal(metadata_lib.load(split_index, tmp_path / "cache"), want)

@@ -1,4 +1,4 @@
-"""What a step reads is a function of seed and step, and nothing else."""
+"""Tests that the batch of a step depends on seed and step only."""
 
 import dataclasses
 
@@ -9,7 +9,8 @@ from culprits import refuses
 
 from clef_jax import leads
 from clef_jax.config import TrainConfig
-from clef_jax.data import index as index_lib, pipeline, raw
+from clef_jax.data import index as index_lib, pipeline, raw, training_data
+from clef_jax.signal.adc import MISSING_ADC
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def make_sampler_of(index, **settings):
 
 
 def fake_index(index, usable):
-    """The same index with other usable leads."""
+    """Returns the same index with other usable leads."""
     return dataclasses.replace(index, usable_leads=usable)
 
 
@@ -88,7 +89,7 @@ def test_records_without_the_lead_are_left_out_and_counted(index):
     usable[:5, 0] = False
     sampler = make_sampler_of(fake_index(index, usable), leads="I", global_batch_size=4)
     draws = [sampler.sample(step) for step in range(100)]
-    assert sampler.num_left_out == 5
+    assert sampler.num_excluded == 5
     assert not set(np.concatenate([d.row for d in draws])) & set(index.row[:5])
     assert {*np.concatenate([d.lead for d in draws]).ravel()} == {0}
 
@@ -173,9 +174,9 @@ def test_any_number_of_readers_gives_the_same_batches(index):
 
     want = batches(0, 6)
     got = batches(0, 3, read_processes=2) + batches(3, 3, read_threads=3, read_ahead_batches=1)
-    for one, other in zip(got, want, strict=True):
-        for name in other:
-            np.testing.assert_array_equal(one[name], other[name])
+    for first_batch, second_batch in zip(got, want, strict=True):
+        for name in second_batch:
+            np.testing.assert_array_equal(first_batch[name], second_batch[name])
 
 
 @pytest.mark.parametrize("num_processes", [2, 4])
@@ -218,11 +219,11 @@ def test_records_shorter_than_a_window_are_left_out(index):
     lengths[::2] = 4000
     some = dataclasses.replace(index, num_samples=lengths)
     sampler = pipeline.make_sampler(some, make_config())
-    assert sampler.num_left_out >= (lengths == 4000).sum()
+    assert sampler.num_excluded >= (lengths == 4000).sum()
     rows = np.concatenate([sampler.sample(step).row for step in range(20)])
     assert (lengths[index.position(rows)] == 5000).all()
     short = pipeline.make_sampler(some, make_config(window_seconds=8.0))
-    assert short.num_left_out < sampler.num_left_out
+    assert short.num_excluded < sampler.num_excluded
 
 
 def test_records_of_several_rates_are_refused(index):
@@ -230,3 +231,60 @@ def test_records_of_several_rates_are_refused(index):
     rates[0] = 250
     with refuses("250 to 500 Hz", problem="several_rates"):
         pipeline.make_sampler(dataclasses.replace(index, sample_rate_hz=rates), make_config())
+
+
+BOTH = "mimic_iv_ecg:0.5 any_rate:0.5"
+
+
+@pytest.fixture(scope="module")
+def mixed(mixed_dir):
+    """Settings, data and sampler of a run on two data sets of other leads and rates."""
+    config = dataclasses.replace(
+        make_config(window_seconds=2.0), data_dir=str(mixed_dir), dataset=BOTH
+    )
+    data = training_data.load(config)
+    return config, data, pipeline.make_sampler(data, config)
+
+
+def test_mixed_batches_hold_the_stored_samples_and_their_lengths(mixed):
+    config, data, sampler = mixed
+    batch = next(pipeline.make_batches(sampler, config, first_step=3))
+    drawn = sampler.sample(3)
+    assert batch["adc"].shape == (8, 2, 1000)
+    lengths = np.array(sampler.stored_samples)[batch["stored_length"]]
+    np.testing.assert_array_equal(lengths, np.where(drawn.source == 0, 1000, 600))
+    assert set(drawn.source) == {0, 1}
+    for i, (source, row) in enumerate(zip(drawn.source, drawn.row, strict=True)):
+        index, length = data.indexes[source], lengths[i]
+        want = raw.Reader(index).read([row], drawn.lead[i : i + 1], length)[0]
+        np.testing.assert_array_equal(batch["adc"][i, :, :length], want)
+        assert (batch["adc"][i, :, length:] == MISSING_ADC).all()
+        position = index.position(row)
+        assert batch["risk"][i] == pytest.approx(index.risk[position], nan_ok=True)
+        name = leads.STANDARD_12[batch["lead"][i, 0]]
+        assert name == index.lead_names[drawn.lead[i, 0]]
+    np.testing.assert_array_equal(batch["risk"], pipeline.sampled_risk(sampler, 3))
+    ids = pipeline.sampled_records(sampler, 3)
+    assert [":p" in text for text in ids] == (drawn.source == 1).tolist()
+
+
+def test_processes_share_a_mixed_batch_in_order(mixed, monkeypatch):
+    config, _, sampler = mixed
+    whole = next(pipeline.make_batches(sampler, config, first_step=9))
+    monkeypatch.setattr(pipeline.jax, "process_count", lambda: 4)
+    parts = []
+    for process in range(4):
+        monkeypatch.setattr(pipeline.jax, "process_index", lambda process=process: process)
+        parts.append(next(pipeline.make_batches(sampler, config, first_step=9)))
+    for name in whole:
+        joined = np.concatenate([part[name] for part in parts])
+        np.testing.assert_array_equal(joined, whole[name])
+
+
+def test_a_batch_of_one_data_set_has_rows_of_that_one_only(mixed):
+    config, data, _ = mixed
+    config = dataclasses.replace(config, batch_from="one_data_set")
+    stream = pipeline.make_batches(pipeline.make_sampler(data, config), config, first_step=0)
+    numbers = [set(next(stream)["stored_length"].tolist()) for _ in range(12)]
+    assert {len(number) for number in numbers} == {1}
+    assert set.union(*numbers) == {0, 1}

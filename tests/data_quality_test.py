@@ -1,4 +1,4 @@
-"""Every rule finds its fault and accuses nobody else."""
+"""Tests that each rule reports its fault, and no other lead or recording."""
 
 import json
 
@@ -33,9 +33,9 @@ def check(signal, **changes):
 
 
 def test_a_good_recording_has_no_finding():
-    usable, found = check(ecg(0))
+    usable, findings = check(ecg(0))
     assert usable.all()
-    assert not found
+    assert not findings
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_a_good_recording_has_no_finding():
 def test_missing_samples(samples, action):
     signal = ecg(0)
     signal[3, 40 : 40 + samples] = MISSING
-    usable, found = check(signal)
-    assert found == {("nan_run", "aVR", action)}
+    usable, findings = check(signal)
+    assert findings == {("nan_run", "aVR", action)}
     assert usable[3] == (action == "kept")
     assert usable.sum() == 11 + (action == "kept")
 
@@ -54,8 +54,8 @@ def test_missing_samples(samples, action):
 def test_a_constant_lead_is_flat(value):
     signal = ecg(0)
     signal[7] = value
-    usable, found = check(signal)
-    assert found == {("flat_lead", "V2", "lead_unusable")}
+    usable, findings = check(signal)
+    assert findings == {("flat_lead", "V2", "lead_unusable")}
     assert np.flatnonzero(~usable) == [7]
 
 
@@ -63,8 +63,8 @@ def test_a_constant_lead_with_gaps_is_flat():
     signal = ecg(0)
     signal[7] = 5
     signal[7, 100:700] = MISSING
-    usable, found = check(signal)
-    assert ("flat_lead", "V2", "lead_unusable") in found
+    usable, findings = check(signal)
+    assert ("flat_lead", "V2", "lead_unusable") in findings
     assert not usable[7]
 
 
@@ -77,16 +77,16 @@ def test_a_lead_that_flickers_by_a_few_units_is_flat():
 def test_an_electrode_that_falls_off_leaves_a_flat_run():
     signal = ecg(0)
     signal[0, 2000:] = 12
-    usable, found = check(signal)
-    assert found == {("flat_run", "I", "lead_unusable")}
+    usable, findings = check(signal)
+    assert findings == {("flat_run", "I", "lead_unusable")}
     assert not usable[0]
 
 
 def test_flatness_follows_the_gain():
     small = (ecg(0) / 20).astype(np.int16)  # 0.05 mV at 200 per mV, ten times that at 20
     assert not check(small, gain_per_mv=np.full(12, 10, np.float32))[1]
-    found = check((ecg(0) / 100).astype(np.int16))[1]
-    assert {("flat_lead", name, "lead_unusable") for name in STANDARD_12} < found
+    findings = check((ecg(0) / 100).astype(np.int16))[1]
+    assert {("flat_lead", name, "lead_unusable") for name in STANDARD_12} < findings
 
 
 def test_samples_at_the_rail_are_clipped():
@@ -113,15 +113,15 @@ def test_amplitudes_beyond_any_heart():
 
 @pytest.mark.parametrize("signal", [np.full((12, 5000), MISSING), np.full((12, 5000), 7)])
 def test_a_recording_without_usable_lead_is_quarantined(signal):
-    usable, found = check(signal.astype(np.int16))
+    usable, findings = check(signal.astype(np.int16))
     assert not usable.any()
-    assert ("no_usable_lead", None, "quarantined") in found
+    assert ("no_usable_lead", None, "quarantined") in findings
 
 
 def test_a_wrong_checksum_is_reported_and_kept():
-    usable, found = check(ecg(0), bad_checksums=("V6",))
+    usable, findings = check(ecg(0), bad_checksums=("V6",))
     assert usable.all()
-    assert found == {("checksum_mismatch", "V6", "kept")}
+    assert findings == {("checksum_mismatch", "V6", "kept")}
 
 
 def test_leads_are_arranged_by_name():

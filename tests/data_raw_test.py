@@ -1,4 +1,4 @@
-"""The fast reader gives what a real parser gives, in the order asked for."""
+"""Tests that the fast reader returns what a parser returns, in the requested order."""
 
 import dataclasses
 import pathlib
@@ -77,10 +77,10 @@ def test_uncompressed_shards_read_alike(split, tmp_path):
     for serialized in reader.records(np.arange(8)):
         writer.write(serialized)
     writer.close()
-    one = dataclasses.replace(
+    other_index = dataclasses.replace(
         split, shard_paths=(str(tmp_path / "s"),), shard_lengths=np.array([8])
     )
-    np.testing.assert_array_equal(raw.Reader(one).read(ROWS, [0]), reader.read(ROWS, [0]))
+    np.testing.assert_array_equal(raw.Reader(other_index).read(ROWS, [0]), reader.read(ROWS, [0]))
 
 
 def test_a_reader_can_be_sent_to_another_process(split):

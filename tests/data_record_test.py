@@ -1,4 +1,4 @@
-"""What is stored comes back, and is the same bytes in every process."""
+"""Tests that stored records are read back, and have the same bytes in every process."""
 
 import hashlib
 import os
@@ -56,15 +56,15 @@ def digest():
 
 
 def test_bytes_do_not_depend_on_the_process():
-    found = {digest()}
+    digests = {digest()}
     here = os.path.dirname(__file__)
     for seed in ("1", "2"):
         code = "import data_record_test as t; print(t.digest())"
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": here}
         command = [sys.executable, "-c", code]
         run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        found.add(run.stdout.strip())
-    assert len(found) == 1
+        digests.add(run.stdout.strip())
+    assert len(digests) == 1
 
 
 def test_index_and_reader_do_not_import_tensorflow_datasets():

@@ -1,4 +1,4 @@
-"""Every data set's builder is held to what its own simulated tree promises.
+"""Tests every data set's builder against the contents that its simulated source expects.
 
 A folder in datasets/ with `simulated.py` is tested here as soon as it exists.
 """
@@ -25,10 +25,10 @@ def built(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(name)
     made = catalog.simulated(name).write(folder / "source")
     dataset = f"{name}/{made.config}" if made.config else name
-    one = prepared.build(dataset, made.source, folder / "data", **made.options)
-    plain = tfds.builder_from_directory(one.data_path)
+    dataset_builder = prepared.build(dataset, made.source, folder / "data", **made.options)
+    plain = tfds.builder_from_directory(dataset_builder.data_path)
     splits = {split: list(plain.as_data_source(split)) for split in plain.info.splits}
-    return made, one, splits, prepared.findings(one)
+    return made, dataset_builder, splits, prepared.findings(dataset_builder)
 
 
 def by_id(splits):
@@ -43,16 +43,16 @@ def test_stores_what_is_good_and_nothing_else(built):
 
 
 def test_samples_are_those_of_the_source_in_its_units(built):
-    made, one, splits, _ = built
+    made, dataset_builder, splits, _ = built
     for record_id, example in by_id(splits).items():
         want = made.stored[record_id]
         assert example["sample_rate_hz"] == want.sample_rate_hz
-        assert tuple(n.decode() for n in example["lead_names"]) == one.layout.leads
+        assert tuple(n.decode() for n in example["lead_names"]) == dataset_builder.layout.leads
         names = [leads.canonical(lead) for lead in want.lead_names]
         step = 1 / example["gain_per_mv"][:, None]
         adc = example["signal"].astype(float)
         got = np.where(adc == -32768, np.nan, (adc - example["baseline"][:, None]) * step)
-        for number, lead in enumerate(one.layout.leads):
+        for number, lead in enumerate(dataset_builder.layout.leads):
             if lead not in names:
                 assert np.isnan(got[number]).all(), (record_id, lead)
                 continue
@@ -86,23 +86,23 @@ def test_patients_and_splits(built):
             assert patient == want.patient_id
             assert want.split in (None, split), example["record_id"]
             patients.setdefault(patient, set()).add(split)
-    assert all(len(found) == 1 for found in patients.values())
+    assert all(len(splits) == 1 for splits in patients.values())
 
 
 def test_every_planted_defect_is_reported_and_nothing_else_is_lost(built):
-    made, one, _, findings = built
-    found = {(f["record_id"], f["problem"], f["action"]) for f in findings}
+    made, dataset_builder, _, findings = built
+    reported = {(f["record_id"], f["problem"], f["action"]) for f in findings}
     for planted in made.planted:
         assert any(
             record_id.startswith(planted.record_id)
             and (problem, action) == (planted.problem, planted.action)
-            for record_id, problem, action in found
+            for record_id, problem, action in reported
         ), planted
     lost = [p for p in made.planted if p.action == "quarantined"]
     quarantined = [f for f in findings if f["action"] == "quarantined"]
     for finding in quarantined:
         assert any(finding["record_id"].startswith(p.record_id) for p in lost), finding
-    assert one.report.num_quarantined == len(quarantined)
+    assert dataset_builder.summary.num_quarantined == len(quarantined)
 
 
 def test_findings_are_sentences_without_paths_of_the_machine(built):
@@ -114,29 +114,33 @@ def test_findings_are_sentences_without_paths_of_the_machine(built):
 
 
 def test_the_index_knows_labels_and_counts(built):
-    _, one, splits, _ = built
-    stored = json.loads((pathlib.Path(one.data_path) / index.METADATA_FILE).read_text())
-    assert [label["name"] for label in stored["labels"]] == [x.name for x in one.layout.labels]
+    _, dataset_builder, splits, _ = built
+    stored = json.loads((pathlib.Path(dataset_builder.data_path) / index.METADATA_FILE).read_text())
+    assert [label["name"] for label in stored["labels"]] == [
+        x.name for x in dataset_builder.layout.labels
+    ]
     for label in stored["labels"]:
         for split, examples in splits.items():
             counts = stored["splits"][split]["label_counts"][label["name"]]
             for name in label["classes"]:
                 values = [e[label["name"]] for e in examples]
                 listed = [[v] if isinstance(v, bytes) else v for v in values]
-                assert counts.get(name, 0) == sum(name.encode() in one for one in listed)
+                assert counts.get(name, 0) == sum(name.encode() in names for names in listed)
             if label["kind"] in ("class", "classes"):
                 assert set(counts) <= set(label["classes"])
     for split, examples in splits.items():
-        found = index.load(one.data_path, split)
-        assert list(found.num_samples) == [e["signal"].shape[1] for e in examples]
-        np.testing.assert_array_equal(found.sample_rate_hz, [e["sample_rate_hz"] for e in examples])
+        split_index = index.load(dataset_builder.data_path, split)
+        assert list(split_index.num_samples) == [e["signal"].shape[1] for e in examples]
+        np.testing.assert_array_equal(
+            split_index.sample_rate_hz, [e["sample_rate_hz"] for e in examples]
+        )
 
 
 @pytest.mark.parametrize("name", catalog.names())
 def test_the_folder_says_what_it_is(name):
     folder = pathlib.Path(importlib.import_module(f"clef_datasets.{name}").__path__[0])
     text = (folder / "README.md").read_text()
-    for heading in ("# How to obtain it", "# Labels", "# What is left out", "# Licence"):
+    for heading in ("# How to obtain it", "# Labels", "# What is excluded", "# Licence"):
         assert f"\n{heading}\n" in text, heading
     assert f"--dataset={name}" in text
     assert "@" in (folder / "CITATIONS.bib").read_text()

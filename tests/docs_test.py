@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOK = ROOT / "docs" / "quickstart.ipynb"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), NOTEBOOK]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), NOTEBOOK]
 NEEDS = {
     "needs-torch": ("torch", r"\btorch\b|to-torch|pytorch_encoder"),
     "needs-onnx": ("onnxruntime", r"\bonnx|to-onnx"),
@@ -114,9 +114,10 @@ def test_links_lead_to_files_and_headings(page):
 
 
 def test_index_names_everything_in_docs():
-    named = set(links(ROOT / "docs" / "README.md"))
-    there = {path.name for path in NOTEBOOK.parent.iterdir() if path.suffix in (".md", ".ipynb")}
-    assert there - {"README.md"} <= named
+    docs = ROOT / "docs"
+    pages = {path for path in docs.rglob("*.*") if path.suffix in (".md", ".ipynb")}
+    there = {path.relative_to(docs).as_posix() for path in pages}
+    assert there - {"README.md"} <= set(links(docs / "README.md"))
 
 
 def test_notebook_is_valid_and_was_run_from_top_to_bottom():

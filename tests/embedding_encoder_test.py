@@ -10,7 +10,9 @@ from clef_jax import mesh as mesh_lib
 from clef_jax.embedding import encoder as encoder_lib
 from clef_jax.embedding.recipe import Recipe
 from clef_jax.signal import adc as adc_lib, reference
-from clef_jax.simulation import strip
+from clef_jax.simulation import simulated_ecg
+
+pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 GAIN, BASELINE = 200.0, -7
 ONE = mesh_lib.make_mesh(jax.devices()[:1])
@@ -24,7 +26,8 @@ def encoder():
 def recordings(rate, count=8):
     """int16 [B, T] of ten seconds, one with a gap and one flat."""
     mv = [
-        strip.make(n, ("I",), sample_rate_hz=rate, num_samples=10 * rate)[0] for n in range(count)
+        simulated_ecg.make(n, ("I",), sample_rate_hz=rate, num_samples=10 * rate)[0]
+        for n in range(count)
     ]
     adc = (np.rint(np.stack(mv) * GAIN) + BASELINE).astype(np.int16)
     adc[1, 2 * rate : 3 * rate] = adc_lib.MISSING_ADC

@@ -1,4 +1,4 @@
-"""A head in a model folder is read back as it was, and one that does not fit is refused."""
+"""A head in a model folder is read back unchanged; one that does not fit is rejected."""
 
 import json
 
@@ -8,9 +8,12 @@ import pytest
 from culprits import refuses
 
 from clef_jax import mesh as mesh_lib
+from clef_jax.answers import answer as answer_lib
 from clef_jax.convert import safetensors_file
 from clef_jax.embedding import encoder as encoder_lib, folder as model_folder, head as head_lib
-from clef_jax.embedding.head import Head
+from clef_jax.embedding.head import Calibration, Head
+
+pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 ONE = mesh_lib.make_mesh(jax.devices()[:1])
 
@@ -51,6 +54,120 @@ def test_a_head_is_read_back_exactly(folder):
         assert getattr(again, name).dtype == getattr(head, name).dtype
 
 
+def make_multilabel(**changes):
+    values = {
+        "names": ("AF", "block"),
+        "kind": "multilabel",
+        "calibration": Calibration("platt", np.array([0.9, 1.1]), np.array([-0.2, 0.1])),
+        "threshold": np.array([0.3, 0.4]),
+        "prevalence": np.array([0.1, 0.02]),
+        "fitted": {"recordings": 120, "patients": 60, "positives": {"AF": 12, "block": 2}},
+    }
+    return make(**values | changes)
+
+
+KNOTS = np.array([[-1.0, 0.5, 2.0], [-2.0, 0.0, 0.0]])
+ISOTONIC = Calibration(
+    "isotonic", knot_logits=KNOTS, knot_probabilities=np.array([[0.1, 0.2, 0.9]] * 2)
+)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        make_multilabel(),
+        make_multilabel(calibration=ISOTONIC, threshold=None, prevalence=None, fitted=None),
+        make_multilabel(weight=np.ones((2, 16 + 38)), features=("embedding", "classical")),
+        make(half_width=np.array([12.0, 7.5]), coverage=0.9),
+    ],
+)
+def test_what_was_fitted_beside_the_weights_is_read_back(folder, head):
+    head_lib.save(folder, head)
+    again = head_lib.load(folder)
+    assert head_lib.entry(again) == head_lib.entry(head)
+    assert (again.coverage, again.features, again.fitted) == (
+        head.coverage,
+        head.features,
+        head.fitted,
+    )
+    for name in ("threshold", "prevalence", "half_width"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(head, name))
+    assert (again.calibration is None) == (head.calibration is None)
+    if head.calibration is not None:
+        assert again.calibration.kind == head.calibration.kind
+        own = head.calibration.arrays()
+        assert set(again.calibration.arrays()) == set(own)
+        for name, array in again.calibration.arrays().items():
+            np.testing.assert_array_equal(array, own[name])
+
+
+def test_a_head_without_facts_is_stored_as_before(folder):
+    head = make()
+    assert head_lib.entry(head) == {
+        "names": ["systolic", "diastolic"],
+        "layer": "stage_2",
+        "kind": "regression",
+    }
+    head_lib.save(folder, head)
+    stored = safetensors_file.read_safetensors(folder / "head.safetensors")
+    assert set(stored) == {"weight", "bias", "centre", "scale"}
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        make_multilabel(threshold=np.ones(3)),
+        make_multilabel(threshold=np.array([0.5, 1.5])),
+        make_multilabel(prevalence=np.array([0.5, -0.1])),
+        make_multilabel(calibration=Calibration("platt", np.ones(2))),
+        make_multilabel(calibration=Calibration("platt", np.ones(2), np.ones(3))),
+        make_multilabel(calibration=Calibration("beta", np.ones(2), np.ones(2))),
+        make_multilabel(calibration=ISOTONIC._replace(knot_probabilities=np.ones((2, 2)))),
+        make_multilabel(calibration=ISOTONIC._replace(knot_logits=-KNOTS)),
+        make_multilabel(calibration=ISOTONIC, kind="multiclass"),
+        make(calibration=Calibration("platt", np.ones(2), np.zeros(2))),
+        make(half_width=np.ones(2)),
+        make(coverage=0.9),
+        make(half_width=np.ones(2), coverage=1.2),
+        make(features=("classical",)),
+        make(features=("embedding", "classical")),  # and has no weights for the classical ones
+        make(query=np.ones((4, 15))),
+        make(query=np.ones((0, 16))),
+        make(query=np.ones(16)),
+        make(query=np.float64(1)),
+        make(query=np.ones((4, 16)), features=("embedding", "classical")),
+    ],
+)
+def test_facts_that_do_not_fit_are_not_written(folder, head):
+    with refuses(folder / "head.safetensors", problem="misshapen_head"):
+        head_lib.save(folder, head)
+    assert head_lib.load(folder) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"calibration": 3},
+        {"coverage": "0.9"},
+        {"coverage": True},
+        {"features": "embedding"},
+        {"fitted": [1]},
+    ],
+)
+def test_facts_of_another_type_are_refused(folder, changes):
+    head_lib.save(folder, make_multilabel())
+    edit(folder, **changes)
+    with refuses(folder / "config.json", problem="wrong_head_entry"):
+        head_lib.load(folder)
+
+
+def test_arrays_of_a_calibration_that_nothing_announces_are_refused(folder):
+    head_lib.save(folder, make_multilabel())
+    edit(folder, calibration=None)
+    with refuses(folder / "head.safetensors", problem="wrong_head_arrays"):
+        head_lib.load(folder)
+
+
 def test_a_head_may_read_an_earlier_layer(folder):
     head_lib.save(folder, make(weight=np.ones((2, 8)), layer="stage_1"))
     assert head_lib.load(folder).layer == "stage_1"
@@ -60,6 +177,16 @@ def test_a_model_with_a_head_is_the_same_model(folder):
     before = model_folder.load(folder, ONE)
     head_lib.save(folder, make())
     assert model_folder.load(folder, ONE).fingerprint == before.fingerprint
+
+
+def test_queries_are_kept_and_mark_a_head_that_is_not_linear(folder):
+    query = np.random.default_rng(0).normal(size=(4, 16))
+    head_lib.save(folder, make(query=query))
+    again = head_lib.load(folder)
+    np.testing.assert_array_equal(again.query, query)
+    assert not again.is_linear
+    assert make().is_linear
+    assert answer_lib.fingerprint(again) != answer_lib.fingerprint(make())
 
 
 def test_a_later_head_replaces_the_earlier(folder):

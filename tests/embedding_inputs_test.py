@@ -1,9 +1,13 @@
-"""Recordings come from files, folders and prepared data sets, and bad ones are told."""
+"""Recordings come from files, folders and prepared data sets; unreadable ones are reported."""
+
+import dataclasses
+import os
 
 import numpy as np
 import prepared
 import pytest
 
+from clef_jax import formats
 from clef_jax.data import index as index_lib
 from clef_jax.embedding import inputs
 from clef_jax.errors import UserError
@@ -27,10 +31,10 @@ def folder(tmp_path):
     return tmp_path / "in"
 
 
-def test_folders_are_walked_in_order_and_bad_files_are_told(folder):
-    found, told = listed([folder], Hints(sample_rate_hz=100))
+def test_folders_are_walked_in_order_and_bad_files_are_reported(folder):
+    found, problems = listed([folder], Hints(sample_rate_hz=100))
     assert [one.name for one in found] == ["b.npy", "deep/a.npy"]
-    assert ("c.npy", "unreadable") in told
+    assert ("c.npy", "unreadable") in problems
 
 
 def test_a_file_goes_by_its_own_name(folder):
@@ -47,8 +51,8 @@ def test_prepared_data_sets_are_read_as_they_are_stored(tmp_path):
     made = prepared.build_simulated("ptb_xl/500hz", tmp_path)
     stored = prepared.examples(made)
     for given in (made.data_path, tmp_path / "data"):
-        found, told = listed([given])
-        assert not told
+        found, problems = listed([given])
+        assert not problems
         assert {one.name.split("/", 1)[1] for one in found} == set(stored)
     index = index_lib.load(made.data_path, "train")
     assert found[0].lead_names == index.lead_names
@@ -64,3 +68,36 @@ def test_prepared_data_sets_are_read_as_they_are_stored(tmp_path):
         np.testing.assert_allclose(
             got, np.where(adc == MISSING_ADC, np.nan, (adc - zero) / gain), atol=1e-5
         )
+
+
+def test_names_that_are_no_utf_8_are_written_with_escapes(folder):
+    name = os.fsdecode(b"d\xff.npy")
+    try:
+        np.save(folder / name, np.zeros(800, np.float32))
+        (folder / os.fsdecode(b"e\xff.npy")).write_bytes(b"broken")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    found, problems = listed([folder], Hints(sample_rate_hz=100))
+    assert "d\\udcff.npy" in [one.name for one in found]
+    assert ("e\\udcff.npy", "unreadable") in problems
+
+
+def test_a_package_that_is_not_installed_concerns_its_files_alone(folder, monkeypatch):
+    def fail(path, hints):
+        raise UserError("Install it.", problem="missing_package")
+
+    known = formats.load()["numpy_array"]
+    broken = dataclasses.replace(known, open=fail)
+    of = formats.find_format
+    monkeypatch.setattr(formats, "find_format", lambda p: broken if p.name == "b.npy" else of(p))
+    found, problems = listed([folder], Hints(sample_rate_hz=100))
+    assert [one.name for one in found] == ["deep/a.npy"]
+    assert ("b.npy", "missing_package") in problems
+
+
+def test_recordings_of_several_folders_have_different_names(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "x.npy", np.zeros(800, np.float32))
+    found, _ = listed([tmp_path / "a", tmp_path / "b"], Hints(sample_rate_hz=100))
+    assert [one.name for one in found] == ["x.npy", str(tmp_path / "b" / "x.npy")]

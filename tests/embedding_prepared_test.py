@@ -6,6 +6,8 @@ import jax
 import numpy as np
 import pytest
 from culprits import refuses
+from fault_costs import lost_bytes, user_bytes
+from full_disk import no_file_above
 from prepared import build
 
 from clef_jax import mesh as mesh_lib
@@ -13,6 +15,8 @@ from clef_jax.building import catalog
 from clef_jax.data import index as index_lib, raw
 from clef_jax.embedding import batch, encoder as encoder_lib, prepared, window
 from clef_jax.signal import adc
+
+pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 MESH = mesh_lib.make_mesh(jax.devices()[:2])
 
@@ -36,7 +40,7 @@ def indices(tmp_path_factory):
 
 def alone(encoder, index, row, lead=0):
     """A recording's windows, embedded by themselves."""
-    signal = raw.signal_of(raw.Reader(index).records([row])[0], len(index.lead_names))[lead]
+    signal = raw.signal_view(raw.Reader(index).records([row])[0], len(index.lead_names))[lead]
     rate = float(index.sample_rate_hz[row])
     count = round(10 * rate)
     if len(signal) < count:
@@ -66,7 +70,7 @@ def test_features_are_the_mean_of_a_recording_s_windows(name, lead, encoder, ind
         else:
             assert np.isnan(found.features[row]).all()
     ids = raw.Reader(index).texts(index.row)
-    assert [one["record_id"].decode() for one in found.facts] == ids
+    assert [one["record_id"].decode() for one in found.metadata] == ids
     if name == "ptb_xl":
         assert not found.usable.all()
 
@@ -76,7 +80,7 @@ def test_nothing_is_embedded_twice(encoder, indices, tmp_path, monkeypatch):
     monkeypatch.setattr(prepared, "_write", None)
     again = prepared.embed(encoder, indices["ptb_xl"], "I", tmp_path)
     np.testing.assert_array_equal(first.features, again.features)
-    np.testing.assert_equal(first.facts, again.facts)
+    np.testing.assert_equal(first.metadata, again.metadata)
 
 
 def test_other_weights_data_or_leads_are_embedded_anew(encoder, indices, tmp_path):
@@ -88,9 +92,7 @@ def test_other_weights_data_or_leads_are_embedded_anew(encoder, indices, tmp_pat
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_a_killed_run_leaves_nothing_that_is_taken_for_whole(
-    encoder, indices, tmp_path, monkeypatch
-):
+def test_a_killed_run_leaves_no_cache_that_looks_complete(encoder, indices, tmp_path, monkeypatch):
     real, calls = batch.start, []
 
     def fail(*given):
@@ -105,10 +107,27 @@ def test_a_killed_run_leaves_nothing_that_is_taken_for_whole(
         prepared.embed(encoder, indices["ptb_xl"], "I", tmp_path)
     monkeypatch.setattr(batch, "start", real)
     found = prepared.embed(encoder, indices["ptb_xl"], "I", tmp_path)
-    assert len(found.facts) == indices["ptb_xl"].num_records
+    assert len(found.metadata) == indices["ptb_xl"].num_records
     assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".jsonl"]
 
 
-def test_an_absent_lead_is_told(encoder, indices, tmp_path):
+def test_an_absent_lead_is_reported(encoder, indices, tmp_path):
     with refuses("V1", "I", problem="missing_lead"):
         prepared.embed(encoder, indices["cinc2017"], "V1", tmp_path)
+
+
+@pytest.mark.faults
+def test_a_full_disk_leaves_no_half_cache(encoder, indices, tmp_path, fault_log):
+    """A write to memory that is mapped to a file would kill the process."""
+    index = indices["ptb_xl"]
+    cache = tmp_path / "cache"
+    prepared.embed(encoder, index, "I", tmp_path / "other")  # compiles, and stores the program
+    at_first = user_bytes(tmp_path)
+    with no_file_above(256), refuses(cache, problem="not_written"):
+        prepared.embed(encoder, index, "I", cache)
+    assert list(cache.iterdir()) == []
+    found = prepared.embed(encoder, index, "I", cache)
+    assert found.features.shape == (index.num_records, encoder.num_features)
+    assert np.isfinite(found.features[found.usable]).all()
+    assert np.isnan(found.features[~found.usable]).all()
+    fault_log(lost_bytes=lost_bytes(at_first, tmp_path))

@@ -18,7 +18,9 @@ from clef_jax.embedding.recipe import Recipe
 from clef_jax.errors import UserError
 from clef_jax.models import create_encoder
 from clef_jax.signal import reference
-from clef_jax.simulation import strip
+from clef_jax.simulation import simulated_ecg
+
+pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 RATE = 500
 ONE = mesh_lib.make_mesh(jax.devices()[:1])
@@ -30,7 +32,7 @@ def model():
 
 
 def beats(seed=0, seconds=10, rate=RATE, names=("I",)):
-    made = strip.make(seed, names, sample_rate_hz=rate, num_samples=round(seconds * rate))
+    made = simulated_ecg.make(seed, names, sample_rate_hz=rate, num_samples=round(seconds * rate))
     return made.astype(float) if len(names) > 1 else made[0].astype(float)
 
 
@@ -129,7 +131,8 @@ def test_unusable_windows_do_not_count(model):
 
 
 def test_a_short_signal_is_embedded_too(model):
-    got = model.embed(beats(seconds=4), RATE)
+    with pytest.warns(UserWarning, match="shorter"):
+        got = model.embed(beats(seconds=4), RATE)
     mirrored = np.pad(beats(seconds=4), (0, 3000), mode="symmetric")
     np.testing.assert_allclose(got, wanted(model, mirrored), atol=2e-5)
 
@@ -139,11 +142,11 @@ def test_a_short_signal_is_embedded_too(model):
     [
         (np.zeros(5000), "flat"),
         (np.full(5000, np.nan), "no sample"),
-        (1000 * beats(), "more than an ECG can"),
-        (np.where(np.arange(5000) < 2000, np.nan, beats()), "mostly missing"),
+        (1000 * beats(), "exceed the amplitude of an ECG"),
+        (np.where(np.arange(5000) < 2000, np.nan, beats()), "Mostly missing"),
     ],
 )
-def test_bad_windows_are_told_and_stay_finite(model, signal, words):
+def test_bad_windows_are_reported_and_stay_finite(model, signal, words):
     with pytest.warns(UserWarning, match=words):
         assert np.isfinite(model.embed(signal, RATE)).all()
 
@@ -166,10 +169,10 @@ def test_sound_windows_are_not_warned_of(model):
         (beats(), {"layer": "stage_7"}, "'stage_7'.*last, stage_1, stage_2"),
         (beats(), {"unit": "bar"}, "'bar'.*mV, uV, V, adc"),
         (beats(), {"stride_seconds": 11}, "at most the window's 10 s"),
-        (beats(), {"lead": 3}, "no lead 3 in a single signal"),
-        (beats(names=("I", "II")), {"lead": 2}, "the 2 rows are 0 to 1"),
+        (beats(), {"lead": 3}, "Lead 3 not found: .*single"),
+        (beats(names=("I", "II")), {"lead": 2}, "Lead 2 not found; .*2 leads"),
         (beats(names=("I", "II")), {"lead": "I"}, "give lead_names"),
-        (beats(names=("I", "II")), {"lead_names": ["I"]}, "1 lead names do not fit"),
+        (beats(names=("I", "II")), {"lead_names": ["I"]}, "does not fit 1 lead name"),
     ],
 )
 def test_what_cannot_be_understood_is_a_sentence(model, signal, options, words):
@@ -219,7 +222,7 @@ def test_a_model_is_loaded_from_a_folder_or_a_file_of_weights(model, tmp_path):
         ("weights.txt", ".ckpt"),
     ],
 )
-def test_what_is_no_model_is_told(tmp_path, name, words):
+def test_what_is_no_model_is_reported(tmp_path, name, words):
     (tmp_path / "model").mkdir()
     (tmp_path / "empty").mkdir()
     (tmp_path / "run" / "checkpoints" / "100").mkdir(parents=True)
@@ -254,3 +257,48 @@ def test_a_model_folder_needs_no_trainer_and_no_reader_of_data_sets(model, tmp_p
     assert done.returncode == 0, done.stderr
     signal = np.sin(np.arange(5000) / 20) + np.sin(np.arange(5000) / 111)
     assert float(done.stdout) == pytest.approx(model.embed(signal, 500).sum(), abs=1e-4)
+
+
+def test_masked_values_are_gaps(model):
+    signal, gap = beats(), np.arange(5000) // 500 == 4
+    loud = np.where(gap, 50.0, signal)  # under the mask, in place of the signal
+    want = model.embed(np.where(gap, np.nan, signal), RATE)
+    masked = np.ma.masked_array(loud, mask=gap)
+    np.testing.assert_array_equal(model.embed(masked, RATE), want)
+    whole = np.ma.masked_array(np.rint(1000 * loud).astype(np.int32), mask=gap)
+    assert cosine(model.embed(whole, RATE), want) > 0.999
+    windows = model.windows(masked, RATE)
+    np.testing.assert_array_equal(windows.mean(), want)
+    assert windows.quality.missing_fraction.tolist() == [0.1]
+
+
+def test_many_recordings_with_time_before_leads_are_as_one(model):
+    signals = np.stack([beats(seed, names=("I", "II", "V5")) for seed in range(4)])
+    want = model.embed(signals, RATE)
+    assert want.shape == (4, 3, 16)
+    np.testing.assert_array_equal(model.embed(signals.swapaxes(1, 2), RATE), want)
+    np.testing.assert_allclose(model.embed(signals[2].T, RATE), want[2], atol=1e-5)
+
+
+def test_short_and_slow_signals_are_warned_of_and_flagged(model):
+    with pytest.warns(UserWarning, match="shorter"):
+        model.embed(beats(seconds=2), RATE)
+    with pytest.warns(UserWarning, match="below 100 Hz"):
+        model.embed(beats(rate=50), 50)
+    windows = model.windows(beats(seconds=4, rate=64), 64)
+    assert windows.quality.problems == [("short", "low_rate")]
+    assert windows.quality.usable.all()
+
+
+@pytest.mark.parametrize(
+    ("signal", "rate", "problem"),
+    [
+        (beats(seconds=1.99), RATE, "too_short"),
+        (beats(rate=49), 49, "wrong_rate"),
+        (beats(), 1e9, "wrong_rate"),
+        (beats(), "500", "not_a_number"),
+    ],
+)
+def test_what_can_hold_no_ecg_has_no_embedding_but_a_reason(model, signal, rate, problem):
+    with refuses(problem=problem):
+        model.embed(signal, rate)

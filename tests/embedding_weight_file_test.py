@@ -1,4 +1,4 @@
-"""A file of weights becomes a model of the size that its shapes tell."""
+"""A file of weights becomes a model whose size is inferred from the shapes."""
 
 import jax
 import numpy as np
@@ -12,6 +12,8 @@ from clef_jax.convert import torch_file
 from clef_jax.embedding import weight_file
 from clef_jax.models import create_encoder
 
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
 ONE = mesh_lib.make_mesh(jax.devices()[:1])
 
 
@@ -21,7 +23,7 @@ def save(path, encoder, **more):
 
 
 @pytest.mark.parametrize(("size", "channels"), [("tiny", 1), ("tiny", 12), ("small", 1)])
-def test_the_size_is_told_from_the_shapes(tmp_path, size, channels):
+def test_the_size_is_inferred_from_the_shapes(tmp_path, size, channels):
     encoder = create_encoder(size, in_channels=channels, rngs=nnx.Rngs(1))
     found = weight_file.read(save(tmp_path / "w.safetensors", encoder), ONE)
     assert (found.model.size, found.model.name, found.head) == (size, "w", None)
@@ -44,10 +46,10 @@ def test_a_classifier_comes_along(tmp_path):
     np.testing.assert_array_equal(found.head.bias, head[ecgfounder.HEAD_BIAS])
     assert found.head.names == ("class_0", "class_1", "class_2")
     assert found.head.layer == list(found.model.layers)[-1]
-    assert any("which filter" in note for note in found.notes)
+    assert any("filter" in note for note in found.notes)
 
 
-def test_a_published_name_with_other_content_is_told(tmp_path):
+def test_a_published_name_with_other_content_is_reported(tmp_path):
     encoder = create_encoder("tiny", rngs=nnx.Rngs(1))
     path = tmp_path / "clef_small.ckpt"
     pytest.importorskip("torch")

@@ -1,14 +1,15 @@
-"""Signals of any length become windows, and what is wrong with a window is seen."""
+"""Signals of any length are cut into windows, whose problems are detected."""
 
 import numpy as np
 import pytest
+from culprits import refuses
 
 from clef_jax.embedding import window as window_lib
 from clef_jax.embedding.recipe import Recipe
 from clef_jax.embedding.window import Windower
 from clef_jax.errors import UserError
 from clef_jax.signal import reference
-from clef_jax.simulation import strip
+from clef_jax.simulation import simulated_ecg
 
 RATE = 100.0
 
@@ -43,7 +44,7 @@ def test_windows_are_cut_along_time_for_any_leading_axes():
     np.testing.assert_array_equal(cut[1, 2, 2], signal[1, 2, 30:])
 
 
-def test_a_short_signal_goes_on_as_its_mirror_image():
+def test_a_short_signal_is_continued_by_its_mirror_image():
     cut = window_lib.cut(np.arange(4), 10, np.array([0]))
     np.testing.assert_array_equal(cut, [[0, 1, 2, 3, 3, 2, 1, 0, 0, 1]])
 
@@ -53,7 +54,9 @@ def looked(*signals, **kwargs):
 
 
 def beats():
-    return strip.make(1, ("I",), sample_rate_hz=int(RATE), num_samples=1000)[0].astype(float)
+    return simulated_ecg.make(1, ("I",), sample_rate_hz=int(RATE), num_samples=1000)[0].astype(
+        float
+    )
 
 
 def test_a_sound_window_has_no_problem():
@@ -93,6 +96,7 @@ def test_without_a_unit_nothing_is_said_of_amplitudes():
     fine = 1e-6 * beats()
     assert looked(steps, flat, unit_known=False).problems == [(), ("flat_lead",)]
     assert looked(fine, np.full(1000, 0.1), unit_known=False).problems == [(), ("flat_lead",)]
+    assert looked(fine, flat, unit_known=False).problems == [(), ("flat_lead",)]
 
 
 def test_the_worst_of_several_leads_counts():
@@ -130,6 +134,57 @@ def test_gaps_are_filled_before_the_rate_changes_and_kept_where_it_does_not():
         (500.0, 10.5, "stride"),
     ],
 )
-def test_what_makes_no_sense_is_told(rate, stride, words):
+def test_what_makes_no_sense_is_reported(rate, stride, words):
     with pytest.raises(UserError, match=words):
         Windower(Recipe(), rate, stride)
+
+
+@pytest.mark.parametrize(
+    ("rate", "problem"),
+    [
+        (49.9, "wrong_rate"),
+        (1e9, "wrong_rate"),
+        ("500", "not_a_number"),
+        (None, "not_a_number"),
+        ([500.0], "not_a_number"),
+        (True, "not_a_number"),
+    ],
+)
+def test_a_rate_at_which_no_ecg_is_sampled_is_refused(rate, problem):
+    with refuses(problem=problem):
+        Windower(Recipe(), rate)
+
+
+@pytest.mark.parametrize("rate", [50, 50.0, np.float32(500), np.int64(1000), 1e5])
+def test_any_kind_of_number_is_a_rate(rate):
+    assert Windower(Recipe(), rate).sample_rate_hz == float(rate)
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "problem"), [(499, "too_short"), (0, "too_short"), (10**15, "too_long")]
+)
+def test_a_signal_that_can_hold_no_beat_or_never_ends_has_no_windows(num_samples, problem):
+    with refuses(problem=problem):
+        Windower(Recipe(), 250.0).starts(num_samples)
+
+
+def test_an_encoder_of_shorter_windows_takes_shorter_signals():
+    windower = Windower(Recipe(window_seconds=1.0), 250.0)
+    assert windower.starts(250).tolist() == [0]
+    with refuses("1 s", problem="too_short"):
+        windower.starts(249)
+
+
+@pytest.mark.parametrize(
+    ("rate", "num_samples", "want"),
+    [
+        (100, 1000, ()),
+        (100, 999, ("short",)),
+        (99, 990, ("low_rate",)),
+        (50, 100, ("short", "low_rate")),
+    ],
+)
+def test_short_and_slow_signals_are_flagged(rate, num_samples, want):
+    windower = Windower(Recipe(), rate)
+    assert windower.flags(num_samples) == want
+    assert set(want) <= set(window_lib.PROBLEMS)

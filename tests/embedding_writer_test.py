@@ -1,14 +1,18 @@
-"""Embeddings reach Parquet and NPZ row by row, with where they come from."""
+"""Embeddings are written row by row to Parquet and NPZ, with their metadata."""
 
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from culprits import refuses
+from fault_costs import lost_bytes, user_bytes
+from full_disk import no_file_above
 
-from clef_jax.embedding import writer
+from clef_jax.embedding import settings, writer
 from clef_jax.embedding.row import Row
+from clef_jax.finding import Finding
 
 FACTS = {"model": "tiny", "fingerprint": "f", "layer": "last"}
 
@@ -81,4 +85,54 @@ def test_a_failure_leaves_nothing_behind(tmp_path, name):
 
 def test_another_kind_of_file_is_refused(tmp_path):
     with refuses("out.csv", ".parquet", ".npz"):
-        writer.check(tmp_path / "out.csv")
+        settings.check_suffix(tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "out.npz"])
+def test_tables_are_replaced_and_other_files_are_not(tmp_path, name):
+    path, report = tmp_path / name, tmp_path / f"{name}.quality.jsonl"
+    writer.check_outputs(path, report, overwrite=False)
+    write(path, 2)
+    with writer.create_report(report) as file:
+        file.write(Finding("a\udcff", "no_rate", None, "It has no rate.", "quarantined").to_json())
+    writer.check_outputs(path, report, overwrite=False)
+    for file in (path, report):
+        kept = file.read_bytes()
+        file.write_bytes(b'{"mine": 1}')
+        with refuses(file, "--overwrite", problem="foreign_file"):
+            writer.check_outputs(path, report, overwrite=False)
+        writer.check_outputs(path, report, overwrite=True)
+        file.write_bytes(kept)
+    if name == "out.parquet":
+        pq.write_table(pa.table({"embedding": [1.0]}), path)
+    else:
+        np.savez(path, embedding=np.ones(3))
+    with refuses(path, problem="foreign_file"):
+        writer.check_outputs(path, report, overwrite=False)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", ["out.parquet", "out.npz"])
+def test_a_full_disk_leaves_the_old_table(tmp_path, name, fault_log):
+    path = tmp_path / name
+    write(path, 3)
+    before = path.read_bytes()
+    at_first = user_bytes(tmp_path)
+    with no_file_above(4096), refuses(path, problem="not_written"):
+        write(path, 20_000)
+    assert path.read_bytes() == before
+    assert [item.name for item in tmp_path.iterdir()] == [name]
+    fault_log(lost_bytes=lost_bytes(at_first, tmp_path))
+
+
+def test_a_report_appears_when_it_is_complete(tmp_path):
+    path = tmp_path / "new" / "out.quality.jsonl"
+
+    def fail():
+        with writer.create_report(path) as report:
+            report.write("half")
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        fail()
+    assert list(path.parent.iterdir()) == []

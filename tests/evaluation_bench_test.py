@@ -15,6 +15,8 @@ from clef_jax.evaluation import bench as bench_lib
 from clef_jax.evaluation.bench import CLINICAL_BASELINE, Bench
 from clef_jax.evaluation.settings import Config
 
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
 
 @pytest.fixture(scope="module")
 def encoder():

@@ -1,4 +1,4 @@
-"""Fine-tuning learns what a frozen encoder does not know, and leaves a checkpoint."""
+"""Fine-tuning improves on a frozen encoder, and agrees on any number of devices."""
 
 import dataclasses
 
@@ -16,6 +16,8 @@ from clef_jax.embedding import (
 )
 from clef_jax.embedding.recipe import Recipe
 from clef_jax.evaluation import finetune, prediction
+
+pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 CONFIG = finetune.Config(batch_size=16, max_epochs=12, learning_rate=3e-3, patience_epochs=12)
 
@@ -42,12 +44,12 @@ def ask(encoder, splits, task, kept=None, config=CONFIG):
     keep = (lambda found: kept.append(found)) if kept is not None else lambda _: None
     fit = finetune.make_fit(encoder, splits, config, keep)
     return prediction.predict(
-        task, splits, finetune.places_of(splits), prediction.Protocol(fit=fit)
+        task, splits, finetune.locations(splits), prediction.Protocol(fit=fit)
     )
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass"])
-def test_answers_are_probabilities_of_test_recordings(kind, splits):
+def test_predictions_are_probabilities_of_test_recordings(kind, splits):
     name = {"binary": "cinc2017_af", "multiclass": "cinc2017_rhythm"}[kind]
     kept = []
     predictions = ask(make(1), splits, tasks.find(name), kept)
@@ -58,11 +60,11 @@ def test_answers_are_probabilities_of_test_recordings(kind, splits):
         np.testing.assert_allclose(predictions.predicted.sum(axis=1), 1, rtol=1e-6)
 
 
-def test_it_learns_its_training_recordings(splits):
-    """A number about the shape of a signal, which the frozen encoder was not made for."""
+def test_fine_tuning_fits_its_training_recordings(splits):
+    """The target is a property of the signal that a frozen encoder does not represent."""
     encoder = make(1)
     samples = finetune.Samples(splits, encoder)
-    places = next(iter(finetune.places_of(splits).values()))(splits["train"])
+    places = next(iter(finetune.locations(splits).values()))(splits["train"])
     places = places[np.isfinite(places).all(axis=1)]
     windows = [np.nan_to_num(w.signal_mv[0, 0]).astype(float) for w in samples.windows(places)]
     places = places[[window.std() > 0 for window in windows]]
@@ -76,14 +78,14 @@ def test_it_learns_its_training_recordings(splits):
     assert found.num_epochs == 40
 
 
-def test_many_devices_learn_what_one_does(splits):
+def test_many_devices_agree_with_one(splits):
     task, few = tasks.find("cinc2017_af"), finetune.Config(batch_size=16, max_epochs=2)
     one = ask(make(1), splits, task, config=few)
     many = ask(make(4), splits, task, config=few)
     np.testing.assert_allclose(one.predicted, many.predicted, atol=1e-4)
 
 
-def test_no_improvement_stops_it(splits):
+def test_training_stops_without_improvement(splits):
     kept = []
     config = finetune.Config(batch_size=16, max_epochs=20, patience_epochs=1, min_improvement=10.0)
     ask(make(1), splits, tasks.find("cinc2017_af"), kept, config)
@@ -94,3 +96,16 @@ def test_the_released_optimiser_runs(splits):
     config = dataclasses.replace(finetune.RELEASED, max_epochs=2, batch_size=16)
     predictions = ask(make(1), splits, tasks.find("cinc2017_af"), None, config)
     assert np.isfinite(predictions.predicted).all()
+
+
+def test_the_rates_with_the_lowest_validation_loss_are_kept(splits):
+    kept, task = [], tasks.find("cinc2017_af")
+    few = dataclasses.replace(CONFIG, max_epochs=2, patience_epochs=2, min_improvement=0.0)
+    for rates in ((1e-7,), (3e-3,), (1e-7, 3e-3)):
+        config = dataclasses.replace(few, rates=rates)
+        ask(make(1), splits, task, kept, config)
+    slow, fast, chosen = kept
+    assert slow.rates == (1e-7, 1e-7)
+    assert slow.validation_loss > fast.validation_loss
+    assert chosen.rates.encoder == 3e-3
+    assert chosen.validation_loss <= fast.validation_loss

@@ -1,4 +1,4 @@
-"""Measures are right for embeddings whose geometry is known."""
+"""Measures are correct for embeddings of known geometry."""
 
 import jax
 import numpy as np
@@ -8,7 +8,9 @@ import scipy.stats
 from clef_jax import mesh as mesh_lib
 from clef_jax.data import index as index_lib
 from clef_jax.embedding import encoder as encoder_lib
-from clef_jax.evaluation import geometry, plot
+from clef_jax.evaluation import geometry, geometry_plot
+
+pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 ONE = mesh_lib.make_mesh(jax.devices()[:1])
 
@@ -17,7 +19,7 @@ def on_circle(angle):
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def test_a_space_that_follows_a_value_is_found_out():
+def test_a_correlation_of_distance_and_value_is_detected():
     rng = np.random.default_rng(0)
     value = rng.random(80)
     unit = on_circle(value + 0.1 * rng.normal(size=80))
@@ -29,7 +31,12 @@ def test_a_space_that_follows_a_value_is_found_out():
     assert p == pytest.approx(1 / 200)
 
 
-def test_p_values_of_nothing_are_uniform():
+def test_equal_embeddings_have_no_correlation_and_no_p_value():
+    value, one_stratum = np.arange(20.0), np.zeros(20, int)
+    assert np.isnan(geometry.mantel(np.full((20, 20), 0.5), value, one_stratum, 99, 0)).all()
+
+
+def test_p_values_without_a_correlation_are_uniform():
     rng = np.random.default_rng(0)
     unit = on_circle(rng.random(40))
     distance = 1 - unit @ unit.T
@@ -39,8 +46,8 @@ def test_p_values_of_nothing_are_uniform():
     assert scipy.stats.kstest(values, "uniform").pvalue > 0.01
 
 
-def test_what_strata_explain_is_nothing_within_them():
-    """The space knows age alone, and risk is age: matched for age nothing is left."""
+def test_strata_remove_the_correlation_that_they_explain():
+    """Embeddings and risk depend on age alone, so pairs of the same age have no correlation."""
     rng = np.random.default_rng(0)
     age = rng.integers(8, 16, 120) * 5.0
     unit = on_circle(age / 80 + 0.001 * rng.normal(size=120))
@@ -73,8 +80,8 @@ def test_a_prepared_cohort_is_measured(measured):
         "distance and risk, matched",
         "nearest is the same patient",
     } <= set(values)
-    assert 0.9 < values["similarity to noise of 0.05 mV"] <= 1
-    assert values["similarity to noise of 0.05 mV"] > values["similarity to noise of 0.2 mV"]
+    assert 0.9 < values["similarity with noise of 0.05 mV"] <= 1
+    assert values["similarity with noise of 0.05 mV"] > values["similarity with noise of 0.2 mV"]
     assert 1 <= values["effective rank"] <= 16
 
 
@@ -84,5 +91,5 @@ def test_a_row_of_the_table_is_a_measure_of_every_encoder(measured):
     assert all(row[1] == row[2] for row in rows)
 
 
-def test_it_can_be_drawn(measured):
-    assert len(plot.geometry(measured).axes) >= 6
+def test_it_can_be_plotted(measured):
+    assert len(geometry_plot.charts(measured)) == 6

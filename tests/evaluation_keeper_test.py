@@ -1,4 +1,4 @@
-"""What was fine-tuned is a model folder, and its head predicts what was fine-tuned."""
+"""A fine-tuned encoder is saved as a model folder whose head gives the same predictions."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ splits = evaluation_finetune_test.splits
 """The fixture: a prepared data set, embedded."""
 
 
-def test_what_was_fine_tuned_is_a_checkpoint(splits, tmp_path):
+def test_a_fine_tuned_encoder_is_a_model_folder(splits, tmp_path):
     encoder, kept = make(1), []
     keeper = Keeper(encoder, tmp_path, ("af",))
 
@@ -27,11 +27,12 @@ def test_what_was_fine_tuned_is_a_checkpoint(splits, tmp_path):
     few = finetune.Config(batch_size=16, max_epochs=1)
     fit = finetune.make_fit(encoder, splits, few, keep)
     task = tasks.find("cinc2017_af")
-    prediction.predict(task, splits, finetune.places_of(splits), prediction.Protocol(fit=fit))
+    prediction.predict(task, splits, finetune.locations(splits), prediction.Protocol(fit=fit))
     folders = sorted(tmp_path.glob("*/*"))
     assert len(folders) == len(kept)
     again = pretrained.load(folders[0], encoder.mesh).embedder
     assert again.recipe == encoder.recipe
+    assert again.run["model"]["learning_rates"] == {"encoder": 3e-4, "head": 3e-4}
     for a, b in zip(
         jax.tree.leaves(again.params), jax.tree.leaves(kept[0].params.encoder), strict=True
     ):
@@ -42,9 +43,9 @@ def test_what_was_fine_tuned_is_a_checkpoint(splits, tmp_path):
     np.testing.assert_array_equal(head.bias, kept[0].params.bias)
 
 
-def test_a_kept_head_predicts_what_was_fine_tuned(splits, tmp_path):
+def test_a_saved_head_gives_the_same_predictions(splits, tmp_path):
     encoder, kept = make(1), []
-    places = next(iter(finetune.places_of(splits).values()))(splits["train"])
+    places = next(iter(finetune.locations(splits).values()))(splits["train"])
     places = places[np.isfinite(places).all(axis=1)]
     target = np.stack([100.0 + np.arange(len(places)), np.arange(len(places)) / 7], axis=1)
     examples = finetune.Examples(places, target, np.arange(len(places)))

@@ -1,4 +1,4 @@
-"""Which encoders are judged, by which names."""
+"""The encoders to evaluate, and their names."""
 
 import jax
 import pytest
@@ -6,6 +6,8 @@ from culprits import refuses
 
 from clef_jax import mesh as mesh_lib
 from clef_jax.evaluation import models
+
+pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 ONE = mesh_lib.make_mesh(jax.devices()[:1])
 
@@ -24,7 +26,7 @@ def test_all_baselines_or_those_named():
     assert names(baselines="untrained", num_seeds=1) == ["random tiny, seed 0"]
 
 
-def test_a_baseline_may_stand_among_checkpoints_and_is_there_once():
+def test_a_baseline_among_the_checkpoints_occurs_once():
     found = names(["untrained", "classical"], baselines="classical", num_seeds=1)
     assert found == ["random tiny, seed 0", "rhythm and spectrum"]
 
@@ -32,11 +34,11 @@ def test_a_baseline_may_stand_among_checkpoints_and_is_there_once():
 @pytest.mark.parametrize(
     ("checkpoints", "baselines", "culprits"),
     [
-        ((), "none", ("--checkpoint", "--baselines")),
+        ((), "none", ("--model", "--baselines")),
         (("/nowhere",), "none", ("/nowhere",)),
         ((), "untrianed", ("'untrianed'", "untrained")),
     ],
 )
-def test_what_cannot_be_judged_is_told(checkpoints, baselines, culprits):
+def test_names_that_are_no_model_are_rejected(checkpoints, baselines, culprits):
     with refuses(*culprits):
         names(checkpoints, baselines)

@@ -1,4 +1,4 @@
-"""Probes answer for recordings that they never saw, and for nothing else."""
+"""Probes predict only recordings to which they were not fitted."""
 
 import jax
 import numpy as np
@@ -11,6 +11,8 @@ from clef_jax.building import catalog
 from clef_jax.data import index as index_lib
 from clef_jax.embedding import encoder as encoder_lib, prepared
 from clef_jax.evaluation import clinical_baseline, prediction, probe
+
+pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 MESH = mesh_lib.make_mesh(jax.devices()[:1])
 
@@ -41,7 +43,7 @@ def test_the_test_split_is_predicted(embedded):
     splits = embedded["ptb_xl"]
     predictions = prediction.predict(task, splits, LAYERS, PLAIN)
     assert not predictions.cross_validated
-    facts = [fact for fact in splits["test"].facts if fact["superdiagnostic"]]
+    facts = [fact for fact in splits["test"].metadata if fact["superdiagnostic"]]
     assert predictions.outputs == ("CD", "HYP", "MI", "NORM", "STTC")
     want = [
         [name.encode() in fact["superdiagnostic"] for name in predictions.outputs] for fact in facts
@@ -49,7 +51,7 @@ def test_the_test_split_is_predicted(embedded):
     np.testing.assert_array_equal(predictions.target, want)
     assert predictions.predicted.shape == predictions.target.shape
     assert ((predictions.predicted >= 0) & (predictions.predicted <= 1)).all()
-    assert predictions.num_left_out == len(splits["test"].facts) - len(facts)
+    assert predictions.num_excluded == len(splits["test"].metadata) - len(facts)
     np.testing.assert_array_equal(predictions.age_years, [fact["age_years"] for fact in facts])
 
 
@@ -72,17 +74,17 @@ def test_without_a_test_split_every_patient_is_predicted_by_others(embedded):
     assert np.isfinite(predictions.predicted).all()
 
 
-def test_answers_depend_on_features_and_seed_alone(embedded):
+def test_predictions_depend_on_features_and_seed_alone(embedded):
     task = tasks.find("mc_med_sbp")
     first, again = (prediction.predict(task, embedded["mc_med"], LAYERS, PLAIN) for _ in range(2))
     np.testing.assert_array_equal(first.predicted, again.predicted)
 
 
-def test_a_feature_that_is_the_answer_is_learned(embedded):
+def test_a_feature_that_equals_the_target_is_learned(embedded):
     task = tasks.find("mc_med_sbp")
 
     def cheat(one):
-        values = np.array([[fact["triage_sbp_mmhg"]] for fact in one.facts], np.float32)
+        values = np.array([[fact["triage_sbp_mmhg"]] for fact in one.metadata], np.float32)
         return np.where(one.usable[:, None], values, np.nan)
 
     predictions = prediction.predict(task, embedded["mc_med"], {"cheat": cheat}, PLAIN)
@@ -97,32 +99,32 @@ def test_patients_of_different_splits_are_different(embedded):
     assert len(np.unique(predictions.patient)) == num
 
 
-def test_floors_know_facts_but_not_the_answer(embedded):
+def test_the_clinical_baseline_uses_metadata_but_not_the_target(embedded):
     one = embedded["mc_med"]["train"]
     values = clinical_baseline.features(one)
-    assert values.shape == (len(one.facts), 6)
+    assert values.shape == (len(one.metadata), 6)
     np.testing.assert_array_equal(np.isnan(values).any(axis=1), ~one.usable)
     row = int(np.flatnonzero(one.usable)[0])
-    fact = one.facts[row]
+    fact = one.metadata[row]
     np.testing.assert_allclose(values[row, 0], fact["age_years"] - 60)
     assert values[row, 3] == 1
-    target = np.array([[fact["triage_sbp_mmhg"]] for fact in one.facts])
+    target = np.array([[fact["triage_sbp_mmhg"]] for fact in one.metadata])
     assert "sbp_mmhg" in clinical_baseline.leaking(one, target)
-    assert clinical_baseline.leaking(one, 1 - np.array([[f["male"]] for f in one.facts])) == (
+    assert clinical_baseline.leaking(one, 1 - np.array([[f["male"]] for f in one.metadata])) == (
         "male",
     )
-    assert clinical_baseline.leaking(one, np.zeros((len(one.facts), 1))) == ()
+    assert clinical_baseline.leaking(one, np.zeros((len(one.metadata), 1))) == ()
     assert clinical_baseline.features(one, ("sbp_mmhg",)).shape[1] == 4
 
 
-def test_a_data_set_without_training_recordings_is_told(embedded):
+def test_a_data_set_without_training_recordings_is_rejected(embedded):
     with refuses("ptb_xl_age", "'train'", problem="no_training_split"):
         prediction.predict(
             tasks.find("ptb_xl_age"), {"test": embedded["ptb_xl"]["test"]}, LAYERS, PLAIN
         )
 
 
-def test_another_data_set_is_told(embedded):
+def test_another_data_set_is_rejected(embedded):
     with refuses("ptb_xl_superdiagnostic", "mc_med", "'superdiagnostic'"):
         prediction.predict(tasks.find("ptb_xl_superdiagnostic"), embedded["mc_med"], LAYERS, PLAIN)
 
@@ -131,7 +133,7 @@ def test_a_label_holds_out_its_recordings(embedded):
     task, splits = tasks.find("ptb_xl_sex"), embedded["ptb_xl"]
     protocol = prediction.Protocol(hold_out=prediction.HoldOut.parse("strat_fold=3"))
     predictions = prediction.predict(task, splits, LAYERS, protocol)
-    facts = [fact for one in splits.values() for fact in one.facts if fact["strat_fold"] == 3]
+    facts = [fact for one in splits.values() for fact in one.metadata if fact["strat_fold"] == 3]
     assert not predictions.cross_validated
     assert len(predictions.target) <= len(facts)
     assert len(predictions.target) > 0
@@ -141,6 +143,17 @@ def test_a_label_holds_out_its_recordings(embedded):
     np.testing.assert_array_equal(
         prediction.predict(task, splits, LAYERS, other).predicted, plain.predicted
     )
+
+
+def test_several_values_hold_out_their_recordings_together(embedded):
+    task, splits = tasks.find("ptb_xl_sex"), embedded["ptb_xl"]
+
+    def num_tested(text):
+        protocol = prediction.Protocol(hold_out=prediction.HoldOut.parse(text))
+        return len(prediction.predict(task, splits, LAYERS, protocol).target)
+
+    together = num_tested("strat_fold=3,4")
+    assert together == num_tested("strat_fold=3") + num_tested("strat_fold=4") > 0
 
 
 def test_a_held_out_patient_is_not_learned_from(embedded):
@@ -157,7 +170,7 @@ def test_a_held_out_patient_is_not_learned_from(embedded):
 
 
 @pytest.mark.parametrize("text", ["strat_fold", "strat_fold=eight", ""])
-def test_a_hold_out_that_is_none_is_told(text):
+def test_a_malformed_hold_out_is_rejected(text):
     with refuses(f"--hold-out={text}"):
         prediction.HoldOut.parse(text)
 
@@ -174,7 +187,7 @@ def test_the_best_layer_is_chosen_on_validation(embedded):
     task, splits = tasks.find("mc_med_sbp"), embedded["mc_med"]
 
     def cheat(one):
-        values = np.array([[fact["triage_sbp_mmhg"]] for fact in one.facts], np.float32)
+        values = np.array([[fact["triage_sbp_mmhg"]] for fact in one.metadata], np.float32)
         return np.where(one.usable[:, None], values, np.nan)
 
     found = prediction.predict(task, splits, {**LAYERS, "cheat": cheat}, PLAIN)

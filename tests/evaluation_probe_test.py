@@ -1,4 +1,4 @@
-"""Probes find what scikit-learn finds, and choose penalties on the data they may see."""
+"""Probes agree with scikit-learn, and select penalties on validation data only."""
 
 import numpy as np
 import pytest
@@ -118,7 +118,7 @@ def test_neighbours_are_no_more_than_there_are():
     assert np.isfinite(found(train.features)).all()
 
 
-def test_a_share_of_the_patients_is_part_of_a_larger_one():
+def test_a_fraction_of_the_patients_is_part_of_a_larger_one():
     patient = np.repeat(np.arange(100), 3)
     chosen = {share: sample_patients(patient, share, seed=0) for share in (0.001, 0.1, 0.5, 1.0)}
     assert [len(np.unique(patient[c])) for c in chosen.values()] == [2, 10, 50, 100]
@@ -139,7 +139,7 @@ def test_without_validation_patients_are_kept_together():
     np.testing.assert_array_equal(found(train.features), again(train.features))
 
 
-def test_a_validation_set_of_one_class_does_not_choose():
+def test_a_validation_set_of_one_class_is_not_used():
     train, validation = make(num=200), make(num=5, seed=1)
     validation = Examples(validation.features, np.zeros_like(validation.target), validation.patient)
     with_it = probe.fit("multilabel", train, validation)
@@ -164,6 +164,6 @@ def test_constant_features_do_no_harm():
         (Examples(np.ones((3, 2)), np.ones((3, 1)), np.arange(3)), "one_class"),
     ],
 )
-def test_nothing_to_learn_is_told(examples, problem):
+def test_training_data_without_different_targets_is_rejected(examples, problem):
     with refuses(problem=problem):
         probe.fit("binary", examples)

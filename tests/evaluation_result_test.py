@@ -1,13 +1,18 @@
-"""Results are compared on like recordings, corrected for being many, and written for machines."""
+"""Results are compared on the same recordings with Holm's correction, and written to files."""
 
+import csv
+import dataclasses
 import json
 
 import duckdb
 import numpy as np
 import pytest
 import sklearn.metrics
+from culprits import assert_names, refuses
+from fault_costs import lost_bytes, user_bytes
+from full_disk import no_file_above
 
-from clef_jax.evaluation import plot, published, result as result_lib, score
+from clef_jax.evaluation import plot, published, result as result_lib, score, task_section
 from clef_jax.evaluation.prediction import Predictions
 from clef_jax.evaluation.result import Result
 from clef_jax.tasks import Task
@@ -35,7 +40,7 @@ def make(model, noise, *, kind="binary", num=300, share=1.0, seed=0):
         layer="last",
         num_train=num,
         cross_validated=False,
-        num_left_out=0,
+        num_excluded=0,
     )
     unit = "mmHg" if kind == "regression" else ""
     task = Task(dataset="d", kind=kind, outputs=("a",), target=lambda e: e, unit=unit, name=kind)
@@ -60,12 +65,12 @@ def test_a_better_model_is_found_and_an_equal_one_is_not(kind):
     assert bad.p_holm == pytest.approx(2 * bad.difference.p_value)
 
 
-def test_only_whole_and_like_answers_are_compared():
+def test_only_results_with_all_labels_and_the_same_recordings_are_compared():
     results = [make("first", 1), make("fewer labels", 1, share=0.1), make("others", 1, num=200)]
     assert result_lib.compare(results, num_resamples=100, seed=0) == []
 
 
-def test_files_say_the_same(tmp_path):
+def test_all_files_hold_the_same_results(tmp_path):
     results = [make("first", 1), make("second", 2)]
     compared = result_lib.compare(results, num_resamples=100, seed=0)
     result_lib.write(results, tmp_path, {"command": "c"}, compared)
@@ -80,16 +85,22 @@ def test_files_say_the_same(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["binary", "regression"])
-def test_curves_are_drawn(kind):
-    drawn = plot.curves([make("first", 1, kind=kind), make("second", 2, kind=kind)])
-    assert drawn is not None
-    drawn.canvas.draw()
+def test_curves_are_plotted(kind):
+    results = [make("first", 1, kind=kind), make("second", 2, kind=kind)]
+    if kind == "regression":
+        charts = [drawn for result in results for drawn in plot.agreement(result)]
+        assert len(charts) == 4
+    else:
+        charts = plot.curves(results, {"first": 0, "second": 1})
+        assert len(charts) == 3
+        assert_names(charts[0], "first 0.", "second 0.", "series-0", "series-1")
+    assert all('role="img"' in drawn for drawn in charts)
 
 
 def test_a_curve_is_that_of_scikit_learn():
     predictions = make("first", 1).predictions
     truth, said = predictions.target[:, 0], predictions.predicted[:, 0]
-    false, true, _ = plot._operating(truth, said)
+    false, true, _ = plot._operating_points(truth, said)
     want_false, want_true, _ = sklearn.metrics.roc_curve(truth, said, drop_intermediate=False)
     np.testing.assert_allclose(false, want_false)
     np.testing.assert_allclose(true, want_true)
@@ -99,16 +110,112 @@ def test_published_numbers_have_a_source_and_say_how_they_differ():
     found = published.for_task("ptb_xl_superdiagnostic")
     assert found
     assert all(one.source and 0.5 < one.value < 1 for one in found)
-    frozen = next(one for one in found if one.protocol == "frozen encoder")
-    assert frozen.differs("I", "linear") == "12 leads, not lead I"
-    assert frozen.differs("12", "linear") == ""
-    assert "frozen encoder" in frozen.differs("I", "finetune")
+    by_protocol = {(one.model, one.protocol): one for one in found}
+    values = [by_protocol["KED", p].value for p in ("linear", "attention", "fine-tuned")]
+    assert values == [0.802, 0.865, 0.905]
+    frozen = by_protocol["KED", "attention"]
+    assert frozen.method == "attention"
+    assert frozen.differs("I", "attention") == "12 leads, not lead I"
+    assert frozen.differs("12", "attention") == ""
+    assert "attention" in frozen.differs("I", "finetune")
+    assert by_protocol["S4 trained from scratch", "from scratch"].value == 0.932
     assert published.for_task("no_such_task") == []
 
 
+def test_a_row_whose_model_is_not_named_says_so():
+    (row,) = published.for_task("mc_med_sbp")
+    assert row.value == 17.88
+    assert "not named" in row.source
+    assert row.differs("II", "linear") == "lead not stated; protocol not stated"
+
+
+def test_published_rows_stand_beside_the_right_probe():
+    results = [make("ours", 1), dataclasses.replace(make("ours", 2), method="attention")]
+    task = dataclasses.replace(results[0].task, name="ptb_xl_superdiagnostic")
+    results = [dataclasses.replace(result, task=task) for result in results]
+    table = task_section._published(results)
+    for row in table.split("<tr>"):
+        if "12 leads" in row:
+            assert ("not evaluated" in row) == (">fine-tuned<" in row)
+    assert "no such probe" in table
+
+
 def test_many_comparisons_can_still_be_significant():
-    """With a fixed number of lots the smallest p-value times the comparisons would exceed 0.05."""
+    """With a fixed number of permutations no p-value could remain below 0.05 after correction."""
     results = [make("good", 0.5), *(make(f"bad {n}", 5, seed=n) for n in range(12))]
     found = result_lib.compare(results, num_resamples=100, seed=0)
     assert len(found) == 12
     assert all(one.is_significant for one in found)
+
+
+def test_tables_have_the_types_of_their_columns_also_without_results(tmp_path):
+    result_lib.write([], tmp_path, {"command": "c"})
+    assert json.loads((tmp_path / "results.json").read_text())["results"] == []
+    empty = duckdb.read_parquet(str(tmp_path / "results.parquet"))
+    result_lib.write([make("first", 1)], tmp_path, {"command": "c"})
+    full = duckdb.read_parquet(str(tmp_path / "results.parquet"))
+    assert (empty.columns, empty.types) == (full.columns, full.types)
+    assert (tmp_path / "results.csv").read_text().splitlines()[0] == ",".join(full.columns)
+
+
+def test_no_spreadsheet_runs_the_name_of_a_model(tmp_path):
+    name = "=HYPERLINK(A1)"
+    result_lib.write([make(name, 1)], tmp_path, {"command": "c"})
+    with (tmp_path / "results.csv").open(newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    assert {line["model"] for line in lines} == {f"'{name}"}
+    assert min(float(line["low"] or 0) for line in lines) < 0  # numbers keep their sign
+    found = json.loads((tmp_path / "results.json").read_text())["results"]
+    assert {line["model"] for line in found} == {name}
+
+
+def test_results_are_replaced_and_other_files_are_not(tmp_path):
+    result_lib.write([make("first", 1)], tmp_path, {"command": "c"})
+    result_lib.check_outputs(tmp_path, overwrite=False)
+    for name, content in {
+        "results.json": b'{"results": "mine"}',
+        "results.csv": b"patient,value\n1,2\n",
+        "results.parquet": b"PAR1 is not what this is",
+    }.items():
+        kept = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content)
+        with refuses(tmp_path / name, "--overwrite", problem="foreign_file"):
+            result_lib.check_outputs(tmp_path, overwrite=False)
+        result_lib.check_outputs(tmp_path, overwrite=True)
+        (tmp_path / name).write_bytes(kept)
+
+
+def test_notes_say_why_there_is_no_score():
+    good = make("good", 1)
+    constant = dataclasses.replace(
+        good.predictions, predicted=np.full_like(good.predictions.predicted, 0.3)
+    )
+    unknown = np.full_like(good.predictions.predicted, np.nan)
+    results = [
+        good,
+        dataclasses.replace(good, model="collapsed", predictions=constant),
+        dataclasses.replace(
+            good,
+            model="diverged",
+            predictions=dataclasses.replace(good.predictions, predicted=unknown),
+        ),
+    ]
+    assert result_lib.notes([good]) == []
+    first, second = result_lib.notes(results)
+    assert_names(first, "constant", "collapsed")
+    assert "diverged" not in first
+    assert_names(second, "not a number", "diverged")
+    roc, *_ = plot.curves(results, {"good": 0, "collapsed": 1, "diverged": 2})
+    assert_names(roc, "good", "collapsed 0.5, constant predictions")
+    assert "diverged" not in roc
+
+
+@pytest.mark.faults
+def test_a_full_disk_leaves_the_old_results(tmp_path, fault_log):
+    result_lib.write([make("first", 1)], tmp_path, {"command": "c"})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    at_first = user_bytes(tmp_path)
+    with no_file_above(1000), refuses(tmp_path / "results.json", problem="not_written"):
+        result_lib.write([make("second", 1)], tmp_path, {"command": "c"})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    fault_log(lost_bytes=lost_bytes(at_first, tmp_path))

@@ -9,6 +9,7 @@ from culprits import assert_names
 
 from clef_jax.evaluation import score
 from clef_jax.evaluation.prediction import Predictions
+from clef_jax.statistics import bootstrap
 from clef_jax.tasks import Task
 
 
@@ -39,7 +40,7 @@ def make(kind, num=200, num_outputs=3):
         layer="last",
         num_train=100,
         cross_validated=False,
-        num_left_out=0,
+        num_excluded=0,
     )
 
 
@@ -98,7 +99,14 @@ def test_several_classes(kind):
     assert shown == {"macro auroc", "macro auprc", "macro f1", "balanced accuracy"} & set(found)
 
 
-def test_an_absent_class_is_named_and_counts_for_nothing():
+def test_many_absent_classes_are_counted():
+    interval = bootstrap.Interval(0.5, 0.7, 10)
+    many = score.Scored("macro auroc", 0.6, interval, absent=tuple(f"c{n}" for n in range(15)))
+    assert_names(str(many), "15 absent classes")
+    assert "c3" not in str(many)
+
+
+def test_an_absent_class_is_named_and_excluded():
     predictions = make("multilabel")
     target = predictions.target.copy()
     target[:, 1] = 0
@@ -137,14 +145,14 @@ def test_groups_have_the_score_of_their_recordings(kind):
     assert gap.interval.low < gap.value < gap.interval.high
 
 
-def test_a_group_of_few_is_not_told():
+def test_a_small_group_is_not_scored():
     predictions = make("binary")
     few = dataclasses.replace(predictions, male=np.where(np.arange(200) < 10, 0.0, 1.0))
     assert not any("women" in name for name in scores("binary", few))
     assert any("65" in name for name in scores("binary", few))
 
 
-def test_a_gap_compares_the_classes_that_both_groups_have():
+def test_a_difference_compares_the_classes_that_both_groups_have():
     predictions = make("multilabel")
     target = predictions.target.copy()
     target[predictions.male == 0, 1] = 0
@@ -157,3 +165,73 @@ def test_a_gap_compares_the_classes_that_both_groups_have():
         ]
     )
     assert found["macro auroc, men"].value == pytest.approx(want)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_no_score_of_a_test_set_of_one_class_is_a_number(value):
+    predictions = make("binary")
+    alike = dataclasses.replace(predictions, target=np.full_like(predictions.target, value))
+    found = scores("binary", alike)
+    assert {"auroc", "auprc", "f1", "balanced accuracy", "brier"} <= set(found)
+    assert {str(one) for one in found.values()} == {"not defined"}
+    assert {one.to_json()["value"] for one in found.values()} == {None}
+
+
+def test_a_multiclass_test_set_of_one_class_is_not_defined():
+    predictions = make("multiclass")
+    alike = dataclasses.replace(predictions, target=np.eye(3)[np.zeros(200, int)])
+    assert {str(one) for one in scores("multiclass", alike).values()} == {"not defined"}
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel", "regression"])
+def test_constant_predictions_are_called_constant(kind):
+    predictions = make(kind)
+    predicted = np.full_like(predictions.predicted, 0.25) + 1e-9 * predictions.predicted
+    decided = np.zeros_like(predictions.decided)
+    alike = dataclasses.replace(predictions, predicted=predicted, decided=decided)
+    found = scores(kind, alike)
+    shown = [one for one in found.values() if one.in_table]
+    assert shown
+    for one in shown:
+        assert one.constant
+        assert_names(str(one), "constant predictions")
+        assert one.to_json()["constant_predictions"] is True
+        assert ("[" in str(one)) == (kind == "regression" and one.name != "r2 ")
+    assert not any(one.constant for one in scores(kind).values())
+
+
+def test_predictions_that_are_constant_within_each_fold_are_constant():
+    predictions = make("binary")
+    fold = np.arange(200) % 5
+    by_fold = dataclasses.replace(predictions, predicted=0.3 + 0.01 * fold[:, None], fold=fold)
+    assert by_fold.constant.tolist() == [True]
+    assert not dataclasses.replace(by_fold, fold=None).constant.any()
+    assert not dataclasses.replace(predictions, fold=fold).constant.any()
+    one_recording = dataclasses.replace(by_fold, predicted=np.array([[0.3]]), fold=None)
+    assert not one_recording.constant.any()
+
+
+def test_a_class_that_is_predicted_alike_is_constant_by_itself():
+    predictions = make("multilabel")
+    predicted = predictions.predicted.copy()
+    predicted[:, 1] = 0.5
+    found = scores("multilabel", dataclasses.replace(predictions, predicted=predicted))
+    assert found["auroc b"].constant
+    assert found["auroc b"].value == 0.5
+    assert not found["auroc a"].constant
+    assert not found["macro auroc"].constant
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel", "regression"])
+def test_a_prediction_that_is_nan_leaves_no_score(kind):
+    predictions = make(kind)
+    predicted = predictions.predicted.copy()
+    predicted[3] = np.nan
+    decided = np.nan_to_num(predictions.decided)
+    found = scores(kind, dataclasses.replace(predictions, predicted=predicted, decided=decided))
+    assert {str(one) for one in found.values() if one.in_table} == {"not defined"}
+
+
+def test_a_score_without_an_interval_shows_none():
+    predictions = dataclasses.replace(make("binary"), patient=np.zeros(200, int))
+    assert "[" not in str(scores("binary", predictions)["auroc"])

@@ -70,7 +70,7 @@ def test_variants_are_of_the_same_recordings(sample):
         np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1)
 
 
-def test_a_lead_that_is_not_there_is_named(encoder, splits, layer):
+def test_a_missing_lead_is_named(encoder, splits, layer):
     with refuses("X1"):
         space.take(encoder, splits, "X1", layer)
 

@@ -1,4 +1,4 @@
-"""Tables of text in the forms that people and devices write."""
+"""Tests text tables in the layouts that people and devices write."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def rows(separator, *columns, decimal="."):
 def exact(recording, signal=SIGNAL):
     got = recording.read(0, recording.num_samples)
     np.testing.assert_allclose(got, signal, rtol=1e-6)
-    np.testing.assert_array_equal(recording.read(20, 30), got[:, 20:50])
+    np.testing.assert_array_equal(recording.read(9, 20), got[:, 9:29])
 
 
 @pytest.mark.parametrize(
@@ -114,6 +114,23 @@ def test_times_with_gaps_are_noted_and_do_not_change_the_rate(tmp_path):
     recording = opened(tmp_path, "time,II\n" + rows(",", times.round(3), SIGNAL[0]))
     assert recording.sample_rate_hz == 250
     assert [note.problem for note in recording.notes if "time" in note.problem] == ["uneven_time"]
+
+
+@pytest.mark.parametrize(("rate", "digits"), [(2000, 3), (1000, 3), (360, 3), (500, 2)])
+def test_times_with_few_digits_are_even(rate, digits, tmp_path):
+    times = (np.arange(200) / rate).round(digits)
+    recording = opened(tmp_path, "time,II (mV)\n" + rows(",", times, SIGNAL[0]))
+    assert recording.sample_rate_hz == pytest.approx(rate, rel=0.02)
+    assert recording.notes == ()
+
+
+@pytest.mark.parametrize("unit", [1, 0.004])
+def test_times_or_numbers_without_a_name_may_have_gaps(unit, tmp_path):
+    times = np.arange(200) * unit
+    times[100:] += 100
+    recording = opened(tmp_path, rows(",", times, SIGNAL[0]), Hints(sample_rate_hz=250, units="mV"))
+    assert [note.problem for note in recording.notes] == ["uneven_time", "unnamed_lead"]
+    exact(recording, SIGNAL[:1])
 
 
 def test_a_rate_that_contradicts_the_times_is_noted(tmp_path):
@@ -202,6 +219,107 @@ def test_other_texts_are_no_recordings(text, tmp_path):
     assert not csv_table.looks_like(tmp_path / "x.csv")
     with refuses(error=Defect, problem="unknown_format"):
         list(formats.open(tmp_path / "x.csv", AT_500))
+
+
+BEATS = np.exp(-(((np.arange(1200) % 80 - 30) / 4) ** 2)) + 0.1 * np.sin(np.arange(1200) / 7)
+TWELVE = np.stack([BEATS * (1 + k / 10) for k in range(12)]).round(4)
+AT_100 = Hints(sample_rate_hz=100)
+
+
+def lines(separator, table):
+    return "\n".join(separator.join(f"{value:.4f}" for value in row) for row in table) + "\n"
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", " "])
+@pytest.mark.parametrize("length", [30, 60, 1200])
+def test_a_lead_in_each_row_is_read_as_a_lead(separator, length, tmp_path):
+    table = TWELVE[: max(length // 100, 2), :length]
+    hints = Hints(sample_rate_hz=10, units="mV")
+    exact(opened(tmp_path, lines(separator, table), hints), table)
+    numbered = "\n".join(
+        f"{i}{separator}{line}" for i, line in enumerate(lines(separator, table).split("\n")[:-1])
+    )
+    exact(opened(tmp_path, numbered + "\n", hints), table)
+
+
+def test_rows_of_leads_may_be_longer_than_what_is_read_to_find_the_layout(tmp_path):
+    table = np.tile(TWELVE, 15)
+    exact(opened(tmp_path, lines(",", table), AT_100), table)
+
+
+def test_a_row_of_times_above_rows_of_leads_gives_the_rate(tmp_path):
+    table = np.vstack([np.arange(1200) / 250, TWELVE])
+    recording = opened(tmp_path, "\n".join(",".join(f"{v:.4f}" for v in row) for row in table))
+    assert recording.sample_rate_hz == 250
+    exact(recording, TWELVE)
+
+
+@pytest.mark.parametrize(
+    ("table", "rate"),
+    [
+        (np.tile(BEATS[:188], (40, 1)), 125),  # more rows than leads
+        (np.tile(BEATS[:188], (12, 1)), 125),  # shorter than two seconds
+        (np.tile(BEATS[:187], (2000, 1)), 125),
+        (np.tile(BEATS[:50], (2000, 1)), 125),
+        (np.tile(BEATS[:30], (20, 1)), 10),
+        (np.hstack([TWELVE, np.full((12, 1), 3)]), 100),  # a class in the last column
+        (np.hstack([np.arange(12, 24)[:, None], TWELVE]), 100),  # an identifier in the first
+        (TWELVE[:, :20], 10),
+    ],
+)
+def test_beats_and_tables_without_a_clear_axis_of_time_are_refused(table, rate, tmp_path):
+    defect = refusal(tmp_path, lines(",", table), Hints(sample_rate_hz=rate))
+    assert defect.problem == "ambiguous_shape"
+
+
+def test_named_leads_tell_whether_they_are_rows_or_columns(tmp_path):
+    names = tuple(f"V{i}" for i in range(1, 21))
+    table = np.tile(BEATS[:150], (20, 1)) * np.arange(1, 21)[:, None]
+    hints = Hints(sample_rate_hz=125, lead_names=names)
+    for text in (lines(",", table), lines(",", table.T)):
+        recording = opened(tmp_path, text, hints)
+        assert recording.lead_names[:2] == ("V1", "V2")
+        exact(recording, table.round(4))
+
+
+@pytest.mark.parametrize("heading", ["Zeit;I;II\ns;mV;mV", "Zeitpunkt [s];I (mV);II (mV)"])
+def test_a_column_of_time_is_known_by_its_unit_or_in_another_language(heading, tmp_path):
+    times = np.arange(200) / 250
+    text = f"{heading}\n" + rows(";", times, *SIGNAL, decimal=",")
+    recording = opened(tmp_path, text)
+    assert (recording.sample_rate_hz, recording.lead_names) == (250, ("I", "II"))
+    exact(recording)
+
+
+def test_a_counter_and_bits_beside_the_signal_are_no_leads(tmp_path):
+    adc = (SIGNAL * 1000).round() + 512
+    count = np.arange(200) % 16
+    facts = (
+        '# {"00:07:80": {"sensor": ["ECG", "EDA"], "sampling rate": 1000, "label": ["A1", "A3"], '
+        '"column": ["nSeq", "I1", "A1", "A3"]}}\n# EndOfHeader\n'
+    )
+    numbers = rows("\t", count, count % 2, adc[0], adc[1])
+    recording = opened(tmp_path, facts + numbers, name="x.txt")
+    assert (recording.lead_names, recording.sample_rate_hz) == (("ECG",), 1000)
+    assert not recording.unit_known
+    exact(recording, adc[:1])
+    ending = facts.replace("EDA", "RAW").replace("ECG", "RAW") + numbers.replace("\n", "\t\n")
+    exact(opened(tmp_path, ending, name="x.txt"), adc)  # each line ends with a delimiter
+    exact(opened(tmp_path, rows("\t", count, *adc), AT_500), adc)  # without names
+
+
+def test_what_is_known_to_be_no_signal_is_left_out(tmp_path):
+    text = "patient_id,age,value,label\n" + rows(
+        ",", *np.full((2, 200), 7), SIGNAL[0], count_of_1()
+    )
+    recording = opened(tmp_path, text, AT_500)
+    assert recording.lead_names == ("value",)
+    (tmp_path / "labels.csv").write_text("record_id,label\n1,0\n2,1\n")
+    assert not csv_table.looks_like(tmp_path / "labels.csv")
+
+
+def count_of_1():
+    return np.arange(200) % 2
 
 
 def test_a_broken_line_is_told_without_quoting_it(tmp_path):

@@ -1,4 +1,4 @@
-"""ECG waveforms as pydicom writes them; nothing of the patient comes out."""
+"""Tests DICOM ECG waveforms as pydicom writes them, and that no message quotes the patient."""
 
 import sys
 
@@ -8,7 +8,7 @@ from culprits import refuses
 
 from clef_jax import formats
 from clef_jax.finding import Defect
-from clef_jax.formats import Hints
+from clef_jax.formats import Hints, dicom
 
 pydicom = pytest.importorskip("pydicom")
 
@@ -57,10 +57,10 @@ def group(adc=ADC, channels=CHANNELS, **changes):
     return item
 
 
-def write(path, *groups):
+def write(path, *groups, syntax=uid.ExplicitVRLittleEndian):
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+    dataset.file_meta.TransferSyntaxUID = syntax
     dataset.file_meta.MediaStorageSOPClassUID = uid.TwelveLeadECGWaveformStorage
     dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
     dataset.SOPClassUID, dataset.SOPInstanceUID = uid.TwelveLeadECGWaveformStorage, "1.2.3"
@@ -113,12 +113,93 @@ def test_padding_is_missing(tmp_path):
     np.testing.assert_array_equal(missing, padded == -32768)
 
 
+def with_padding(adc, padding, channels=CHANNELS, **changes):
+    item = group(adc, channels, **changes)
+    item.add_new(0x5400100A, "OW", np.array(padding, "<i2").tobytes())
+    return item
+
+
+@pytest.mark.parametrize("offset", [0, 3])
+def test_a_padding_value_among_the_samples_is_no_padding(offset, tmp_path):
+    quiet = np.zeros((3, 500), np.int16)
+    quiet[:, ::50] = np.arange(10, 130, 12) + offset
+    quiet[:, 1::50] = 1
+    (recording,) = formats.open(write(tmp_path / "x.dcm", with_padding(quiet, 0)))
+    assert [note.problem for note in recording.notes] == ["padding_value"] * 3
+    np.testing.assert_allclose(recording.read(0, 500)[0], quiet[0] * 0.005, atol=1e-6)
+
+
+def test_a_padding_value_far_from_the_samples_is_missing(tmp_path):
+    adc = np.abs(ADC) % 900 + 1000
+    adc[:, 100:130] = 0
+    (recording,) = formats.open(write(tmp_path / "x.dcm", with_padding(adc, 0)))
+    assert recording.notes == ()
+    np.testing.assert_array_equal(np.isnan(recording.read(0, 500)), adc == 0)
+
+
+def test_the_smallest_value_of_the_stored_bits_is_padding(tmp_path):
+    channels = [channel(coded(f"Lead V{i}")) for i in range(1, 4)]
+    for item in channels:
+        item.WaveformBitsStored = 12
+    adc = ADC.clip(-2047, 2047)
+    adc[:, 7:99] = -2048
+    (recording,) = formats.open(write(tmp_path / "x.dcm", with_padding(adc, -2048, channels)))
+    np.testing.assert_array_equal(np.isnan(recording.read(0, 500)), adc == -2048)
+
+
+@pytest.mark.parametrize("name", ["x.dcm", "x"])
+def test_a_file_without_the_prefix_is_read(name, tmp_path):
+    path = write(tmp_path / name, group())
+    whole = path.read_bytes()
+    path.write_bytes(whole[132:])
+    (recording,) = formats.open(path)
+    np.testing.assert_allclose(recording.read(0, 9)[0], ADC[0, :9] * 0.005, rtol=1e-5)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_samples_are_read_in_the_byte_order_of_the_file(order, tmp_path):
+    adc = ADC.copy()
+    adc[:, 40:60] = -32768
+    item = with_padding(adc, -32768, WaveformData=adc.T.astype(f"{order}i2").tobytes())
+    item["WaveformPaddingValue"].value = np.array(-32768, f"{order}i2").tobytes()
+    syntax = uid.ExplicitVRBigEndian if order == ">" else uid.ExplicitVRLittleEndian
+    path = write(tmp_path / "x.dcm", item, syntax=syntax)
+    (recording,) = formats.open(path)
+    got = recording.read(0, 500)[0]
+    np.testing.assert_array_equal(np.isnan(got), adc[0] == -32768)
+    np.testing.assert_allclose(got[:40], ADC[0, :40] * 0.005, rtol=1e-5)
+
+
+def test_a_compressed_file_is_read_unless_it_unpacks_to_anything(tmp_path, monkeypatch):
+    path = write(tmp_path / "x.dcm", group())
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = uid.DeflatedExplicitVRLittleEndian
+    dataset.save_as(path, enforce_file_format=True)
+    (recording,) = formats.open(path)
+    np.testing.assert_allclose(recording.read(0, 9)[0], ADC[0, :9] * 0.005, rtol=1e-5)
+    size = path.stat().st_size
+    monkeypatch.setattr(dicom, "_MAX_FILE_BYTES", size + 100)
+    assert refusal(path).problem == "too_large"
+    path.write_bytes(path.read_bytes()[:-500])
+    monkeypatch.undo()
+    assert refusal(path).problem == "unreadable"
+
+
 def test_channels_that_are_no_ecg_are_left_out(tmp_path):
     channels = (CHANNELS[0], channel(coded("Arterial pressure"), "mm[Hg]"), CHANNELS[2])
     (recording,) = formats.open(write(tmp_path / "x.dcm", group(channels=channels)))
     assert recording.lead_names == ("I", "V1")
     assert [note.problem for note in recording.notes] == ["other_signal"]
     np.testing.assert_allclose(recording.read(0, 9)[1], ADC[2, :9] * 0.005, rtol=1e-5)
+
+
+def test_without_a_rate_it_is_unknown_unless_told(tmp_path):
+    item = group()
+    del item.SamplingFrequency
+    path = write(tmp_path / "x.dcm", item)
+    assert refusal(path).problem == "no_rate"
+    (recording,) = formats.open(path, Hints(sample_rate_hz=250))
+    assert recording.sample_rate_hz == 250
 
 
 def test_without_units_the_amplitudes_are_unknown_unless_told(tmp_path):

@@ -1,4 +1,4 @@
-"""HL7 aECG files, written by hand in the form of the standard."""
+"""Tests HL7 aECG files that are written here as the standard defines them."""
 
 import numpy as np
 import pytest
@@ -86,6 +86,35 @@ def test_series_are_recordings_but_for_derived_ones(tmp_path):
     assert [note.problem for note in recordings[0].notes] == ["derived_series"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_long_comment_before_the_root_does_not_hide_it(encoding, tmp_path):
+    comment = "<!-- a licence that mentions <b> --><?style x?>" * 2000
+    path = write(tmp_path, series(time(), lead("I", DIGITS[0])), head=comment)
+    path.write_bytes(path.read_text().replace("UTF-8", encoding).encode(encoding))
+    (recording,) = formats.open(path)
+    np.testing.assert_allclose(recording.read(0, 300)[0], DIGITS[0] * 0.005, rtol=1e-5)
+
+
+def test_a_name_in_a_comment_is_no_root(tmp_path):
+    (tmp_path / "x.xml").write_text("<!-- no <AnnotatedECG> --><note/>")
+    assert not list(formats.find(tmp_path))
+
+
+def test_numbers_may_have_decimal_commas(tmp_path):
+    digits = [f"{value},5" for value in range(9)]
+    content = series(time("0,004"), lead("II", digits, scale="4,88", origin="-0,5"))
+    (recording,) = formats.open(write(tmp_path, content))
+    assert recording.sample_rate_hz == 250
+    want = ((np.arange(9) + 0.5) * 4.88 - 0.5) / 1000
+    np.testing.assert_allclose(recording.read(0, 9)[0], want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("text", ["1_000", "1,000,000", "inf", "nan", "5 uV"])
+def test_a_scale_that_is_no_number_is_refused(text, tmp_path):
+    path = write(tmp_path, series(time(), lead("II", DIGITS[0], scale=text)))
+    assert refusal(path).problem == "unreadable"
+
+
 BOMB = (
     '<!DOCTYPE lolz [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">'
     '<!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;">]>'
@@ -127,3 +156,12 @@ def test_other_xml_is_no_recording(tmp_path):
     survey = formats.Survey()
     assert not list(formats.find(tmp_path, survey))
     assert survey.num_others == 1
+
+
+@pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16", "x-unknown", "euc-kr"])
+def test_a_wrong_or_unknown_encoding_does_not_matter_to_the_samples(tmp_path, encoding):
+    path = write(tmp_path, series(time(), lead("II", DIGITS[0])))
+    document = path.read_text().replace("UTF-8", encoding).replace("Jane Doe", "J\xe4ne D\xf6e")
+    path.write_bytes(document.encode("iso-8859-1"))
+    (recording,) = formats.open(path)
+    np.testing.assert_allclose(recording.read(0, 300)[0], DIGITS[0] * 0.005, rtol=1e-6)

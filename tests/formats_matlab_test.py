@@ -1,5 +1,6 @@
-"""MATLAB 5 files hold numbers, and nothing else is loaded."""
+"""Tests that numbers of MATLAB 5 files are loaded, and no other contents."""
 
+import contextlib
 import struct
 
 import numpy as np
@@ -52,11 +53,64 @@ def test_a_shape_that_its_numbers_contradict_is_refused(tmp_path):
         assert refusal(path).problem in ("truncated", "unreadable", "too_large")
 
 
-def test_structs_and_cells_are_never_loaded(tmp_path):
+def test_cells_and_structs_of_several_elements_are_never_loaded(tmp_path):
     cell = np.empty((1, 2), object)
     cell[:] = [[SIGNAL, "text"]]
-    scipy.io.savemat(tmp_path / "x.mat", {"ecg": {"data": SIGNAL}, "cell": cell, "fs": 500})
+    many = np.zeros((1, 2), [("data", object)])
+    many["data"] = [[SIGNAL, SIGNAL]]
+    scipy.io.savemat(tmp_path / "x.mat", {"ecg": many, "cell": cell, "fs": 500})
     assert refusal(tmp_path / "x.mat").problem == "empty"
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_signal_in_a_struct_is_read_with_its_rate(compressed, tmp_path):
+    path = tmp_path / "x.mat"
+    inner = {"sex": "Male", "age": 63, "data": SIGNAL, "fs": 250, "yes": SIGNAL > 0}
+    variables = {"ECG": inner, "cfg": {"window": [[1, 2, 3]], "fs": 9}}
+    scipy.io.savemat(path, variables, do_compression=compressed)
+    (recording,) = formats.open(path, Hints(units="mV"))
+    assert (recording.name, recording.sample_rate_hz) == ("x.mat", 250)
+    np.testing.assert_array_equal(recording.read(1, 99), SIGNAL[:, 1:100].astype(np.float32))
+
+
+def test_structs_have_rates_of_their_own_and_lie_in_structs(tmp_path):
+    path = tmp_path / "x.mat"
+    first, second = {"signal": SIGNAL, "Fs": 250}, {"signal": SIGNAL[:2]}
+    scipy.io.savemat(path, {"a": first, "b": {"deep": second}, "fs": 500})
+    recordings = {r.name: r for r in formats.open(path)}
+    rates = {name: recording.sample_rate_hz for name, recording in recordings.items()}
+    assert rates == {"x.mat#a.signal": 250, "x.mat#b.deep.signal": 500}
+    got = recordings["x.mat#b.deep.signal"].read(0, 600)
+    np.testing.assert_array_equal(got, SIGNAL[:2].astype(np.float32))
+
+
+def test_a_signal_outside_structs_has_priority(tmp_path):
+    path = tmp_path / "x.mat"
+    scipy.io.savemat(path, {"info": {"data": [[1, 2]]}, "trace": SIGNAL, "fs": 500, "val": SIGNAL})
+    (recording,) = formats.open(path)
+    assert recording.num_samples == 600
+
+
+def test_the_stated_unit_and_baseline_hold(tmp_path):
+    path = tmp_path / "x.mat"
+    scipy.io.savemat(path, {"val": SIGNAL * 1000, "fs": 500, "units": "uV"})
+    (recording,) = formats.open(path)
+    assert recording.unit_known
+    np.testing.assert_allclose(recording.read(0, 600), SIGNAL, rtol=1e-5)
+    scipy.io.savemat(path, {"val": SIGNAL * 200 + 1024, "fs": 500, "gain": 200, "base": 1024})
+    (recording,) = formats.open(path)
+    np.testing.assert_allclose(recording.read(0, 600), SIGNAL, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_damaged_struct_is_refused(compressed, tmp_path):
+    path = tmp_path / "x.mat"
+    scipy.io.savemat(path, {"ECG": {"data": SIGNAL}, "fs": 500}, do_compression=compressed)
+    data = path.read_bytes()
+    for at in range(128, 300, 4):
+        path.write_bytes(data[:at] + b"\xff\xff\xff\x7f" + data[at + 4 :])
+        with contextlib.suppress(Defect):
+            list(formats.open(path))
 
 
 def test_a_rate_must_be_known(tmp_path):

@@ -1,4 +1,4 @@
-"""Arrays of NumPy's: exact windows, and nothing in a file is run or believed."""
+"""Tests NumPy arrays: windows are exact, no code is executed, and stated sizes are checked."""
 
 import io
 import os
@@ -104,6 +104,58 @@ def test_npz_says_rate_gain_and_leads_itself(tmp_path):
     np.testing.assert_allclose(recording.read(5, 9), adc[:, 5:14] / 1000, rtol=1e-6)
 
 
+@pytest.mark.parametrize("rate", ["500", b"500", "500.0 Hz", np.array(["500,0"]), np.int16(500)])
+def test_npz_may_hold_its_rate_as_a_text_and_names_as_bytes(rate, tmp_path):
+    names = np.array([b"I", b"AVR"])
+    np.savez(tmp_path / "x.npz", ecg=SIGNAL[:2], fs=rate, leads=names, units=b"uV")
+    (recording,) = opened(tmp_path / "x.npz", Hints())
+    assert (recording.sample_rate_hz, recording.lead_names) == (500, ("I", "aVR"))
+    assert recording.unit_known
+    np.testing.assert_allclose(recording.read(0, 1000), SIGNAL[:2] / 1000, rtol=1e-5)
+
+
+def test_the_rate_of_the_file_has_priority_over_the_hint(tmp_path):
+    np.savez(tmp_path / "x.npz", ecg=SIGNAL[:2], fs=250)
+    (recording,) = opened(tmp_path / "x.npz")
+    assert recording.sample_rate_hz == 250
+
+
+def test_a_stated_baseline_is_0_mv(tmp_path):
+    adc = np.round(SIGNAL[:2] * 200).astype(np.int16)
+    np.savez(tmp_path / "x.npz", val=adc + 1024, fs=250, gain=200, baseline=1024)
+    (recording,) = opened(tmp_path / "x.npz", Hints())
+    np.testing.assert_allclose(recording.read(0, 1000), adc / 200, rtol=1e-6)
+    np.savez(tmp_path / "x.npz", val=SIGNAL[:2], fs=250, gain=200, baseline=1024, unit="mV")
+    (recording,) = opened(tmp_path / "x.npz", Hints())
+    np.testing.assert_array_equal(recording.read(0, 1000), SIGNAL[:2])
+
+
+@pytest.mark.parametrize("fill", [1e20, 9.96921e36, np.finfo(np.float32).max])
+def test_values_that_fill_gaps_are_missing(fill, tmp_path):
+    signal = SIGNAL[:1].copy()
+    signal[0, 3:20] = fill
+    np.save(tmp_path / "x.npy", signal)
+    (recording,) = opened(tmp_path / "x.npy")
+    got = recording.read(0, 1000)
+    assert np.isnan(got[0, 3:20]).all()
+    np.testing.assert_array_equal(got[0, 20:], SIGNAL[0, 20:])
+
+
+@pytest.mark.parametrize("rate", ["fast", "", "inf", "1_000", np.array(["500", "250"])])
+def test_a_rate_that_is_no_number_is_not_known(rate, tmp_path):
+    np.savez(tmp_path / "x.npz", ecg=SIGNAL[:2], fs=rate)
+    assert refusal(tmp_path / "x.npz", Hints()).problem in ("no_rate", "empty")
+
+
+def test_many_rows_without_names_are_rather_beats(tmp_path):
+    beats = np.tile(SIGNAL[0, :188], (40, 1))
+    np.save(tmp_path / "x.npy", beats)
+    assert refusal(tmp_path / "x.npy").problem == "ambiguous_shape"
+    hints = Hints(sample_rate_hz=500, lead_names=tuple(f"E{i}" for i in range(40)))
+    (recording,) = opened(tmp_path / "x.npy", hints)
+    np.testing.assert_array_equal(recording.read(0, 188), beats)
+
+
 def test_npz_of_several_arrays_holds_several_recordings(tmp_path):
     np.savez(tmp_path / "x.npz", first=SIGNAL, second=SIGNAL[:, :500])
     recordings = opened(tmp_path / "x.npz")
@@ -150,6 +202,7 @@ def npy_bytes(shape, descr="<f4", data=b""):
         (npy_bytes((12, 1000), data=b"x" * 40), "truncated"),
         (npy_bytes((10**15, 12)), "truncated"),
         (npy_bytes((0, 12)), "empty"),
+        (npy_bytes((-1, 12)), "unreadable"),
         (npy_bytes((2, 2, 2, 2), data=b"x" * 64), "unreadable"),
         (npy_bytes((9,), "<c8", b"x" * 99), "unreadable"),
         (npy_bytes((12, 20), data=b"x" * 960), "ambiguous_shape"),

@@ -1,5 +1,7 @@
-"""Formats are found by themselves; folders are searched without leaving them."""
+"""Tests that formats are discovered, and that a search does not leave its folder."""
 
+import dataclasses
+import os
 import pathlib
 
 import numpy as np
@@ -13,7 +15,7 @@ from clef_jax.finding import Defect
 REAL = pathlib.Path(__file__).parents[2] / "shared" / "data" / "original_files"
 
 
-def found(path, survey=None):
+def found_names(path, survey=None):
     return [str(p.relative_to(path)) for p in formats.find(path, survey)]
 
 
@@ -34,7 +36,7 @@ def test_a_folder_is_searched_in_the_order_of_names(tmp_path):
     (tmp_path / ".hidden.npy").write_bytes(b"")
     (tmp_path / "c.tsv").write_text("")
     survey = formats.Survey()
-    assert found(tmp_path, survey) == ["a.npy", "b/r.hea", "c.tsv"]
+    assert found_names(tmp_path, survey) == ["a.npy", "b/r.hea", "c.tsv"]
     assert survey.num_others == 2  # an annotation file belongs to its record
     assert not survey.refused
 
@@ -43,7 +45,7 @@ def test_a_matlab_file_belongs_to_its_header_or_stands_alone(tmp_path):
     write_record(tmp_path / "r", ecg(1))
     (tmp_path / "r.mat").write_bytes(b"MATLAB 5.0")
     (tmp_path / "s.mat").write_bytes(b"MATLAB 5.0")
-    assert found(tmp_path) == ["r.hea", "s.mat"]
+    assert found_names(tmp_path) == ["r.hea", "s.mat"]
 
 
 def test_a_record_is_found_with_and_without_its_suffix(tmp_path):
@@ -85,7 +87,7 @@ def test_links_out_of_the_folder_and_in_circles_are_refused(tmp_path):
     (inside / "deep" / "up").symlink_to(tmp_path)
     (inside / "deep" / "beside").symlink_to(inside / "deep")
     survey = formats.Survey()
-    assert found(inside, survey) == ["again.hea", "r.hea"]
+    assert found_names(inside, survey) == ["again.hea", "r.hea"]
     refused = {pathlib.Path(f.record_id).name: f.problem for f in survey.refused}
     assert refused == {
         "s.dat": "path_outside_source",
@@ -124,6 +126,8 @@ def test_files_of_no_use_are_refused(name, content, problem, tmp_path):
         ({"units": "mv"}, ("'mv'", "mV")),
         ({"sample_rate_hz": 0}, ("rate", "0")),
         ({"gain_per_mv": -1}, ("gain", "-1")),
+        ({"sample_rate_hz": "500"}, ("rate", "'500'")),
+        ({"gain_per_mv": [200]}, ("gain", "[200]")),
     ],
 )
 def test_hints_without_sense_are_refused(hint, culprits):
@@ -141,10 +145,8 @@ def test_all_real_recordings_open_or_say_why_not():
         except Defect as defect:
             refused[path.name] = defect.problem
     assert refused == {"y.npy": "no_rate"}  # labels
-    # Formats of hospitals that are not read yet; a file beside a recording of its name is its part.
-    unread = [path for path in (REAL / "hospital").glob("*") if path.stem != "example"]
-    assert survey.num_others == 4 + len(unread)
-    assert len(seen) == 29
+    assert survey.others == {".csv": 3, ".md": 2}
+    assert len(seen) == 35
     for recording in seen.values():
         window = recording.read(recording.num_samples - 700, 700)
         assert window.shape == (len(recording.lead_names), 700)
@@ -156,3 +158,89 @@ def test_all_real_recordings_open_or_say_why_not():
     text = np.loadtxt(REAL / "cinc2011" / "1002867.txt", delimiter=",")
     window = seen["1002867.txt"].read(10, 99)
     np.testing.assert_allclose(window, text[10:109, 1:].T / 200, rtol=1e-6)
+
+
+def test_pipes_sockets_and_devices_are_not_opened(tmp_path):
+    write_record(tmp_path / "r", ecg(1))
+    write_record(tmp_path / "s", ecg(1))
+    (tmp_path / "s.dat").unlink()
+    for name in ("a.hea", "b.csv", "c", "d.xml", "s.dat"):
+        os.mkfifo(tmp_path / name)
+    (tmp_path / "link.npy").symlink_to(tmp_path / "c")
+    survey = formats.Survey()
+    assert found_names(tmp_path, survey) == ["r.hea"]
+    refused = {pathlib.Path(f.record_id).name: f.problem for f in survey.refused}
+    wanted = ("a.hea", "b.csv", "d.xml", "link.npy", "s.hea", "s.dat")
+    assert refused == dict.fromkeys(wanted, "not_a_file")
+    assert survey.others == {formats.SPECIAL: 1}
+    with refuses("a.hea", error=Defect, problem="not_a_file"):
+        next(formats.open(tmp_path / "a.hea"))
+    with refuses(tmp_path / "a.hea"):
+        list(formats.find(tmp_path / "a.hea"))
+
+
+def test_other_files_are_counted_by_kind(tmp_path):
+    write_record(tmp_path / "r", ecg(1))
+    for name in ("notes.MD", "b.md", "RECORDS", "RECORDS-adults", "LICENSE", "a.001", "x.xml"):
+        (tmp_path / name).write_text("<other/>")
+    survey = formats.Survey()
+    assert found_names(tmp_path, survey) == ["r.hea"]
+    assert survey.others == {".md": 2, "RECORDS": 2, formats.NO_SUFFIX: 2, ".xml": 1}
+    assert survey.num_others == 7
+
+
+def test_a_file_of_a_known_suffix_is_not_told_that_the_suffix_is_unknown(tmp_path):
+    (tmp_path / "x.xml").write_text("<other/>")
+    with refuses("x.xml", "HL7 aECG", error=Defect, problem="unknown_format") as caught:
+        next(formats.open(tmp_path / "x.xml"))
+    assert ".csv" not in caught.value.detail
+    (tmp_path / "x").write_text("<other/>")
+    with refuses("x", "no suffix", "SCP-ECG", error=Defect, problem="unknown_format"):
+        next(formats.open(tmp_path / "x"))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ZeroDivisionError(), OSError(5, "broken")])
+def test_a_reader_that_raises_anything_refuses_its_file(tmp_path, monkeypatch, error):
+    def fail(*arguments):
+        raise error
+
+    np.save(tmp_path / "x.npy", ecg(1))
+    known = formats.load()["numpy_array"]
+    (recording,) = formats.open(tmp_path / "x.npy", formats.Hints(sample_rate_hz=500))
+    broken = dataclasses.replace(
+        known, open=lambda path, hints: iter([dataclasses.replace(recording, read=fail)])
+    )
+    monkeypatch.setattr(formats, "find_format", lambda path: broken)
+    (opened,) = formats.open(tmp_path / "x.npy")
+    with refuses("x.npy", error=Defect):
+        opened.read(0, 10)
+    monkeypatch.setattr(formats, "find_format", lambda path: dataclasses.replace(known, open=fail))
+    with refuses("x.npy", error=Defect):
+        next(formats.open(tmp_path / "x.npy"))
+    monkeypatch.setattr(formats, "find_format", fail)
+    with refuses("x.npy", error=Defect):
+        next(formats.open(tmp_path / "x.npy"))
+
+
+def test_links_in_a_circle_do_not_hide_a_folder(tmp_path):
+    write_record(tmp_path / "r", ecg(1))
+    (tmp_path / "a.npy").symlink_to(tmp_path / "b.npy")
+    (tmp_path / "b.npy").symlink_to(tmp_path / "a.npy")
+    (tmp_path / "gone.npy").symlink_to(tmp_path / "nothing")
+    paths = list(formats.find(tmp_path))
+    assert tmp_path / "r.hea" in paths
+    for path in (path for path in paths if path.suffix == ".npy"):
+        with pytest.raises(Defect):
+            next(formats.open(path))
+
+
+def test_lines_of_a_list_that_name_no_file_are_refused(tmp_path):
+    write_record(tmp_path / "r", ecg(1))
+    (tmp_path / "RECORDS").write_bytes(b"r\n" + b"x" * 5000 + b"\n\xff\n")
+    survey = formats.Survey()
+    paths = list(formats.find(tmp_path / "RECORDS", survey))
+    assert paths[0] == tmp_path / "r.hea"
+    for path in paths[1:]:
+        with pytest.raises(Defect):
+            next(formats.open(path))
+    assert len(paths) + len(survey.refused) == 3

@@ -24,7 +24,10 @@ RUFF_EXCLUDES = {
 
 FLOORS = (
     # The ground floor knows no task of the package.
-    *("errors", "plugin", "finding", "files", "machine", "chip", "leads", "lead_order", "mesh"),
+    *("errors", "plugin", "finding", "files", "line_file", "lock_owner", "folder_lock"),
+    *("machine", "chip"),
+    *("leads", "lead_order", "mesh", "dataset_list", "setting"),
+    *("parse_errors", "command_line"),
     *("page", "signal", "statistics", "risk", "tasks"),
     # Recordings: the stored form, the readers of files, and simulated ones.
     *("data.record", "wfdb", "formats", "simulation"),
@@ -33,13 +36,20 @@ FLOORS = (
     # Prepared data is read, made and trained on.
     *("data", "building", "training"),
     # Names and files of weights; an encoder in use; what needs an encoder.
-    *("convert", "embedding", "baselines"),
-    *("convert.onnx_graph", "convert.onnx_fourier", "convert.onnx_preprocessing"),
-    *("convert.onnx_session", "convert.verify", "convert.onnx_file", "convert.onnx_quantised"),
-    *("convert.stablehlo", "evaluation", "planning"),
+    *("convert", "embedding.config_file", "embedding.head", "answers"),
+    *("hub.address", "hub.client", "hub.digest", "hub.download", "embedding", "baselines"),
+    *("convert.onnx_graph", "convert.onnx_fourier", "convert.onnx_median"),
+    *("convert.onnx_preprocessing",),
+    *("convert.verify", "convert.exported_head", "convert.jax_head", "convert.onnx_head"),
+    *("convert.onnx_session", "convert.onnx_file", "convert.onnx_half", "convert.onnx_check"),
+    *("convert.check_windows", "convert.onnx_quantised"),
+    *("convert.stablehlo", "evaluation", "planning", "fitting", "predicting", "explaining"),
+    *("hub",),
+    *("speedrunning",),
     # The commands, and the package as users import it.
-    *("simulate", "prepare", "train", "report", "plan", "embed", "evaluate", "ablate"),
-    *("autotune", "convert.__main__", "demo", ""),
+    *("simulate", "prepare", "train", "report", "plan", "embed", "predict", "evaluate", "ablate"),
+    *("fit", "explain", "speedrun", "push"),
+    *("autotune", "convert.__main__", "demo", "", "__main__"),
 )
 """Rooms and modules, the lowest floor first; the most specific name of a module counts."""
 

@@ -1,4 +1,4 @@
-"""Windows of Icentia11k: where they may lie, how they are drawn, and every fault of its folders."""
+"""Tests the windows of Icentia11k: their positions and sampling, and every fault of its folders."""
 
 import numpy as np
 import prepared
@@ -13,14 +13,14 @@ from clef_jax.wfdb.annotation import Annotations
 
 
 def annotations(*listed):
-    """From (sample, symbol, note)."""
+    """Returns annotations from tuples (sample, symbol, note)."""
     sample, symbol, note = zip(*listed, strict=True)
     return Annotations(sample=np.array(sample), symbol=symbol, note=note)
 
 
 def starts(num_samples, *listed):
-    found = window.starts_of(annotations(*listed), num_samples)
-    return {kind: at.tolist() for kind, at in found.items() if len(at)}
+    sampled = window.find_starts(annotations(*listed), num_samples)
+    return {kind: at.tolist() for kind, at in sampled.items() if len(at)}
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,8 @@ def starts(num_samples, *listed):
     [(1250, 2500, True), (1249, 2500, False), (1251, 2500, False), (1251, 2501, True)],
 )
 def test_a_beat_needs_room_on_both_sides(sample, num_samples, fits):
-    found = starts(num_samples, (sample, "V", ""))
-    assert found == ({("beat", "ventricular"): [sample - 1250]} if fits else {})
+    sampled = starts(num_samples, (sample, "V", ""))
+    assert sampled == ({("beat", "ventricular"): [sample - 1250]} if fits else {})
 
 
 def test_beats_of_three_classes_and_no_others():
@@ -42,7 +42,7 @@ def test_beats_of_three_classes_and_no_others():
 
 
 @pytest.mark.parametrize(
-    ("listed", "found"),
+    ("listed", "expected"),
     [
         ([(100, "+", "(N"), (2600, "+", ")")], {"normal": [100]}),
         ([(100, "+", "(N"), (2599, "+", ")")], {}),
@@ -58,9 +58,9 @@ def test_beats_of_three_classes_and_no_others():
         ([(9999, "+", "(N")], {}),
     ],
 )
-def test_a_rhythm_outlasts_its_window(listed, found):
+def test_a_rhythm_outlasts_its_window(listed, expected):
     of = {name: at for (label, name), at in starts(9000, *listed).items() if label == "rhythm"}
-    assert of == found
+    assert of == expected
 
 
 class Folder:
@@ -80,9 +80,9 @@ class Folder:
 
     def windows(self, max_windows=1, patient="p00000"):
         entry = Entry(record_id=f"p00/{patient}", patient_id=patient)
-        found = list(window.windows(self.source, entry, max_windows))
-        kept = [one for one in found if isinstance(one, Entry)]
-        return kept, [one for one in found if isinstance(one, Finding)]
+        sampled = list(window.windows(self.source, entry, max_windows))
+        kept = [item for item in sampled if isinstance(item, Entry)]
+        return kept, [item for item in sampled if isinstance(item, Finding)]
 
 
 @pytest.fixture
@@ -98,31 +98,31 @@ def test_draws_are_random_and_the_same_in_every_build(folder):
     for patient in (f"p{n:05d}" for n in range(12)):
         for number in range(3):
             folder.segment(number, many_beats(), patient=patient)
-    drawn = {
+    by_patient = {
         p: folder.windows(patient=p)[0] for p in sorted(p.name for p in folder.source.glob("p00/*"))
     }
-    again = {p: folder.windows(patient=p)[0] for p in drawn}
-    ids = [[one.record_id for one in found] for found in drawn.values()]
-    assert ids == [[one.record_id for one in found] for found in again.values()]
-    assert all(len(found) == 1 for found in ids)
-    assert len({one.start_sample for found in drawn.values() for one in found}) > 6
-    assert {one.path[-1] for found in drawn.values() for one in found} == {"0", "1", "2"}
+    again = {p: folder.windows(patient=p)[0] for p in by_patient}
+    ids = [[item.record_id for item in sampled] for sampled in by_patient.values()]
+    assert ids == [[item.record_id for item in sampled] for sampled in again.values()]
+    assert all(len(sampled) == 1 for sampled in ids)
+    assert len({item.start_sample for sampled in by_patient.values() for item in sampled}) > 6
+    assert {item.path[-1] for sampled in by_patient.values() for item in sampled} == {"0", "1", "2"}
 
 
 def test_more_windows_come_from_as_many_segments_as_there_are_and_do_not_overlap(folder):
     for number in range(3):
         folder.segment(number, many_beats())
-    found, _ = folder.windows(max_windows=3)
-    assert {one.path[-1] for one in found} == {"0", "1", "2"}
-    found, _ = folder.windows(max_windows=5)
-    assert len(found) == 5
-    found, _ = folder.windows(max_windows=99)
-    assert 9 <= len(found) <= 15
-    assert [(one.path, one.start_sample) for one in found] == sorted(
-        (one.path, one.start_sample) for one in found
+    sampled, _ = folder.windows(max_windows=3)
+    assert {item.path[-1] for item in sampled} == {"0", "1", "2"}
+    sampled, _ = folder.windows(max_windows=5)
+    assert len(sampled) == 5
+    sampled, _ = folder.windows(max_windows=99)
+    assert 9 <= len(sampled) <= 15
+    assert [(item.path, item.start_sample) for item in sampled] == sorted(
+        (item.path, item.start_sample) for item in sampled
     )
-    for one in found:
-        of_segment = [other.start_sample for other in found if other.path == one.path]
+    for item in sampled:
+        of_segment = [other.start_sample for other in sampled if other.path == item.path]
         assert (np.diff(of_segment) >= 2500).all()
 
 
@@ -148,24 +148,24 @@ def test_stops_as_soon_as_every_class_is_full(folder):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(window.wfdb_annotation, "read", read)
-        found, _ = folder.windows()
+        sampled, _ = folder.windows()
         assert len(opened) == 1
-        assert len(found) == 6
+        assert len(sampled) == 6
         folder.windows(max_windows=4)
         assert len(opened) == 5
 
 
 def test_a_beat_and_a_rhythm_of_the_same_samples_are_one_window(folder):
     folder.segment(0, [(1000, "+", "(AFIB"), (2250, "V", ""), (9000, "+", ")")])
-    (found,), _ = folder.windows()
-    assert found.record_id == "p00/p00000/p00000_s00@1000"
-    assert found.labels == {"beat": "ventricular", "rhythm": "afib"}
+    (sampled,), _ = folder.windows()
+    assert sampled.record_id == "p00/p00000/p00000_s00@1000"
+    assert sampled.labels == {"beat": "ventricular", "rhythm": "afib"}
 
 
 def test_two_beats_at_one_sample_make_one_window(folder):
     folder.segment(0, [(5000, "N", ""), (5000, "V", "")])
-    (found,), _ = folder.windows()
-    assert found.labels == {"beat": "normal"}
+    (sampled,), _ = folder.windows()
+    assert sampled.labels == {"beat": "normal"}
 
 
 def test_segments_without_annotations_are_counted(folder):
@@ -174,9 +174,9 @@ def test_segments_without_annotations_are_counted(folder):
     folder.segment(2, [])
     stem = folder.segment(3, many_beats())
     stem.with_suffix(".atr").write_bytes(b"")
-    found, findings = folder.windows()
-    assert len(found) == 1
-    assert [(one.record_id, one.problem, one.action) for one in findings] == [
+    sampled, findings = folder.windows()
+    assert len(sampled) == 1
+    assert [(item.record_id, item.problem, item.action) for item in findings] == [
         ("p00/p00000", "missing_annotation", "kept")
     ]
     assert_names(findings[0].detail, "3", "4 segments")
@@ -197,9 +197,9 @@ def test_a_broken_segment_does_not_cost_the_patient(name, folder):
     folder.segment(0, many_beats())
     spoil(folder.segment(1, many_beats("V")))
     (folder.source / "p00/p00000/RECORDS").write_text("p00000_s00\r\n\r\np00/p00000/p00000_s01.hea")
-    found, findings = folder.windows()
-    assert [one.labels for one in found] == [{"beat": "normal"}]
-    assert [(one.record_id, one.problem) for one in findings] == [
+    sampled, findings = folder.windows()
+    assert [item.labels for item in sampled] == [{"beat": "normal"}]
+    assert [(item.record_id, item.problem) for item in findings] == [
         ("p00/p00000/p00000_s01", problem)
     ]
 
@@ -207,8 +207,8 @@ def test_a_broken_segment_does_not_cost_the_patient(name, folder):
 def test_another_rate_costs_the_segment(folder):
     folder.segment(0, many_beats())
     folder.segment(1, many_beats("V"), sample_rate_hz=500)
-    found, findings = folder.windows()
-    assert [one.labels for one in found] == [{"beat": "normal"}]
+    sampled, findings = folder.windows()
+    assert [item.labels for item in sampled] == [{"beat": "normal"}]
     assert findings[0].problem == "wrong_rate"
     assert_names(findings[0].detail, "500 Hz", "250 Hz")
 
@@ -219,15 +219,15 @@ def test_a_link_out_of_the_source_is_not_followed(folder, tmp_path):
     (folder.source / "p00/p00000").rename(outside)
     (folder.source / "p00/p00000").symlink_to(outside)
     entry = Entry(record_id="p00/p00000", patient_id="p00000")
-    found = window.windows(folder.source, entry, 1)
-    assert next(found).problem == "path_outside_source"
+    sampled = window.windows(folder.source, entry, 1)
+    assert next(sampled).problem == "path_outside_source"
     with refuses(error=Defect, problem="no_window"):
-        next(found)
+        next(sampled)
 
 
 def test_a_patient_without_windows_or_segments(folder):
     folder.segment(0, [(5000, "Q", "")])
-    with refuses("1 segments", error=Defect, problem="no_window"):
+    with refuses("1 segment", error=Defect, problem="no_window"):
         folder.windows()
     folder.segment(0, many_beats(), patient="p00001", num_samples=2499)
     with refuses(error=Defect, problem="no_window"):
@@ -264,10 +264,10 @@ def test_patients_are_listed_whatever_the_form(records, problems, folder, tmp_pa
     assert {e["patient_id"].decode() for e in stored} == {"p00000", "p00001"}
     assert len(stored) == 12
     assert [f["problem"] for f in findings] == problems
-    assert made.report is not None
-    listed = made.report.coverage["list of patients"]
+    assert made.summary is not None
+    listed = made.summary.coverage["list of patients"]
     assert listed == ("RECORDS" if (records or "").strip() else "the folders, without RECORDS")
-    assert made.report.coverage["amplitudes"].startswith("in no known unit")
+    assert made.summary.coverage["amplitudes"].startswith("in an unknown unit")
 
 
 def test_records_of_another_data_set(tmp_path):
@@ -298,14 +298,14 @@ def test_all_files_of_a_patient_can_be_fetched(folder):
 
 
 def test_windows_without_a_signal_are_passed_over(folder):
-    """Three beats of four lie where the electrode was off: the fourth is taken."""
+    """Three of four beats are where the electrode was disconnected: the fourth is stored."""
     beats = [(sample, "V", "") for sample in (4000, 8000, 12_000, 20_000)]
     stem = folder.segment(0, beats, num_samples=25_000)
     samples = np.fromfile(stem.with_suffix(".dat"), "<i2")
     samples[:14_000] = 0
     samples.tofile(stem.with_suffix(".dat"))
-    found, findings = folder.windows()
-    assert [window.start_sample for window in found] == [20_000 - 1250]
-    passed = [one.detail for one in findings if one.problem == "windows_passed_over"]
+    sampled, findings = folder.windows()
+    assert [window.start_sample for window in sampled] == [20_000 - 1250]
+    passed = [item.detail for item in findings if item.problem == "windows_passed_over"]
     assert len(passed) <= 1
-    assert [one.problem for one in findings if one.problem != "windows_passed_over"] == []
+    assert [item.problem for item in findings if item.problem != "windows_passed_over"] == []

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 
+import processes
 import pytest
 from launch_scripts import LAUNCH, commands, run, stub, with_stubs
 
@@ -36,11 +37,10 @@ def calls(machine) -> list[str]:
 def start_job(machine) -> subprocess.Popen:
     """The script as SLURM runs it: a copy of it elsewhere, started in the submission's folder."""
     spooled = shutil.copy(LAUNCH / NAME, machine / "slurm_script")
-    process = subprocess.Popen(
+    process = processes.start(
         ["bash", spooled, "--workdir=x"],
         env=with_stubs(machine) | JOB | {"SLURM_SUBMIT_DIR": str(LAUNCH.parent)},
         stdout=subprocess.PIPE,
-        text=True,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"

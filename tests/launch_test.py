@@ -4,6 +4,7 @@ import shlex
 import shutil
 import subprocess
 
+import processes
 import pytest
 import tyro
 from culprits import assert_names
@@ -102,14 +103,23 @@ def test_an_image_gets_all_code_and_nothing_else(name):
 def test_stopping_early_is_no_success():
     script = str(LAUNCH / "_stoppable.sh")
     saves = "trap 'echo saved; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
-    with subprocess.Popen(
-        ["bash", script, "bash", "-c", saves], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        process.terminate()
-        assert process.stdout.read() == "saved\n"
+    process = processes.start(["bash", script, "bash", "-c", saves], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.terminate()
+    assert process.communicate(timeout=30)[0] == "saved\n"
     assert process.returncode == 75
     for code in (0, 3):
         done = subprocess.run(["bash", script, "bash", "-c", f"exit {code}"], check=False)
         assert done.returncode == code
+
+
+@pytest.mark.parametrize(("given", "fraction"), [({}, "0.92"), ({"FRACTION": "0.5"}, "0.5")])
+def test_a_process_may_use_most_of_a_gpu_unless_the_user_limits_it(given, fraction):
+    variable = "XLA_PYTHON_CLIENT_MEM_FRACTION"
+    environment = {variable: given["FRACTION"]} if given else {}
+    script = f"source {LAUNCH}/_command.sh; printenv {variable}"
+    done = subprocess.run(
+        ["bash", "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == fraction

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 
+import processes
 import pytest
 from culprits import assert_names
 from launch_scripts import LAUNCH, commands, run, stub, with_stubs
@@ -24,12 +25,11 @@ def start(folder, num_processes, *trainer, **settings):
     """The script with a trainer of these shell commands."""
     stub(folder, "python", *READS_ITS_NUMBER, *trainer)
     numbers = {"PROCESSES": str(num_processes)} | settings
-    return subprocess.Popen(
+    return processes.start(
         ["bash", LAUNCH / NAME, "--workdir=x"],
         env=with_stubs(folder) | numbers,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
     )
 
 

@@ -1,11 +1,11 @@
-"""Leads are found by name, and the two whose place is unsure by what they must be."""
+"""Tests that leads are found by name, and aVL and aVF by what I and II imply."""
 
 import numpy as np
 import pytest
 from culprits import refuses
 
 from clef_jax import lead_order, leads
-from clef_jax.simulation import strip
+from clef_jax.simulation import simulated_ecg
 
 MIMIC = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")
 
@@ -15,7 +15,9 @@ def twelve(order):
     by_name = dict(
         zip(
             leads.STANDARD_12,
-            strip.make(3, leads.STANDARD_12, sample_rate_hz=250, num_samples=2500).astype(float),
+            simulated_ecg.make(3, leads.STANDARD_12, sample_rate_hz=250, num_samples=2500).astype(
+                float
+            ),
             strict=True,
         )
     )
@@ -39,13 +41,13 @@ def test_names_are_found_in_any_spelling():
         (["ii", "II"], "duplicate_lead", ("2", "'II'")),
     ],
 )
-def test_a_lead_that_is_not_there_or_there_twice_is_refused(names, problem, culprits):
+def test_a_missing_or_duplicate_lead_is_refused(names, problem, culprits):
     with refuses(*culprits, problem=problem):
         lead_order.find("II", names)
 
 
 @pytest.mark.parametrize("order", [leads.STANDARD_12, MIMIC])
-def test_the_signal_tells_where_avl_and_avf_are(order):
+def test_avl_and_avf_are_found_by_the_signal(order):
     signal = twelve(order)
     for name in order:
         assert lead_order.find_unnamed(name, signal) == order.index(name)
@@ -53,7 +55,7 @@ def test_the_signal_tells_where_avl_and_avf_are(order):
     assert lead_order.find_unnamed("aVL", signal[None]) == order.index("aVL")
 
 
-def test_what_cannot_be_told_is_refused():
+def test_an_ambiguous_order_is_refused():
     noise = np.random.default_rng(1).standard_normal((12, 2500))
     assert lead_order.find_unnamed("V6", noise) == 11
     for signal in (noise, np.zeros((12, 2500)), np.full((12, 2500), np.nan)):

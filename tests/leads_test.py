@@ -32,7 +32,7 @@ def test_what_is_no_lead_is_refused_with_those_that_are():
     ],
 )
 def test_names_of_files_are_spelled_as_usual_or_stay(spelling, want):
-    assert leads.usual(spelling) == want
+    assert leads.normalize(spelling) == want
 
 
 def test_a_modified_lead_stands_in_for_the_lead_it_imitates_and_no_other():
@@ -45,8 +45,19 @@ def test_a_modified_lead_stands_in_for_the_lead_it_imitates_and_no_other():
     assert leads.stands_for("II") is None
 
 
-def test_signals_are_told_apart_by_their_names():
+def test_signals_are_distinguished_by_their_names():
     assert all(map(leads.is_ecg, ("I", "ECG 1", "ekg", "MLII", "V9", "V4R", "vz")))
+    assert all(map(leads.is_ecg, ("V", "mod.V1", "V1-V2", "ML2", "CM5", "CC5", "A-S", "E-S")))
+    assert not any(map(leads.is_ecg, ("C3-A1", "PCG", "foot GSR", "marker", "EDF Annotations")))
+    assert not any(map(leads.is_ecg, ("ECG trigger", "ECG_marker", "ECG HR", "ECG impedance")))
     assert not any(map(leads.is_ecg, ("EEG C3", "RESP", "label", "V10", "ECG resp", "")))
     assert all(map(leads.is_other_signal, ("RESP", "PLETH", "ABP", "ART", "SpO2", "acc x")))
     assert not any(map(leads.is_other_signal, ("II", "V", "ECG1", "start", "aVR")))
+
+
+def test_the_ecg_in_a_montage_is_told_from_its_electrodes_and_long_names_are_left_alone():
+    assert all(map(leads.is_ecg, ("EEG EKG1-REF", "EEG ECG", "POL EKG")))
+    assert not any(map(leads.is_ecg, ("EEG FP1-REF", "POL E", "EMG ECG resp")))
+    assert leads.is_other_signal("EEG FP1-REF")
+    assert not leads.is_other_signal("EEG EKG1-REF")
+    assert leads.normalize("(" * 100_000) == "(" * 100_000

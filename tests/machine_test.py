@@ -1,5 +1,6 @@
-"""The platform can be set for a program; the host's memory and versions are what they are."""
+"""Tests the platform of a program, the host's memory, and installed versions."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -56,3 +57,13 @@ def test_memory_that_was_freed_is_not_mapped_again():
 
 def test_packages_that_are_not_installed_have_no_version():
     assert machine.installed_versions(["jax", "no-such-package"]) == {"jax": jax.__version__}
+
+
+def test_deterministic_kernels_are_requested_once_and_keep_other_flags(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=here")
+    machine.request_deterministic_kernels()
+    machine.request_deterministic_kernels()
+    first, *others = os.environ["XLA_FLAGS"].split()
+    assert first == "--xla_dump_to=here"
+    assert "--xla_gpu_deterministic_ops=true" in others
+    assert len(others) == len(set(others))

@@ -1,4 +1,4 @@
-"""MC-MED: label rules, splits, windows, and tables of other forms than the published ones."""
+"""Tests MC-MED: label rules, splits, windows, and tables that differ from the published ones."""
 
 import importlib
 import pathlib
@@ -151,7 +151,7 @@ def test_as_given_leaves_a_patient_in_both_splits(tree, tmp_path):
     tree.write_tables()
     made = build(tree.made.source, tmp_path / "data")
     assert split_of(made) == {early: "train", late: "train"}
-    assert made.report.coverage["patients that the split files put in several splits"] == "1 of 1"
+    assert made.summary.coverage["patients that the split files list in several splits"] == "1 of 1"
     made = build(tree.made.source, tmp_path / "data", config="as_given")
     assert split_of(made) == {early: "train", late: "test"}
     assert (late.removesuffix("@0"), "patient_in_several_splits", "kept") in problems(made)
@@ -168,10 +168,10 @@ def test_split_files_may_be_absent_or_have_other_forms(tree, tmp_path):
     (folder / "split_chrono_val.csv").unlink()
     (folder / "split_chrono_test.csv").rename(tree.made.source / "split_chrono_test.csv")
     made = build(tree.made.source, tmp_path / "data")
-    found = split_of(made)
-    assert (found[ids[0]], found[ids[1]]) == ("train", "test")
+    stored = split_of(made)
+    assert (stored[ids[0]], stored[ids[1]]) == ("train", "test")
     assert (ids[2].removesuffix("@0"), "unknown_split", "kept") in problems(made)
-    coverage = made.report.coverage
+    coverage = made.summary.coverage
     assert coverage["unreadable rows of split_chrono_train.csv"] == "1"
     assert "split_chrono_val.csv: a hash" in coverage["split files that are absent"]
     for name in ("split_chrono_test.csv", "data/split_chrono_train.csv"):
@@ -210,13 +210,13 @@ def test_tables_may_lack_columns_and_the_summary_and_lie_at_the_top(tree, tmp_pa
     text = "csn,ED_DISPO\r\n" + "".join(f"{csn},icu\r\n" for csn in csns) + "\r\n"
     (tree.made.source / "visits.csv").write_text(text, newline="", encoding="utf-8-sig")
     made = build(tree.made.source, tmp_path / "data")
-    found = examples(made)
-    assert list(found) == [ids[0]]
-    assert found[ids[0]]["ed_disposition"] == b"icu"
-    assert found[ids[0]]["discharge_disposition"] == b""
-    assert np.isnan(found[ids[0]]["triage_sbp_mmhg"])
-    assert made.report.coverage["visits without lead II"] == "1 of 2"
-    assert "MRN" in made.report.coverage["columns that visits.csv lacks"]
+    stored = examples(made)
+    assert list(stored) == [ids[0]]
+    assert stored[ids[0]]["ed_disposition"] == b"icu"
+    assert stored[ids[0]]["discharge_disposition"] == b""
+    assert np.isnan(stored[ids[0]]["triage_sbp_mmhg"])
+    assert made.summary.coverage["visits without lead II"] == "1 of 2"
+    assert "MRN" in made.summary.coverage["columns that visits.csv lacks"]
 
 
 def test_waveforms_may_lie_in_data_or_bare(tree, tmp_path):
@@ -258,18 +258,18 @@ def test_labels_of_the_reference_replace_those_of_visits(tree, tmp_path):
         f"{csns[2]},5,ICU,Jail,,,0\n"
     )
     made = build(tree.made.source, tmp_path / "data", label_source=str(labels.parent))
-    found = examples(made)
-    assert sorted(found) == sorted(ids[:2])
-    assert found[ids[0]]["discharge_disposition"] == b"death_or_hospice"
-    assert found[ids[0]]["sbp_mmhg"] == found[ids[0]]["triage_sbp_mmhg"] == 90
-    assert np.isnan(found[ids[0]]["triage_dbp_mmhg"])
-    assert found[ids[1]]["ed_disposition"] == b""
-    assert found[ids[1]]["patient_id"] == tree.visits[2].partition(",")[0].encode()
-    assert not np.isnan(found[ids[1]]["age_years"])
+    stored = examples(made)
+    assert sorted(stored) == sorted(ids[:2])
+    assert stored[ids[0]]["discharge_disposition"] == b"death_or_hospice"
+    assert stored[ids[0]]["sbp_mmhg"] == stored[ids[0]]["triage_sbp_mmhg"] == 90
+    assert np.isnan(stored[ids[0]]["triage_dbp_mmhg"])
+    assert stored[ids[1]]["ed_disposition"] == b""
+    assert stored[ids[1]]["patient_id"] == tree.visits[2].partition(",")[0].encode()
+    assert not np.isnan(stored[ids[1]]["age_years"])
     (tree.made.source / "data" / "visits.csv").unlink()
     made = build(tree.made.source, tmp_path / "alone", label_source=str(labels))
-    found = examples(made)
-    assert found[ids[0]]["patient_id"] == f"unknown of {csns[0]}".encode()
+    stored = examples(made)
+    assert stored[ids[0]]["patient_id"] == f"unknown of {csns[0]}".encode()
     assert (ids[0].removesuffix("@0"), "unknown_patient", "kept") in problems(made)
     with refuses(tmp_path / "nothing.csv", "--label-source", problem="missing_file"):
         build(tree.made.source, tmp_path / "none", label_source=str(tmp_path / "nothing.csv"))

@@ -1,4 +1,4 @@
-"""Ejection fractions of a user's table, and who of them is in the pre-training data."""
+"""Tests ejection fractions of a user's table, and the patients' pre-training splits."""
 
 import numpy as np
 import prepared
@@ -12,7 +12,7 @@ HEAD = "number,waveform_path,view,LVEF,label"
 
 @pytest.fixture
 def tree(tmp_path):
-    """Forty patients, the first with two recordings."""
+    """A source of forty patients, the first with two recordings."""
     tree = Tree(tmp_path / "source")
     for number in range(40):
         tree.add(10_000_000 + number, 40_000_000 + number)
@@ -56,8 +56,8 @@ def test_labels_are_those_of_the_table(tree, tmp_path):
         ],
     )
     made = build(tree, tmp_path / "data")
-    found = examples(made)
-    values = {key: (e["lvef_percent"], e["lvef_below_50"]) for key, e in found.items()}
+    stored = examples(made)
+    values = {key: (e["lvef_percent"], e["lvef_below_50"]) for key, e in stored.items()}
     expected = {
         path(0): (35.5, 1),
         path(0, 41_000_000): (62, 0),
@@ -70,7 +70,9 @@ def test_labels_are_those_of_the_table(tree, tmp_path):
     assert set(values) == set(expected)
     for key, want in expected.items():
         np.testing.assert_array_equal(values[key], np.float32(want))
-    assert {found[path(0)]["patient_id"], found[path(0, 41_000_000)]["patient_id"]} == {b"10000000"}
+    assert {stored[path(0)]["patient_id"], stored[path(0, 41_000_000)]["patient_id"]} == {
+        b"10000000"
+    }
     assert problems(made) == {
         (path(4), "label_mismatch", "kept"),
         (path(5), "unlabelled", "quarantined"),
@@ -95,14 +97,14 @@ def test_splits_are_by_patient(tree, tmp_path):
 
 def test_before_pretraining_the_hash_tells_who_will_be_in_it(tree, tmp_path):
     write_table(tree.source, all_rows())
-    found = examples(build(tree, tmp_path / "data"))
+    stored = examples(build(tree, tmp_path / "data"))
     prepared = build(tree, tmp_path / "other", config="all_records")
     split = {
         e["patient_id"]: split
         for split in prepared.info.splits
         for e in prepared.as_data_source(split)
     }
-    for example in found.values():
+    for example in stored.values():
         assert example["pretraining_split"].decode() == split[example["patient_id"]]
 
 
@@ -111,10 +113,10 @@ def test_patients_that_pretraining_leaves_out_are_told_from_others(tree, tmp_pat
     left_out = write_table(tmp_path, all_rows()[:15], "left_out.csv")
     pretraining = build(tree, tmp_path / "data", config="one_per_patient", leave_out=str(left_out))
     assert len(examples(pretraining)) == 25
-    words = pretraining.report.coverage["left out by --leave-out"]
+    words = pretraining.summary.coverage["excluded by --leave-out"]
     assert words == "16 recordings of 15 patients"
     made = build(tree, tmp_path / "data", label_source=str(table))
-    assert made.report.coverage["pre-training data"] == "mimic_iv_ecg/one_per_patient"
+    assert made.summary.coverage["pre-training data"] == "mimic_iv_ecg/one_per_patient"
     for key, example in examples(made).items():
         outside = int(key[-2:]) < 15
         assert (example["pretraining_split"] == b"none") == outside

@@ -1,4 +1,4 @@
-"""The faults of a MIMIC-IV-ECG download: each has its sentence, and the good records survive."""
+"""Tests that each fault of a MIMIC-IV-ECG download is reported, and other records are stored."""
 
 import os
 
@@ -62,11 +62,27 @@ def spoilt(change):
     return add
 
 
+def make_pipe(tree, record_id, extension):
+    path = tree.source / f"{record_id}.{extension}"
+    path.unlink()
+    os.mkfifo(path)
+
+
 FAULTS = {
+    "pipe as header": (
+        spoilt(lambda t, r: make_pipe(t, r, "hea")),
+        "not_a_file",
+        ".hea is a pipe",
+    ),
+    "pipe as signal": (
+        spoilt(lambda t, r: make_pipe(t, r, "dat")),
+        "not_a_file",
+        ".dat is a pipe",
+    ),
     "truncated": (
         spoilt(lambda t, r: os.truncate(t.source / f"{r}.dat", 100_000)),
         "truncated",
-        "100000 bytes instead of 120000",
+        "100,000 bytes instead of 120,000",
     ),
     "missing signal": (
         spoilt(lambda t, r: (t.source / f"{r}.dat").unlink()),
@@ -81,13 +97,13 @@ FAULTS = {
     "garbage header": (
         spoilt(lambda t, r: (t.source / f"{r}.hea").write_bytes(b"\xff\x00garbage")),
         "unreadable",
-        "describes no record",
+        "does not describe a record",
     ),
     "rate": (lambda t, s: t.add(s, s, rate=250), "wrong_rate", "250 Hz instead of 500 Hz"),
     "length": (
         lambda t, s: t.add(s, s, signal=ecg(0, num_samples=4000)),
         "wrong_length",
-        "4000 samples",
+        "4,000 samples",
     ),
     "eight leads": (add_eight_leads, "missing_lead", "V3, V4, V5, V6"),
     "lead name": (
@@ -109,7 +125,7 @@ FAULTS = {
     "path": (add_path_escape, "path_outside_source", "was not opened"),
     "duplicate": (add_duplicate, "duplicate_record", "an earlier row lists"),
     "subject": (add_wrong_subject, "subject_mismatch", "another subject"),
-    "row": (add_garbage_row, "bad_row", "no row with a subject_id"),
+    "row": (add_garbage_row, "bad_row", "not a row with a subject_id"),
 }
 
 
@@ -141,14 +157,14 @@ def test_leads_are_stored_by_name_whatever_the_file_s_order(tmp_path):
         for n, leads in enumerate(orders)
     ]
     made = build(tree.write(hosp=False), tmp_path / "data", clinical_source="none")
-    found = examples(made)
+    stored = examples(made)
     for number, (record_id, leads) in enumerate(zip(ids, orders, strict=True)):
         names = [name.upper() for name in leads]
         want = np.stack([ecg(number)[names.index(lead.upper())] for lead in STANDARD_12])
-        np.testing.assert_array_equal(found[record_id]["signal"], want)
-        assert (found[record_id]["gain_per_mv"] == 100 * number + 100).all()
-        assert (found[record_id]["baseline"] == number).all()
-        assert tuple(n.decode() for n in found[record_id]["lead_names"]) == STANDARD_12
+        np.testing.assert_array_equal(stored[record_id]["signal"], want)
+        assert (stored[record_id]["gain_per_mv"] == 100 * number + 100).all()
+        assert (stored[record_id]["baseline"] == number).all()
+        assert tuple(n.decode() for n in stored[record_id]["lead_names"]) == STANDARD_12
 
 
 def test_the_earliest_usable_recording_of_each_patient(tmp_path):
@@ -161,10 +177,10 @@ def test_the_earliest_usable_recording_of_each_patient(tmp_path):
     made = build(
         tree.write(hosp=False), tmp_path / "data", config="one_per_patient", clinical_source="none"
     )
-    found = examples(made)
-    assert sorted(found) == sorted([first, other])
-    assert found[first]["recorded_at"] == b"2151-01-01T00:00:00"
-    assert found[other]["recorded_at"] == b""
+    stored = examples(made)
+    assert sorted(stored) == sorted([first, other])
+    assert stored[first]["recorded_at"] == b"2151-01-01T00:00:00"
+    assert stored[other]["recorded_at"] == b""
     kept = {(f["problem"], f["action"]) for f in findings(made)}
     assert ("unknown_time", "kept") in kept
 
@@ -201,6 +217,17 @@ def test_a_list_without_its_columns_is_told(tmp_path):
         build(tmp_path, tmp_path / "data")
 
 
+def test_a_line_of_the_list_that_is_not_utf_8_is_skipped_and_counted(tmp_path):
+    tree = Tree(tmp_path / "source")
+    good = [tree.add(10_000_000 + n, n + 1) for n in range(2)]
+    path = tree.write(hosp=False) / "record_list.csv"
+    head, first, second, _ = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([head, first, b"10000009,9,9,,files/caf\xe9", second, b""]))
+    made = build(tree.source, tmp_path / "data", clinical_source="none")
+    assert sorted(examples(made)) == good
+    assert made.summary.coverage["unreadable rows of record_list.csv"] == "1"
+
+
 def test_unknown_risk_without_clinical_source(tmp_path):
     tree = Tree(tmp_path / "source")
     record_id = tree.add(10_000_001, 1)
@@ -208,7 +235,7 @@ def test_unknown_risk_without_clinical_source(tmp_path):
     example = examples(made)[record_id]
     assert np.isnan(example["risk"])
     assert example["completeness"] == 0
-    found = index.load(made.data_path, "train")
-    assert np.isnan(found.cohort_quantiles).all()
-    assert np.isnan(found.risk).all()
-    assert found.settings["clinical_source"] == "none"
+    stored = index.load(made.data_path, "train")
+    assert np.isnan(stored.cohort_quantiles).all()
+    assert np.isnan(stored.risk).all()
+    assert stored.settings["clinical_source"] == "none"

@@ -1,4 +1,4 @@
-"""What is counted is what the network has."""
+"""The counts equal those of the network."""
 
 import collections
 
@@ -75,7 +75,7 @@ def test_layers_are_those_that_the_network_convolves(size, monkeypatch):
 
 def test_layers_do_the_work_that_the_cost_model_counts():
     size = models.SIZES["small"]
-    counted = [one for one in cost.layers(size, 5000) if one.taps > 1]
+    counted = [op for op in cost.linear_ops(size, 5000) if op.taps > 1]
     flops = sum(
         count * 2 * -(-one.length // one.stride) * one.channels * one.group_channels * one.taps
         for one, count in cost.conv_shapes(size, 5000).items()

@@ -29,7 +29,7 @@ def embed(encoder, signal):
 
 
 def gradients(encoder, signal, cotangent):
-    """Of sum(embedding * cotangent): with respect to the weights, and to the signal."""
+    """Gradients of sum(embedding * cotangent) with respect to weights and signal."""
     graph, params = nnx.split(encoder)
 
     def loss(params, signal):
@@ -130,7 +130,7 @@ def test_stages_end_in_the_embedding():
 
 
 def test_an_odd_length_is_pooled_with_a_zero():
-    """Through a block whose own path is switched off, so that the shortcut alone is seen."""
+    """Uses a block whose residual path returns zero, so that only the shortcut remains."""
     encoder = tiny()
     block = encoder.stage_list[0].blocks[0]
     block.expand.kernel[...] = jnp.zeros_like(block.expand.kernel[...])
@@ -140,7 +140,7 @@ def test_an_odd_length_is_pooled_with_a_zero():
 
 
 def test_the_forms_for_a_tpu_compute_the_same():
-    """Two groups and twelve, one stage for either form of the convolution; odd lengths and even."""
+    """Two and twelve groups, odd and even lengths."""
     size = dataclasses.replace(SIZES["tiny"], stage_channels=(16, 96))
     found = {}
     for platform in ("cpu", "tpu"):

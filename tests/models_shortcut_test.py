@@ -1,4 +1,4 @@
-"""The path around a block is the same on every platform, to the bit."""
+"""The shortcut of a block is bit-identical on every platform."""
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +7,8 @@ import pytest
 
 from clef_jax.machine import use_platform
 from clef_jax.models.shortcut import shortcut
+
+pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 ALIKE = [[1, 1], [2, 2], [-3, -3], [0, -1]]
 """Two channels over four samples, with ties."""

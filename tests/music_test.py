@@ -1,4 +1,4 @@
-"""The table of MUSIC in all its forms, and which windows of a Holter are taken."""
+"""Tests variants of the table of MUSIC, and which windows of a Holter are stored."""
 
 import numpy as np
 import prepared
@@ -9,7 +9,7 @@ from culprits import assert_names, refuses
 from clef_jax.building.listing import Entry
 from clef_jax.finding import Defect, Finding, Findings
 from clef_jax.leads import FRANK
-from clef_jax.simulation import fixture, strip
+from clef_jax.simulation import fixture, simulated_ecg
 
 HEAD = "Patient ID;Cause of death;Age"
 
@@ -41,16 +41,16 @@ def load(tmp_path, text, **encoding):
     ],
 )
 def test_the_outcome_of_each_code(code, outcome, tmp_path):
-    (one,), _, _ = load(tmp_path, f"{HEAD}\nP0001;{code};60\n")
-    assert one.outcome == outcome
+    (item,), _, _ = load(tmp_path, f"{HEAD}\nP0001;{code};60\n")
+    assert item.outcome == outcome
 
 
 def test_every_column_becomes_its_label(tmp_path):
     names = {number.column: number.label.name for number in column.NUMBERS}
     head = ";".join(["patient  id", *(f" {name.upper()}  " for name in names)])
-    (one,), absent, _ = load(tmp_path, f"{head}\nP0001;1;2;3;4;50;60;70;1;8\n")
+    (item,), absent, _ = load(tmp_path, f"{head}\nP0001;1;2;3;4;50;60;70;1;8\n")
     values = [1, 2, 3, 4, 50, 60, 70, 1, 8]
-    assert one.numbers == dict(zip(names.values(), map(float, values), strict=True))
+    assert item.numbers == dict(zip(names.values(), map(float, values), strict=True))
     assert absent == column.OPTIONAL[:8]
 
 
@@ -70,8 +70,11 @@ def test_every_column_becomes_its_label(tmp_path):
         ("diabetes", "", np.nan),
         ("sbp_mmhg", "118,5", 118.5),
         ("sbp_mmhg", "0", np.nan),
+        ("sbp_mmhg", "49", np.nan),
         ("total_cholesterol_mmol_l", "4,75", 4.75),
+        ("total_cholesterol_mmol_l", "213", np.nan),  # in mg/dL
         ("hdl_mmol_l", "NA", np.nan),
+        ("hdl_mmol_l", "50", np.nan),
     ],
 )
 def test_values_of_every_data_set(name, text, want, tmp_path):
@@ -83,8 +86,11 @@ def test_values_of_every_data_set(name, text, want, tmp_path):
         "total_cholesterol_mmol_l": "Total Cholesterol (mmol/L)",
         "hdl_mmol_l": "HDL (mmol/L)",
     }
-    (one,), _, _ = load(tmp_path, f"Patient ID;{columns[name]}\nP0001;{text}\n")
-    np.testing.assert_equal(getattr(one.observed, name), float(want))
+    (item,), _, _ = load(tmp_path, f"Patient ID;{columns[name]}\nP0001;{text}\n")
+    np.testing.assert_equal(getattr(item.observed, name), float(want))
+    measured = name in ("sbp_mmhg", "total_cholesterol_mmol_l", "hdl_mmol_l")
+    is_implausible = measured and text.isdigit() and np.isnan(want)
+    assert item.implausible == ((name,) if is_implausible else ())
 
 
 @pytest.mark.parametrize(
@@ -100,16 +106,16 @@ def test_values_of_every_data_set(name, text, want, tmp_path):
 )
 def test_forms_of_the_table(text, tmp_path):
     subjects, _, findings = load(tmp_path, text)
-    assert [one.subject_id for one in subjects] == ["P0001", "P0002"]
-    assert [one.outcome for one in subjects] == ["sudden_cardiac_death", "survivor"]
-    assert [one.observed.age_years for one in subjects] == [60, 50]
+    assert [item.subject_id for item in subjects] == ["P0001", "P0002"]
+    assert [item.outcome for item in subjects] == ["sudden_cardiac_death", "survivor"]
+    assert [item.observed.age_years for item in subjects] == [60, 50]
     assert findings == []
 
 
 def test_a_table_in_another_encoding(tmp_path):
     text = f"Creatinine (\xb5mol/L);{HEAD}\n1;P0001;3;60\n"
-    (one,), _, _ = load(tmp_path, text, encoding="cp1252")
-    assert one.observed.age_years == 60
+    (item,), _, _ = load(tmp_path, text, encoding="cp1252")
+    assert item.observed.age_years == 60
 
 
 def test_bad_rows_are_named_and_the_others_survive(tmp_path):
@@ -123,7 +129,7 @@ def test_bad_rows_are_named_and_the_others_survive(tmp_path):
         "P0005",
     ]
     subjects, _, findings = load(tmp_path, "\n".join([HEAD, *rows]))
-    assert {one.subject_id: one.outcome for one in subjects} == {
+    assert {item.subject_id: item.outcome for item in subjects} == {
         "P0001": "sudden_cardiac_death",
         "P0003": "",
         "P0004": "survivor",
@@ -149,7 +155,7 @@ GAIN = 400
 
 
 def heart(num_windows):
-    signal_mv = strip.make(1, FRANK, sample_rate_hz=200, num_samples=2000 * num_windows)
+    signal_mv = simulated_ecg.make(1, FRANK, sample_rate_hz=200, num_samples=2000 * num_windows)
     return fixture.quantise(signal_mv, GAIN)
 
 
@@ -159,13 +165,13 @@ def write(source, adc, *, name="P0001", leads=FRANK, rate=200, gain=f"{GAIN}(0)/
     )
 
 
-def found(source, max_windows=1):
+def find_windows(source, max_windows=1):
     entry = Entry(record_id="Holter_ECG/P0001", patient_id="P0001", labels={"outcome": "survivor"})
     every = list(window.windows(source, entry, max_windows))
-    kept = [one for one in every if isinstance(one, Entry)]
-    assert all(one.labels == entry.labels and one.num_samples == 2000 for one in kept)
-    findings = [one for one in every if isinstance(one, Finding)]
-    return [one.start_sample for one in kept], {f.problem: f.detail for f in findings}
+    kept = [item for item in every if isinstance(item, Entry)]
+    assert all(item.labels == entry.labels and item.num_samples == 2000 for item in kept)
+    findings = [item for item in every if isinstance(item, Finding)]
+    return [item.start_sample for item in kept], {f.problem: f.detail for f in findings}
 
 
 def test_the_first_clean_windows_are_taken(tmp_path):
@@ -173,25 +179,25 @@ def test_the_first_clean_windows_are_taken(tmp_path):
     adc[0, :2000] = 5
     adc[2, 4500] = 32767
     write(tmp_path, adc)
-    assert found(tmp_path) == (
+    assert find_windows(tmp_path) == (
         [2000],
         {
-            "windows_passed_over": "Windows of 10 s that were passed over, as not clean in every "
-            "lead: 1."
+            "windows_passed_over": "Windows of 10 s that were skipped because a lead is not clean: "
+            "1."
         },
     )
-    starts, findings = found(tmp_path, max_windows=2)
+    starts, findings = find_windows(tmp_path, max_windows=2)
     assert starts == [2000, 6000]
     assert_names(findings["windows_passed_over"], "2")
-    assert found(tmp_path, max_windows=99)[0] == [2000, 6000, 8000, 10_000]
+    assert find_windows(tmp_path, max_windows=99)[0] == [2000, 6000, 8000, 10_000]
 
 
 def test_what_is_left_behind_the_last_whole_window_is_not_looked_at(tmp_path):
     adc = heart(2)[:, :3999]
     adc[:, :2000] = 0
     write(tmp_path, adc)
-    with refuses("1 windows", "10 s", error=Defect, problem="no_clean_window"):
-        found(tmp_path)
+    with refuses("1 window", "10 s", error=Defect, problem="no_clean_window"):
+        find_windows(tmp_path)
 
 
 def test_without_a_clean_window_lead_x_decides(tmp_path):
@@ -199,13 +205,13 @@ def test_without_a_clean_window_lead_x_decides(tmp_path):
     adc[1] = 0
     adc[0, :4000] = -32768
     write(tmp_path, adc)
-    starts, findings = found(tmp_path, max_windows=3)
+    starts, findings = find_windows(tmp_path, max_windows=3)
     assert starts == [4000]
     assert set(findings) == {"windows_passed_over", "no_clean_window"}
     adc[0] = 0
     write(tmp_path, adc)
     with refuses(error=Defect, problem="no_clean_window"):
-        found(tmp_path)
+        find_windows(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -222,10 +228,10 @@ def test_without_a_clean_window_lead_x_decides(tmp_path):
 def test_holters_of_fewer_leads(leads, problem, tmp_path):
     write(tmp_path, heart(2)[: len(leads)], leads=leads)
     if problem is None:
-        assert found(tmp_path) == ([0], {})
+        assert find_windows(tmp_path) == ([0], {})
         return
     with refuses(error=Defect, problem=problem):
-        found(tmp_path)
+        find_windows(tmp_path)
 
 
 FAULTS = {
@@ -241,11 +247,11 @@ def test_every_fault_is_named(name, tmp_path):
     spoil, problem, culprits = FAULTS[name]
     spoil(tmp_path)
     with refuses(*culprits, error=Defect, problem=problem):
-        found(tmp_path)
+        find_windows(tmp_path)
 
 
 def lengthen(source, hours):
-    """Makes a Holter as long as real ones, with a hole for its rest."""
+    """Writes a Holter as long as real ones, whose rest is a hole in the file."""
     stem = source / "Holter_ECG" / "P0001"
     num_samples = hours * 3600 * 200
     with stem.with_suffix(".dat").open("r+b") as stream:
@@ -269,7 +275,7 @@ def test_of_a_day_only_the_beginning_is_read(clean_minute, num_blocks, tmp_path,
         return usual(path, start_sample, num_samples, **header)
 
     monkeypatch.setattr(window.wfdb_record, "read", read)
-    assert found(tmp_path)[0] == [12_000 * clean_minute]
+    assert find_windows(tmp_path)[0] == [12_000 * clean_minute]
     assert reads == [(60_000 * number, 60_000) for number in range(num_blocks)]
 
 
@@ -279,7 +285,7 @@ def test_after_an_hour_the_search_ends(tmp_path):
     write(tmp_path, adc)
     lengthen(tmp_path, hours=24)
     with refuses("360 windows", error=Defect, problem="no_clean_window"):
-        found(tmp_path)
+        find_windows(tmp_path)
 
 
 def build(source, data_dir, **options):
@@ -304,9 +310,9 @@ def test_subjects_and_holters_find_each_other(tmp_path):
         ("Holter_ECG/P0005", "no_holter", "kept"),
         ("Holter_ECG/P0009", "unknown_patient", "quarantined"),
     }
-    assert made.report is not None
-    assert made.report.coverage["subjects without a Holter"] == "3 of 5"
-    lacking = made.report.coverage["columns that subject-info.csv lacks"]
+    assert made.summary is not None
+    assert made.summary.coverage["subjects without a Holter"] == "3 of 5"
+    lacking = made.summary.coverage["columns that subject-info.csv lacks"]
     assert "Age" in lacking
     assert "Cause of death" not in lacking
 

@@ -1,4 +1,4 @@
-"""The objective against plain NumPy, and the invariants that it promises."""
+"""The objective agrees with plain NumPy and has the invariants of its specification."""
 
 import dataclasses
 import functools
@@ -11,6 +11,8 @@ import pytest
 from culprits import refuses
 
 from clef_jax.objectives import clef, simclr
+
+pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 COHORT = tuple(np.quantile(np.random.default_rng(5).gamma(2, 0.04, 500), np.linspace(0, 1, 101)))
 EVERY_CONFIG = [
@@ -176,7 +178,7 @@ def test_low_precision_embeddings_lose_nothing_in_the_loss():
 
 
 @pytest.mark.parametrize("distance", ["batch_minmax", "cohort", "rank"])
-def test_an_unknown_risk_is_neither_near_nor_far(distance):
+def test_an_unknown_risk_is_at_the_mean_distance(distance):
     _, _, risk, completeness = batch()
     unknown = risk.at[2].set(jnp.nan).at[5].set(jnp.inf)
     config = clef.Config(risk_distance=distance, missing="off", cohort=COHORT)
@@ -195,7 +197,7 @@ def test_an_unknown_risk_is_neither_near_nor_far(distance):
         np.testing.assert_allclose(neutral[0], expected, rtol=0.03)
 
 
-def test_an_unknown_risk_takes_no_part_in_the_alignment():
+def test_an_unknown_risk_is_excluded_from_the_alignment():
     view_a, view_b, risk, completeness = batch(num_patients=12)
     known = jnp.arange(12) != 4
     risk = jnp.where(known, risk, jnp.nan)
@@ -256,13 +258,13 @@ def test_cohort_scales_do_not_depend_on_the_batch(distance):
         ({"cohort": (2.0, 1.0)}, ("cohort",)),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(settings, culprits):
+def test_invalid_settings_are_rejected(settings, culprits):
     with refuses(*culprits, error=ValueError):
         clef.Config(**settings)
 
 
 @pytest.mark.parametrize("distance", ["cohort", "rank"])
-def test_a_distance_within_the_cohort_asks_for_its_quantiles(distance):
+def test_a_distance_within_the_cohort_needs_its_quantiles(distance):
     with refuses(f"risk_distance={distance!r}", "`cohort`", error=ValueError):
         clef.loss(*batch(), clef.Config(risk_distance=distance))
 
@@ -279,3 +281,11 @@ def test_arrays_that_do_not_fit_are_refused():
         clef.loss(view_a, view_b, risk[:3], completeness)
     with refuses(view_a.shape, view_b[:, :2].shape, error=ValueError):
         clef.loss(view_a, view_b[:, :2], risk, completeness)
+
+
+@pytest.mark.parametrize(
+    "cohort", [(1.0,), ((1.0, 2.0),), (2.0, 1.0), (0.0, float("nan")), (0.0, float("inf"))]
+)
+def test_invalid_quantiles_are_rejected(cohort):
+    with refuses("cohort", error=ValueError):
+        clef.Config(cohort=cohort)

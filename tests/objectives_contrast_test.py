@@ -1,4 +1,4 @@
-"""The streamed form and any number of devices give what one plain block gives."""
+"""Several blocks and any number of devices agree with one block on one device."""
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +8,11 @@ from culprits import refuses
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 from clef_jax.machine import use_platform
-from clef_jax.objectives import _contrast, clef, simclr
+from clef_jax.objectives import _blocks, clef, simclr
 
 from objectives_clef_test import FEW_CONFIGS  # isort: skip
+
+pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 
 def batch(num_patients=32, dimension=16, seed=0, unknown=True):
@@ -57,13 +59,13 @@ def test_blocks_need_not_divide_the_patients(block_patients):
 
 def test_a_large_batch_is_streamed_by_itself_and_equals_the_plain_form():
     arrays = batch(1100, 32)
-    assert _contrast._block_size(1100, 1100) < 1100
+    assert _blocks.size(1100, 4 * 1100) < 1100
     want = value_and_gradient(arrays, clef.PAPER, block_patients=1100)
     assert_same(value_and_gradient(arrays, clef.PAPER), want, 3e-6)
 
 
 def test_nearly_identical_embeddings_keep_their_digits():
-    """An untrained encoder's similarities lie within thousandths; float64 is the yardstick."""
+    """An untrained encoder's similarities lie within thousandths; float64 is the reference."""
     view_a, view_b, risk, completeness = batch()
     arrays = 1 + 0.03 * view_a, 1 + 0.03 * view_b, risk, completeness
     got = clef.terms(*arrays, block_patients=5)
@@ -110,7 +112,7 @@ def test_the_gradient_reaches_parameters_through_the_encoder_once():
     np.testing.assert_allclose(gradient(weight, mesh_of(8)), want, atol=1e-5 * np.abs(want).max())
 
 
-def test_patients_that_the_devices_cannot_share_are_refused():
+def test_patients_that_the_devices_do_not_divide_are_rejected():
     with refuses("12 patients", "8 devices", error=ValueError):
         clef.loss(*batch(12), mesh=mesh_of(8))
 
@@ -156,7 +158,7 @@ def test_temporaries_of_a_large_batch_stay_within_the_target():
     assert temporary_mib(4096, 256) <= 100
 
 
-def test_only_embeddings_and_what_belongs_to_patients_travel_between_devices():
+def test_only_embeddings_and_arrays_of_patients_are_exchanged_between_devices():
     n, dimension = 64, 16
     text = compiled(n, dimension, mesh=mesh_of(8)).as_text()
     gathers = [line for line in text.splitlines() if " all-gather(" in line]
@@ -173,7 +175,7 @@ def test_simclr_streams_too():
     np.testing.assert_allclose(got, want, rtol=3e-6)
 
 
-def test_a_tpu_meets_more_patients_at_a_time():
+def test_a_tpu_has_larger_blocks():
     arrays = batch(1025)
 
     def program():

@@ -18,6 +18,8 @@ from clef_jax.data import index as index_lib, label as label_lib, metadata
 from clef_jax.objectives import Outcome
 from clef_jax.training import arguments, checkpoint, state as state_lib, step as step_lib
 
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
 
 @pytest.fixture(autouse=True)
 def installed(tmp_path, monkeypatch):

@@ -8,6 +8,8 @@ from culprits import refuses
 
 from clef_jax.objectives import simclr
 
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
 GOLDEN = np.load(pathlib.Path(__file__).parent / "golden" / "loss_public.npz")
 
 

@@ -1,4 +1,4 @@
-"""Every objective, those not yet written too, keeps the contract of `clef_jax.objectives`."""
+"""Every discovered objective keeps the contract of `clef_jax.objectives`."""
 
 import dataclasses
 
@@ -29,7 +29,7 @@ def batch(num_patients=8, dimension=6, seed=0):
 
 
 def inputs(objective, config):
-    """What a step would give the objective at its start."""
+    """Inputs of the objective in the first step."""
     view_a, view_b, risk, completeness = batch()
     widths = dict.fromkeys(objective.labels(config), 3)
     sizes = objectives.Sizes(view_a.shape[1], len(view_a), widths)
@@ -57,7 +57,7 @@ def inputs(objective, config):
     )
 
 
-def test_the_scan_finds_the_objectives_and_not_what_they_share():
+def test_modules_with_an_underscore_are_no_objectives():
     assert {"clef", "simclr"} <= set(NAMES)
     assert not any(name.startswith("_") for name in NAMES)
 

@@ -1,4 +1,4 @@
-"""Recordings are drawn to scale."""
+"""Recordings are plotted to scale."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def drawn(leads, rate=500, seconds=10, amplitude_mv=1.0):
     panel = Figure().subplots()
     signal = np.zeros((len(leads), round(rate * seconds)))
     signal[:, 3 * rate] = amplitude_mv
-    ecg_paper.draw(panel, signal, leads, rate, title="a title")
+    ecg_paper.plot(panel, signal, leads, rate, title="a title")
     return panel
 
 
@@ -45,7 +45,7 @@ def test_one_millivolt_is_as_high_as_two_fifths_of_a_second_are_wide():
 def test_gaps_and_short_and_long_signals():
     panel = Figure().subplots()
     signal = np.full((1, 900), np.nan)
-    ecg_paper.draw(panel, signal, ("I",), 300)
+    ecg_paper.plot(panel, signal, ("I",), 300)
     assert np.isnan(panel.get_lines()[0].get_ydata()).all()
     assert len(drawn(("I",), seconds=61).get_lines()[0].get_xdata()) == 5000
     assert max(abs(drawn(("I",), amplitude_mv=99.0).get_lines()[0].get_ydata())) <= 4.5

@@ -1,49 +1,54 @@
-import base64
+"""Charts of training pages show what was logged."""
 
 import numpy as np
-import pytest
+from culprits import assert_names
 
-from clef_jax.page import figure
-
-
-def drawn(panel):
-    return [line.get_xydata() for line in panel.get_lines()]
+from clef_jax.page import figure, maps
 
 
-def test_figures_are_pngs_that_a_page_can_hold():
-    uri = figure.as_data_uri(figure.curves([{"step": 1, "loss": 2.0}], ["loss"]))
-    head, _, data = uri.partition(",")
-    assert head == "data:image/png;base64"
-    assert base64.b64decode(data).startswith(b"\x89PNG")
-
-
-def test_curves_draw_what_was_measured_and_its_running_mean():
+def test_curves_plot_what_was_measured_and_its_running_mean():
+    np.testing.assert_allclose(figure.running_mean(np.arange(1.0, 6), 2), [1, 1.5, 2.5, 3.5, 4.5])
     lines = [{"step": i, "loss": float(i)} for i in range(1, 6)] + [{"step": 6, "loss": None}]
-    (panel,) = [a for a in figure.curves(lines, ["loss"], smooth_lines=2).axes if a.axison]
-    measured, smooth = drawn(panel)
-    np.testing.assert_array_equal(measured[:, 1], [1, 2, 3, 4, 5])
-    np.testing.assert_allclose(smooth[:, 1], [1, 1.5, 2.5, 3.5, 4.5])
+    (drawn,) = figure.curves({"run": lines}, ["loss"], smooth_lines=2)
+    assert drawn.count('class="line') == 2
+    assert_names(drawn, "from 1 at", "to 4.5 at")
 
 
 def test_every_scalar_has_a_panel_even_without_values():
-    shown = figure.curves([{"step": 1, "a": 1.0}], ["a", "b", "c", "d"])
-    assert [panel.get_title() for panel in shown.axes if panel.axison] == ["a", "b", "c", "d"]
+    shown = figure.curves({"run": [{"step": 1, "a": 1.0}]}, ["a", "b"])
+    assert_names(shown[0], 'class="mark', "1 at step")
+    assert_names(shown[1], ">not measured<")
 
 
-def test_recordings_have_a_row_per_patient_and_seconds_below():
+def test_several_runs_have_a_line_each():
+    lines = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]
+    (drawn,) = figure.curves({"a": lines, "b": lines, "c": []}, ["loss"], smooth_lines=10)
+    assert drawn.count('class="line') == 2
+    assert_names(drawn, "series-0", "series-1", "c: not measured")
+
+
+def test_recordings_have_a_chart_per_patient_and_view():
     raw_mv = np.random.default_rng(0).normal(size=(2, 1000))
+    raw_mv[1, 300:400] = np.nan
     shown = figure.before_and_after(raw_mv, {"view": raw_mv}, ["I", "aVR"], 500.0)
-    assert len(shown.axes) == 4
-    (line,) = drawn(shown.axes[0])
-    assert line[-1, 0] == pytest.approx(999 / 500)
-    assert shown.axes[2].get_ylabel() == "lead aVR"
+    assert len(shown) == 4
+    assert_names(shown[2], "lead aVR", "2 s of signal")
+    assert shown[2].count('class="line trace"') == 1
 
 
-def test_map_shows_every_patient_and_tells_unknown_risk_apart():
+def test_map_shows_every_patient_and_marks_unknown_risk():
     embedding = np.random.default_rng(0).normal(size=(30, 8))
     risk = np.linspace(0, 0.3, 30)
     risk[:4] = np.nan
-    panel = figure.embedding_map(embedding, risk).axes[0]
-    unknown, known = (collection.get_offsets() for collection in panel.collections)
-    assert (len(unknown), len(known)) == (4, 26)
-    np.testing.assert_allclose(panel.collections[1].get_array(), 100 * risk[4:])
+    drawn = figure.embedding_map(embedding, risk)
+    assert drawn.partition("<ul")[0].count("h0") == 30
+    assert_names(drawn, ">unknown<", "26 are known")
+    assert "scale-4" in drawn
+
+
+def test_main_axes_are_the_principal_components():
+    values = np.random.default_rng(0).normal(size=(40, 3)) * [3, 2, 0.1]
+    position, fraction = maps.main_axes(values)
+    assert position.shape == (40, 2)
+    assert 0.9 < fraction.sum() <= 1
+    assert abs(np.corrcoef(position[:, 0], values[:, 0])[0, 1]) > 0.9

@@ -55,10 +55,10 @@ def test_no_exchange_is_larger_than_embeddings_and_gradients(name, request):
 
 
 def test_a_gather_of_signals_is_found(monkeypatch):
-    """What plain `jit` does around a grouped convolution; here on purpose."""
+    """Gathers the whole batch, as plain `jit` does around a grouped convolution."""
     real = step_lib.embed
 
-    def embed(trainer, params, signals):
+    def embed(trainer, params, signals, *buckets):
         def local(signals):
             # Not a constant factor of 1, or the compiler would take the gather away.
             return signals * jnp.tanh(jax.lax.all_gather(signals, "data").sum())
@@ -66,7 +66,7 @@ def test_a_gather_of_signals_is_found(monkeypatch):
         signals = jax.shard_map(
             local, mesh=trainer.mesh, in_specs=mesh_lib.ROWS, out_specs=mesh_lib.ROWS
         )(signals)
-        return real(trainer, params, signals)
+        return real(trainer, params, signals, *buckets)
 
     monkeypatch.setattr(step_lib, "embed", embed)
     plan = estimate.make(CONFIG, topology.by_name("h100:8"))

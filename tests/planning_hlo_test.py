@@ -97,7 +97,7 @@ def test_collectives_have_the_size_of_their_results(program):
 
 
 def fused_gathers(*flags):
-    """A module of fusions around a gather each, all on one channel, with these start flags."""
+    """A module of fusions that each contain a gather on one channel, with these start flags."""
     part = """%fused.{0} (x: f32[8]) -> f32[64] {{
   %gather.{0} = f32[64]{{0}} all-gather(%x), channel_id=1, {1}
 }}
@@ -152,7 +152,7 @@ def test_what_is_no_module_is_refused():
 
 
 def test_a_compiled_program_is_read():
-    """Text of this version of the compiler: a loop with an exchange in each of its turns."""
+    """HLO text of the installed compiler: a loop with a collective in each iteration."""
     mesh = mesh_lib.make_mesh(jax.devices()[:4])
 
     def local(x):

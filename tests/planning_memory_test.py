@@ -30,7 +30,7 @@ def test_total_is_what_lives_at_the_peak():
 def test_compiled_memory_names_state_and_batch():
     one = lowered("cpu:4")
     compiled, seconds = step.compile_step(one)
-    found = memory.of_compiled(one, compiled, topology.by_name("cpu:4").chip)
+    found = memory.from_compiled(one, compiled, topology.by_name("cpu:4").chip)
     assert seconds > 0
     params = memory.device_bytes(one.state.params)
     assert found.parameters_bytes == params
@@ -50,16 +50,16 @@ def test_refusal_is_read():
         "temporaries (17.91G) exceeds available HBM (15.75G).\nMore"
     )
     refused = step.too_large(message)
-    assert refused.asked_bytes == round(17.91 * 2**30)
+    assert refused.required_bytes == round(17.91 * 2**30)
     assert refused.available_bytes == round(15.75 * 2**30)
     assert "\n" not in refused.message
     other = step.too_large("RESOURCE_EXHAUSTED: Used 900M of 0.5G hbm. Exceeded by 400M.")
-    assert (other.asked_bytes, other.available_bytes) == (900 * 2**20, 2**29)
-    assert step.too_large("RESOURCE_EXHAUSTED: no figures").asked_bytes is None
+    assert (other.required_bytes, other.available_bytes) == (900 * 2**20, 2**29)
+    assert step.too_large("RESOURCE_EXHAUSTED: no figures").required_bytes is None
 
     one = lowered("h100:4")
-    found = memory.of_compiled(one, refused, topology.by_name("v5e:2x2").chip)
-    assert (found.fits, found.total_bytes) == (False, refused.asked_bytes)
+    found = memory.from_compiled(one, refused, topology.by_name("v5e:2x2").chip)
+    assert (found.fits, found.total_bytes) == (False, refused.required_bytes)
     assert found.available_bytes == refused.available_bytes
 
 
@@ -74,7 +74,7 @@ def test_microbatches_and_a_divided_optimizer_lower_what_a_device_holds():
     plain = lowered("h100:4")
     thrifty = lowered("h100:4", num_microbatches=8, shard_optimizer=True)
     chip = topology.by_name("h100:4").chip
-    before, after = memory.of_traced(plain, chip), memory.of_traced(thrifty, chip)
+    before, after = memory.from_trace(plain, chip), memory.from_trace(thrifty, chip)
     assert after.optimizer_bytes < 0.3 * before.optimizer_bytes
     assert after.parameters_bytes == before.parameters_bytes
     assert step.saved_activations(thrifty) == step.saved_activations(plain) // 8
@@ -83,13 +83,13 @@ def test_microbatches_and_a_divided_optimizer_lower_what_a_device_holds():
 def test_traced_memory_is_judged_against_the_chip():
     one = lowered("h100:4")
     chip = topology.by_name("h100:4").chip
-    found = memory.of_traced(one, chip)
+    found = memory.from_trace(one, chip)
     activations = step.saved_activations(one)
     assert found.temporaries_bytes == activations + found.parameters_bytes
     assert found.fits is True
 
     small = dataclasses.replace(chip, memory_bytes=found.total_bytes)
-    assert memory.of_traced(one, small).fits is False  # a program does not get all of it
+    assert memory.from_trace(one, small).fits is False  # a program does not get all of it
 
 
 @pytest.mark.parametrize(

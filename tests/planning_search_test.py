@@ -6,7 +6,7 @@ LIMIT = 16_000
 
 
 def machine(fixed, per_row, *, told=True, wiggle=0):
-    """A machine on which memory grows by a line, and the rows that were asked for."""
+    """A machine whose memory grows linearly, and the rows that were tried."""
     asked = []
 
     def attempt(rows):

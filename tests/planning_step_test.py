@@ -96,7 +96,7 @@ def test_exchanges_of_a_lowered_step(on_gpus):
 
 def test_other_failures_of_the_compiler_are_no_question_of_memory():
     class Broken:
-        def compile(self):
+        def compile(self, options):
             raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
     broken = dataclasses.replace(lower("cpu:2"), lowered=Broken())
@@ -104,9 +104,9 @@ def test_other_failures_of_the_compiler_are_no_question_of_memory():
         step.compile_step(broken)
 
     class Full:
-        def compile(self):
+        def compile(self, options):
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Used 2G of 1G hbm.")
 
     refused, _ = step.compile_step(dataclasses.replace(broken, lowered=Full()))
     assert isinstance(refused, step.TooLarge)
-    assert refused.asked_bytes == 2 * 2**30
+    assert refused.required_bytes == 2 * 2**30

@@ -21,6 +21,8 @@ WITHOUT_COMPILER = importlib.util.find_spec("libtpu") is None
         ("h100:8", "h100", 8, 8),
         ("h100:4", "h100", 4, 4),
         ("a100:64", "a100", 64, 8),
+        ("b200:2x8", "b200", 16, 8),
+        ("h100:12", "h100", 12, 6),
         ("cpu:8", "cpu", 8, 8),
     ],
 )
@@ -39,7 +41,7 @@ def test_names_tell_chip_and_number_of_devices(name, chip, num_devices, island):
         ("v5e:4x4x4", ("--topology=v5e:4x4x4", "v5e:4x4")),
         ("v5p:4x4", ("--topology=v5p:4x4", "v5p:4x4x4")),
         ("v5e:0x4", ("--topology=v5e:0x4", "v5e:4x4")),
-        ("h100:2x4", ("--topology=h100:2x4", "h100:8")),
+        ("h100:2x4x2", ("--topology=h100:2x4x2", "h100:8")),
         ("2xh100:8", ("--topology=2xh100:8", "h100:8")),
         ("cpu:0", ("--topology=cpu:0", "cpu:8")),
         ("0xv5e:4x4", ("--topology=0xv5e:4x4", "v5e:4x4")),
@@ -67,6 +69,7 @@ def test_without_the_compiler_a_sentence_says_how_to_get_it():
         topology.make_mesh(topology.by_name("v5e:4x4"))
 
 
+@pytest.mark.plan_tpu
 @pytest.mark.parametrize(
     "name",
     ["v5e:1x1", "v5e:4x4", "2xv5e:2x2", "v6e:2x2", "v4:2x2x1", "v5p:2x2x1", "tpu7x:2x2x1"],
@@ -78,6 +81,7 @@ def test_slices_are_as_large_as_their_names_say(name):
     assert (mesh.size, mesh_lib.platform(mesh)) == (found.num_devices, "tpu")
 
 
+@pytest.mark.plan_tpu
 def test_slices_that_there_are_not_are_refused_in_a_sentence():
     pytest.importorskip("libtpu")
     with refuses("v5e:3x5"):

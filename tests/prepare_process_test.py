@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import processes
 import pytest
 from culprits import assert_names, refuses
 from mimic_tree import Tree, ecg
@@ -34,11 +35,10 @@ def test_workers_write_the_same_as_one_process(source, tmp_path):
 
 def start(source, data_dir):
     command = [sys.executable, "-m", "clef_jax.prepare", f"--source={source}", "--workers=2"]
-    build = subprocess.Popen(
+    build = processes.start(
         [*command, f"--data-dir={data_dir}", "--dataset=mimic_iv_ecg/all_records"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
     )
     deadline = time.monotonic() + 60
     while not list(data_dir.rglob("part-*")):
@@ -126,7 +126,7 @@ def test_an_interrupted_build_can_be_gone_on_with(number, large_source, tmp_path
     assert build.returncode == 1
     kept = len(list(tmp_path.rglob("part-*.npz")))
     assert kept > 0
-    assert_names(errors, f"{kept} shards")
+    assert_names(errors, kept)
     assert "Traceback" not in errors
     assert not list(tmp_path.rglob("1.0.0"))
     assert not list(tmp_path.rglob("incomplete.*"))

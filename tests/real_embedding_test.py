@@ -1,10 +1,12 @@
 """Real recordings are embedded whatever their form, and alike wherever the model runs."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
 import sys
 
+import head_examples
 import jax
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,7 +14,7 @@ import pytest
 
 from clef_jax import embed, formats, mesh as mesh_lib
 from clef_jax.convert import onnx_file, pytorch_encoder, stablehlo
-from clef_jax.embedding import encoder as encoder_lib, folder as model_folder, pretrained
+from clef_jax.embedding import encoder as encoder_lib, pretrained
 from clef_jax.finding import Defect
 from clef_jax.leads import STANDARD_12
 from clef_jax.signal import reference
@@ -32,7 +34,11 @@ NO_RATE = {"cinc2011/1002867.txt", "code15/labels/y.npy"}
 @pytest.fixture(scope="module")
 def model():
     mesh = mesh_lib.make_mesh(jax.local_devices())
-    return pretrained.Pretrained(encoder_lib.random("small", mesh, seed=0))
+    encoder = encoder_lib.random("small", mesh, seed=0)
+    layer, part = list(encoder.layers.items())[-1]
+    weight = np.random.default_rng(0).normal(size=(2, part.stop - part.start))
+    head = dataclasses.replace(head_examples.PLATT, layer=layer, weight=weight)
+    return pretrained.Pretrained(encoder, head)
 
 
 def read(seconds=10.0):
@@ -49,7 +55,7 @@ def read(seconds=10.0):
 
 def test_every_file_is_embedded_or_named(model, tmp_path):
     folder, out = model.save(tmp_path / "model"), tmp_path / "out.parquet"
-    config = embed.Config(checkpoint=str(folder), input=(str(FILES),), out=str(out))
+    config = embed.Config(model=str(folder), input=(str(FILES),), out=str(out))
     assert embed.run(config) == embed.SKIPPED
     found = pq.read_table(out)
     embedded = {name.partition("#")[0] for name in found["recording"].to_pylist()}
@@ -58,7 +64,8 @@ def test_every_file_is_embedded_or_named(model, tmp_path):
     headers = {str(path.relative_to(FILES)) for path in FILES.rglob("*.hea")}
     bare = {str(path.relative_to(FILES)) for path in (FILES / "code15").glob("*.mat")}
     dicom = {str(path.relative_to(FILES)) for path in FILES.rglob("*.dcm")}
-    assert embedded == headers | bare | dicom
+    hospital = {str(path.relative_to(FILES)) for path in (FILES / "hospital").glob("*[!d]")}
+    assert embedded == headers | bare | dicom | hospital
     assert left_out == NO_RATE
     assert np.isfinite(np.stack(found["embedding"].to_numpy(zero_copy_only=False))).all()
 
@@ -66,7 +73,7 @@ def test_every_file_is_embedded_or_named(model, tmp_path):
 def test_what_a_file_does_not_say_can_be_said(model, tmp_path):
     folder, out = model.save(tmp_path / "model"), tmp_path / "out.parquet"
     config = embed.Config(
-        checkpoint=str(folder),
+        model=str(folder),
         input=(str(FILES / "cinc2011" / "1002867.txt"),),
         out=str(out),
         sample_rate_hz=500.0,
@@ -106,12 +113,21 @@ def by_rate():
     return windows
 
 
+def assert_answers(model, windows, rate, got):
+    """Asserts that answers are those of the model, where it gives any."""
+    want = model.predict(windows, rate)
+    assert want.usable.sum() > 0.5 * len(windows)
+    got = np.asarray(got)[want.usable]
+    np.testing.assert_allclose(got, want.probabilities[want.usable], atol=1e-5)
+
+
 def test_stablehlo_agrees_from_raw_signal_to_embedding(model, by_rate, tmp_path):
     for rate, windows in by_rate.items():
         path = tmp_path / f"{rate:g}.stablehlo"
-        stablehlo.write(model.embedder, path, sample_rate_hz=rate)
+        stablehlo.write(model.embedder, path, sample_rate_hz=rate, head=model.head)
         got = stablehlo.load(path)(windows)
-        np.testing.assert_allclose(got, model.embed(windows, rate), atol=1e-5)
+        np.testing.assert_allclose(got["embedding"], model.embed(windows, rate), atol=1e-5)
+        assert_answers(model, windows, rate, got["probabilities"])
 
 
 def test_onnx_agrees_from_raw_signal_to_embedding(model, by_rate, tmp_path):
@@ -119,10 +135,12 @@ def test_onnx_agrees_from_raw_signal_to_embedding(model, by_rate, tmp_path):
     pytest.importorskip("onnx")
     for rate, windows in by_rate.items():
         path = tmp_path / f"{rate:g}.onnx"
-        onnx_file.write(model.embedder, path, sample_rate_hz=rate)
+        onnx_file.write(model.embedder, path, sample_rate_hz=rate, head=model.head)
         session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        (got,) = session.run(["embedding"], {"signal_mv": windows.astype(np.float32)})
+        given = {"signal_mv": windows.astype(np.float32)}
+        got, answers = session.run(["embedding", "probabilities"], given)
         np.testing.assert_allclose(got, model.embed(windows, rate), atol=1e-5)
+        assert_answers(model, windows, rate, answers)
 
 
 def test_pytorch_alone_agrees_from_raw_signal_to_embedding(model, by_rate, tmp_path, monkeypatch):
@@ -133,7 +151,9 @@ def test_pytorch_alone_agrees_from_raw_signal_to_embedding(model, by_rate, tmp_p
     import alone  # pyright: ignore[reportMissingImports]
 
     assert pathlib.Path(sys.modules["alone"].__file__).parent == tmp_path
-    network = alone.load(model_folder.save(model.embedder, folder))
+    network = alone.load(folder)
     for rate, windows in by_rate.items():
         got = alone.embed(network, windows, rate).numpy()
         np.testing.assert_allclose(got, model.embed(windows, rate), atol=1e-5)
+        answers = alone.predict(network, windows, rate).probabilities.numpy()
+        assert_answers(model, windows, rate, answers)

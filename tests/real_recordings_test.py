@@ -78,7 +78,7 @@ def millivolts(example):
 def test_ptb_xl(rate, materialise, lay_out, tmp_path):
     made, examples, _ = prepare(lay_out("ptb_xl"), f"ptb_xl/{rate}hz", tmp_path)
     signals, labels = materialise.load("ptbxl", DATA)
-    assert len(examples) == len(labels) == made.report.num_listed
+    assert len(examples) == len(labels) == made.summary.num_listed
     tag = {100: "records100/{}/{:05d}_lr", 500: "records500/{}/{:05d}_hr"}[rate]
     for signal, row in zip(signals, labels.itertuples(), strict=True):
         example = examples[tag.format(f"{row.ecg_id // 1000 * 1000:05d}", row.ecg_id)]
@@ -162,7 +162,7 @@ def test_untouched_files_read_as_wfdb_reads_them(header, tmp_path):
     assert ours.sample_rate_hz == theirs.fs
     assert not ours.bad_checksums or header.parent.name == "cinc2017"
     panel = Figure().subplots()
-    ecg_paper.draw(panel, ours.signal / ours.gain_per_mv[:, None], ours.lead_names, theirs.fs)
+    ecg_paper.plot(panel, ours.signal / ours.gain_per_mv[:, None], ours.lead_names, theirs.fs)
     assert len(panel.get_lines()) >= ecg_paper.num_rows(ours.lead_names)
 
 

@@ -1,4 +1,4 @@
-"""The scores against their published worked examples."""
+"""Risk scores agree with their published worked examples."""
 
 import dataclasses
 
@@ -96,7 +96,7 @@ def test_score2_op_gives_the_published_values(case, published, computed, precise
     np.testing.assert_allclose(rounded, computed, atol=5e-5)
 
 
-def test_diabetes_raises_the_risk_only_when_asked():
+def test_diabetes_raises_the_risk_only_if_it_is_given():
     case = ("m", 89, 1, 200, 8, 0.7, "high")
     np.testing.assert_allclose(percent(case, diabetes=1), 81.5695, atol=5e-5)
     assert percent(case) < percent(case, diabetes=1)
@@ -107,7 +107,7 @@ def test_the_model_changes_at_seventy():
     np.testing.assert_allclose(step, [7.01, 6.34], atol=5.1e-3)
 
 
-def test_ages_outside_of_the_score_count_as_the_nearest_end_and_are_flagged():
+def test_ages_outside_of_the_range_are_clipped_and_flagged():
     for outside, end in ((18, 40), (39.9, 40), (91, 89)):
         case = ("m", outside, 0, 140, 5.5, 1.3, "moderate")
         assert percent(case) == percent((case[0], end, *case[2:]))
@@ -153,6 +153,83 @@ def test_yes_no_inputs_are_checked():
         risk.score2(**dict(INPUTS, smoker=25.0), region="low")
 
 
+# The plausible limits, in the units in which they are agreed: 1 mmol/L is 38.67 mg/dL.
+MG_DL = 38.67
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "unit"),
+    [
+        ("total_cholesterol_mmol_l", 213, "mg/dL"),
+        ("total_cholesterol_mmol_l", 1001 / MG_DL, ""),
+        ("total_cholesterol_mmol_l", 39 / MG_DL, "g/L"),
+        ("hdl_mmol_l", 50, "mg/dL"),
+        ("hdl_mmol_l", 251 / MG_DL, "mg/dL"),
+        ("hdl_mmol_l", 4.9 / MG_DL, "g/L"),
+        ("hdl_mmol_l", -3, ""),
+        ("sbp_mmhg", 0, ""),
+        ("sbp_mmhg", 49, ""),
+        ("sbp_mmhg", 301, ""),
+        ("sbp_mmhg", 18, "kPa"),
+        ("sbp_mmhg", 16_000, "Pa"),
+        ("sbp_mmhg", np.inf, ""),
+        ("age_years", 600, "months"),
+        ("age_years", -1, ""),
+    ],
+)
+def test_implausible_values_are_refused_with_their_position_and_likely_unit(name, value, unit):
+    rows = np.array([INPUTS[name], np.nan, INPUTS[name], value])
+    unit = unit or name
+    with refuses(name, "position 3", f"{value:g}", unit, problem="implausible_value"):
+        risk.score2(**dict(INPUTS, **{name: rows}), region="low")
+    with refuses("position (1, 1)", unit, problem="implausible_value"):
+        risk.score2(**dict(INPUTS, **{name: rows.reshape(2, 2)}), region="low")
+    with refuses(name, unit, problem="implausible_value") as caught:
+        risk.score2(**dict(INPUTS, **{name: value}), region="low")
+    assert "position" not in str(caught.value)
+    assert (unit == name) == ("probably" not in str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [
+        ("total_cholesterol_mmol_l", (40 / MG_DL, 1000 / MG_DL, 40 * 0.02586, 1000 * 0.02586)),
+        ("hdl_mmol_l", (5 / MG_DL, 250 / MG_DL)),
+        ("sbp_mmhg", (50, 300)),
+        ("age_years", (0, 18, 120)),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_limits_themselves_are_plausible(name, ends, dtype):
+    ends = np.array(ends, dtype)
+    assert np.isfinite(risk.score2(**dict(INPUTS, **{name: ends}), region="low")).all()
+
+
+@pytest.mark.parametrize("name", ["male", "smoker", "sbp_mmhg", "total_cholesterol_mmol_l"])
+def test_an_input_that_is_no_number_is_named(name):
+    for value in ("never", ["140", "<5.5"], [None, "m"], object()):
+        with refuses(name, "numbers"):
+            risk.score2(**dict(INPUTS, **{name: value}), region="low")
+
+
+def test_a_masked_value_is_unknown():
+    total = np.ma.masked_array([5.0, 213.0, 5.0], mask=[False, True, False])
+    out = risk.score2(**dict(INPUTS, total_cholesterol_mmol_l=total), region="low")
+    np.testing.assert_array_equal(np.isnan(out), [False, True, False])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "unit"),
+    [("hba1c_mmol_mol", 7.1, "%"), ("egfr_ml_min_173m2", 0, "0"), ("hdl_mmol_l", 50, "mg/dL")],
+)
+def test_score2_diabetes_refuses_implausible_values(name, value, unit):
+    values = {n: v for n, v in INPUTS.items() if n != "diabetes"}
+    values |= {"diabetes_diagnosis_age_years": 60, "hba1c_mmol_mol": 50, "egfr_ml_min_173m2": 90}
+    values[name] = [values[name], value]
+    with refuses(name, "position 1", unit, problem="implausible_value"):
+        esc_2023_diabetes.score2_diabetes(**values, region="low")
+
+
 @pytest.mark.parametrize(
     ("region", "men", "women"),
     [
@@ -188,3 +265,22 @@ def test_every_score_found_in_the_folder_works(name, score):
         assert 0 < score.function(**values, region=region) < 1
     assert not score.extrapolated(inside)
     assert dataclasses.is_dataclass(score)
+
+
+@pytest.mark.parametrize("region", risk.REGIONS)
+def test_age_and_sex_give_score2_of_a_fixed_person(region):
+    ages, male = np.arange(18.0, 95.0), np.array([[0.0], [1.0]])
+    got = risk.load()["age_sex"].function(age_years=ages, male=male, region=region)
+    for row, sex in zip(got, "fm", strict=True):
+        fixed = [(sex, age, 0, 130, 5.5, 1.3, region) for age in ages]
+        np.testing.assert_allclose(100 * row, [percent(case) for case in fixed], rtol=1e-12)
+    assert (np.diff(got[:, 22:52], axis=1) > 0).all()
+
+
+def test_age_and_sex_are_the_only_inputs_of_their_score():
+    score = risk.load()["age_sex"]
+    assert score.inputs == ("age_years", "male")
+    got = score.function(age_years=[60.0, np.nan, 60.0], male=[1.0, 1.0, np.nan], region="low")
+    np.testing.assert_array_equal(np.isnan(got), [False, True, True])
+    with refuses("male"):
+        score.function(age_years=60.0, male=2.0, region="low")

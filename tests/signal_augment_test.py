@@ -4,12 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from culprits import refuses
 
 from clef_jax import leads
 from clef_jax.machine import use_platform
 from clef_jax.signal import augment, noise
-from clef_jax.signal.augment import AugmentConfig
+from clef_jax.signal.augment_config import AugmentConfig
 
 GOLDEN = np.load(pathlib.Path(__file__).parent / "golden" / "signal_public.npz")
 RUN = jax.jit(augment.view, static_argnames="config")
@@ -28,14 +27,14 @@ def bank_of(num_samples, seed=0):
 
 
 def labelled_bank(num_samples=400):
-    """Noise whose shape tells its kind and its row: sines of distinct whole frequencies."""
+    """Noise that identifies its kind and row: sines of distinct integer frequencies."""
     cycles = 1 + np.arange(4 * 15).reshape(4, 15, 1)
     recorded = np.sin(2 * np.pi * cycles * np.arange(num_samples) / num_samples)
     return noise.NoiseBank(noise_mv=jnp.asarray(recorded, jnp.float32), sample_rate_hz=500.0)
 
 
 def reference_matrices():
-    """The matrices that the reference's golden windows were cut from."""
+    """The matrices that contain the reference's golden windows."""
     rng = np.random.default_rng(int(GOLDEN["noise/seed"]))
     made = []
     for i in range(4):
@@ -142,20 +141,6 @@ def test_off_changes_nothing():
     x = jax.random.normal(jax.random.key(3), (8, 500))
     got = RUN(keys(8), x, jnp.arange(8), bank_of(600), AugmentConfig.OFF)
     np.testing.assert_array_equal(got, x)
-    assert AugmentConfig() == AugmentConfig.PAPER
-
-
-@pytest.mark.parametrize(
-    ("settings", "culprits"),
-    [
-        ({"noise_probability": 1.5}, ("noise_probability=1.5", "[0, 1]")),
-        ({"noise_std_mv": -0.1}, ("noise_std_mv=-0.1", "0 mV")),
-        ({"mask_fraction_min": 0.5}, ("mask_fraction_min=0.5", "mask_fraction_max=0.3")),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(settings, culprits):
-    with refuses(*culprits, error=ValueError):
-        AugmentConfig(**settings)
 
 
 @pytest.mark.parametrize("number", [3, 16, 20])

@@ -1,4 +1,4 @@
-"""The jitted forms equal the float64 references to float32 rounding."""
+"""The jitted functions equal the float64 references up to float32 rounding."""
 
 import pathlib
 
@@ -16,7 +16,7 @@ GOLDEN = np.load(pathlib.Path(__file__).parent / "golden" / "signal_public.npz")
 
 
 def ecg_like(num_samples, sample_rate_hz, num_signals=6):
-    """Beats of 80 ms, wander, mains and white noise, an offset; mV."""
+    """Beats of 80 ms with baseline wander, mains and white noise, and an offset, in mV."""
     rng = np.random.default_rng(0)
     time = np.arange(num_samples) / sample_rate_hz
     beats = np.exp(-(((time % 0.8) - 0.4) ** 2) / (2 * 0.02**2))
@@ -108,7 +108,7 @@ def test_zscore_equals_the_reference():
 
 @pytest.mark.parametrize("num_samples", [(1 << 15) - 1, 1 << 15])
 def test_gaps_of_very_long_windows_are_filled(num_samples):
-    """The longest that fits beside a sample's place in one number, and the next."""
+    """The longest window whose indices fit beside a sample in one number, and the next."""
     rng = np.random.default_rng(0)
     stored = rng.integers(-32767, 32768, (2, num_samples)).astype(np.int16)
     stored[:, -1], stored[:, 0] = 32767, -32767
@@ -118,3 +118,20 @@ def test_gaps_of_very_long_windows_are_filled(num_samples):
     want = signal.fill_gaps(np.where(stored == MISSING_ADC, np.nan, millivolts))
     got = jax.jit(device.from_adc)(*map(jnp.asarray, (stored, gain, baseline)))
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-4)
+
+
+def test_rows_of_several_lengths_are_resampled_each_by_its_own():
+    lengths = (600, 1000, 1600)
+    rng = np.random.default_rng(0)
+    number = np.array([1, 0, 2, 0, 2], np.int32)
+    rows = [rng.standard_normal(lengths[n]).astype(np.float32) for n in number]
+    padded = np.stack([np.pad(row, (0, 1600 - len(row)), mode="edge") for row in rows])
+    resample = jax.jit(device.resample_rows, static_argnums=(2, 3))
+    got = np.asarray(resample(padded, number, lengths, 1000))
+    for row, result in zip(rows, got, strict=True):
+        want = device.resample_to_count(jnp.asarray(row)[None], 1000)[0]
+        np.testing.assert_allclose(result, want, atol=1e-6)
+    # What a row becomes does not depend on the others, nor on its padding.
+    padded[number == 0, 600:] = 7
+    alone = np.asarray(resample(padded[[1, 3, 1, 3, 1]], number[[1, 3, 1, 3, 1]], lengths, 1000))
+    np.testing.assert_array_equal(alone[:2], got[[1, 3]])

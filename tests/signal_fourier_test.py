@@ -1,4 +1,4 @@
-"""Transforms in two small steps are those of NumPy and SciPy, as exact as an FFT's."""
+"""Transforms by products equal those of NumPy and SciPy, as accurately as an FFT."""
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,7 @@ def test_resampling_is_the_fourier_method(before, after):
     ("num_samples", "sample_rate_hz"), [(5000, 500.0), (2500, 250.0), (3001, 300.0)]
 )
 def test_a_bandpass_for_a_tpu_is_as_exact_as_with_the_fft(num_samples, sample_rate_hz):
-    """Of white noise within 1e-6; of slow drift, which leaves either few digits, as the FFT."""
+    """White noise agrees within 1e-6; slow drift, which costs precision, as well as the FFT."""
     bandpass = device.make_bandpass(num_samples, sample_rate_hz)
 
     def errors(platform, x):
@@ -90,7 +90,7 @@ def test_a_length_with_a_large_prime_factor_falls_back_to_the_fft():
 
 
 def test_every_window_a_user_may_choose_has_small_factors_when_it_is_filtered():
-    """The band-pass pads to lengths that SciPy calls fast, whose prime factors are small."""
+    """The band-pass pads to SciPy's fast lengths, whose prime factors are small."""
     for num_samples in (500, 1001, 2503):
         n = edge.decompose(num_samples, 500.0, 0.67, 40.0).fft_length
         assert fourier.choose("tpu", n).by_products

@@ -35,6 +35,11 @@ def test_recorded_noise_is_resampled_and_cut_to_the_shortest(tmp_path):
 
 
 def test_files_that_are_no_noise_files_are_refused(tmp_path):
+    for read in (noise.fingerprint, noise.load_noise):
+        with refuses(tmp_path / "absent.mat", "--noise-path", problem="missing_file"):
+            read(tmp_path / "absent.mat")
+        with refuses(tmp_path, problem="missing_file"):
+            read(tmp_path)
     with refuses(tmp_path / "absent.mat", problem="missing_file"):
         noise.load_noise(tmp_path / "absent.mat")
     content = matrices()

@@ -1,14 +1,18 @@
-"""The cohort on disk: layout, readability, determinism, refusals."""
+"""The cohort on disk has the right layout, is readable and deterministic."""
 
 import csv
+import errno
 import gzip
 import hashlib
 import io
+import os
+import time
 import warnings
 
 import numpy as np
 import pytest
-from culprits import assert_names
+from culprits import assert_names, refuses
+from fault_costs import lost_bytes, seconds_to_end, user_bytes
 
 from clef_jax import simulate as simulate_command
 from clef_jax.signal import adc
@@ -206,13 +210,74 @@ def test_senseless_settings_are_refused_with_a_sentence(argument, tmp_path, caps
     assert not (tmp_path / "c").exists()
 
 
-def test_interrupted_run_leaves_a_folder_that_may_be_replaced(tmp_path, monkeypatch):
-    def fail(*_):
-        raise KeyboardInterrupt
+@pytest.fixture
+def failing(monkeypatch):
+    """Makes the second patient fail with an error; returns a function that sets the error."""
 
-    monkeypatch.setattr(simulate_command, "write_patient", fail)
-    with pytest.raises(KeyboardInterrupt):
-        write(tmp_path / "c", patients=1)
+    def fail_with(error):
+        write_patient = simulate_command.write_patient
+
+        def fail(config, index, cohort):
+            if index == 1:
+                raise error
+            return write_patient(config, index, cohort)
+
+        monkeypatch.setattr(simulate_command, "write_patient", fail)
+
+    yield fail_with
     monkeypatch.undo()
-    simulate(SimulateConfig(out=tmp_path / "c", patients=1, overwrite=True))
-    assert len(table(tmp_path / "c/hosp/patients.csv.gz")) == 1
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_an_interrupted_run_leaves_nothing(exists, tmp_path, failing):
+    if exists:
+        (tmp_path / "c").mkdir()
+    failing(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "c", patients=2)
+    assert not list(tmp_path.glob("*/*"))
+    assert names(tmp_path) == (["c"] if exists else [])
+
+
+@pytest.mark.faults
+def test_a_full_disk_is_told_and_leaves_the_cohort_that_was_there(tmp_path, failing, fault_log):
+    write(tmp_path / "c", patients=1)
+    before = digests(tmp_path)
+    at_first = user_bytes(tmp_path)
+    failing(OSError(errno.ENOSPC, "No space left on device"))
+    begin = time.monotonic()
+    with refuses(tmp_path / "c", os.strerror(errno.ENOSPC), problem="not_written"):
+        simulate(SimulateConfig(out=tmp_path / "c", patients=2, overwrite=True))
+    seconds_to_end.append(time.monotonic() - begin)
+    assert digests(tmp_path) == before
+    fault_log(lost_bytes=lost_bytes(at_first, tmp_path))
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    for left in (tmp_path / "c" / ".half", tmp_path / ".d.half"):
+        left.mkdir(parents=True)
+        (left / "part").write_text("")
+    for name in ("c", "d"):
+        simulate(SimulateConfig(out=tmp_path / name, patients=1))
+        assert "record_list.csv" in names(tmp_path / name)
+    assert not [path for path in tmp_path.rglob("*") if path.name == "part" or "half" in path.name]
+
+
+def test_another_file_of_the_name_of_the_list_of_faults_is_kept(tmp_path):
+    (tmp_path / "planted_c.csv").write_text("my trees")
+    with refuses(tmp_path / "planted_c.csv"):
+        write(tmp_path / "c", patients=1)
+    assert names(tmp_path) == ["planted_c.csv"]
+    assert (tmp_path / "planted_c.csv").read_text() == "my trees"
+
+
+@pytest.mark.parametrize("dataset", ["mimic_iv_ecg", "cinc2017"])
+def test_no_folder_gets_the_name_of_a_file(tmp_path, capsys, dataset):
+    with pytest.raises(SystemExit):
+        main([f"--out={tmp_path / 'cohort.zip'}", "--patients=2", f"--dataset={dataset}"])
+    assert_names(capsys.readouterr().err, "cohort.zip")
+    assert list(tmp_path.iterdir()) == []

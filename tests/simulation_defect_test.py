@@ -1,4 +1,4 @@
-"""Planted defects."""
+"""Planted faults occur at the rates of the source, and the input stays unchanged."""
 
 import numpy as np
 import pytest
@@ -16,8 +16,8 @@ def assert_share(flags, expected):
 
 
 def test_defects_come_at_the_rates_of_the_source():
-    people = [patient.draw(0, index) for index in range(NUM_PATIENTS)]
-    studies = [visit.draw(0, person, 2.2) for person in people]
+    people = [patient.sample(0, index) for index in range(NUM_PATIENTS)]
+    studies = [visit.sample(0, person, 2.2) for person in people]
     adc = np.arange(12 * 5000, dtype=np.int16).reshape(12, 5000) % 300 + 1
     before = adc.copy()
     multiplier = 20.0

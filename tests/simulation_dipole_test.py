@@ -1,4 +1,4 @@
-"""Lead vectors and the moving dipole."""
+"""The dipole is projected onto the leads as in the literature."""
 
 import numpy as np
 import pytest

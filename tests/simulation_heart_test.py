@@ -1,4 +1,4 @@
-"""What the hearts say about their patients: something, but far from everything."""
+"""Parameters of the hearts contain some, but not all, information about the patients."""
 
 import numpy as np
 import pytest
@@ -12,17 +12,17 @@ MEAN_RECORDS = 2.2
 
 @pytest.fixture(scope="module")
 def people():
-    return [patient.draw(0, index) for index in range(NUM_PATIENTS)]
+    return [patient.sample(0, index) for index in range(NUM_PATIENTS)]
 
 
 @pytest.fixture(scope="module")
 def studies(people):
-    return [visit.draw(0, person, MEAN_RECORDS) for person in people]
+    return [visit.sample(0, person, MEAN_RECORDS) for person in people]
 
 
 @pytest.fixture(scope="module")
 def hearts(people, studies):
-    return [heart.draw(0, p, s[0]) for p, s in zip(people, studies, strict=True)]
+    return [heart.sample(0, p, s[0]) for p, s in zip(people, studies, strict=True)]
 
 
 def assert_share(flags, expected):

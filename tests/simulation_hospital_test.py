@@ -1,4 +1,4 @@
-"""What the hospital's tables hold of the patients, and what is missing in them."""
+"""The hospital's tables hold the patients' data with the intended gaps."""
 
 import numpy as np
 import pytest
@@ -11,12 +11,12 @@ NUM_PATIENTS = 1500
 
 @pytest.fixture(scope="module")
 def people():
-    return [patient.draw(0, index) for index in range(NUM_PATIENTS)]
+    return [patient.sample(0, index) for index in range(NUM_PATIENTS)]
 
 
 @pytest.fixture(scope="module")
 def charts(people):
-    return [hospital.tables(0, p, visit.draw(0, p, 2.2)) for p in people]
+    return [hospital.tables(0, p, visit.sample(0, p, 2.2)) for p in people]
 
 
 def assert_share(flags, expected):

@@ -1,4 +1,4 @@
-"""What the cart's program makes of the recordings."""
+"""The ECG machine's measurements match the recordings, with the intended failures."""
 
 import numpy as np
 import pytest
@@ -20,9 +20,9 @@ def assert_share(flags, expected):
 
 
 def test_measurements_are_those_of_the_heart_and_sentinels_as_in_mimic():
-    people = [patient.draw(0, index) for index in range(NUM_PATIENTS)]
-    studies = [visit.draw(0, person, 2.2) for person in people]
-    hearts = [heart.draw(0, p, s[0]) for p, s in zip(people, studies, strict=True)]
+    people = [patient.sample(0, index) for index in range(NUM_PATIENTS)]
+    studies = [visit.sample(0, person, 2.2) for person in people]
+    hearts = [heart.sample(0, p, s[0]) for p, s in zip(people, studies, strict=True)]
     values, reports, sinus = [], [], []
     for person, visits, beating in zip(people, studies, hearts, strict=True):
         beats = rhythm.schedule(beating, np.random.default_rng(person.index), 10.0)

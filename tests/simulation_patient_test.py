@@ -1,4 +1,4 @@
-"""Who the patients are, and that they depend on nothing but the seed and their number."""
+"""Patients have the intended distributions, and depend only on the seed and their number."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ NUM_PATIENTS = 1500
 
 @pytest.fixture(scope="module")
 def people():
-    return [patient.draw(0, index) for index in range(NUM_PATIENTS)]
+    return [patient.sample(0, index) for index in range(NUM_PATIENTS)]
 
 
 def correlation(x, y):
@@ -20,15 +20,15 @@ def correlation(x, y):
 
 
 def test_patients_are_functions_of_seed_and_index(people):
-    assert patient.draw(0, 7) == people[7]
-    assert patient.draw(1, 7) != people[7]
+    assert patient.sample(0, 7) == people[7]
+    assert patient.sample(1, 7) != people[7]
     ids = [person.subject_id for person in people]
     assert ids == sorted(set(ids))
-    last = patient.draw(0, patient.MAX_PATIENTS - 1)
+    last = patient.sample(0, patient.MAX_PATIENTS - 1)
     assert len(str(last.subject_id)) == 8
     assert str(last.subject_id).startswith("1")
     with refuses(patient.MAX_PATIENTS, error=ValueError):
-        patient.draw(0, patient.MAX_PATIENTS)
+        patient.sample(0, patient.MAX_PATIENTS)
 
 
 def test_clinical_values_are_plausible_and_related(people):

@@ -1,4 +1,4 @@
-"""What is in the signal: the leads' identities, the beats, the waves."""
+"""Recordings fulfil the leads' identities and contain the intended beats and waves."""
 
 import dataclasses
 
@@ -39,8 +39,8 @@ STEADY = Heart(
 def record(change=None, number=0, seed=5):
     """A recording of a given heart in some patient's chest."""
     beating = dataclasses.replace(STEADY, **(change or {}))
-    person = patient.draw(seed, number)
-    study = visit.draw(seed, person, 2.2)[0]
+    person = patient.sample(seed, number)
+    study = visit.sample(seed, person, 2.2)[0]
     return recording.record(seed, person, study, beating)
 
 
@@ -230,9 +230,9 @@ def test_ventricular_beats_are_early_wide_and_followed_by_a_pause():
 
 
 def test_recordings_of_one_patient_differ_but_the_chest_stays():
-    person = patient.draw(1, 4)
-    studies = visit.draw(1, person, 10.0)
-    hearts = [heart.draw(1, person, study) for study in studies[:2]]
+    person = patient.sample(1, 4)
+    studies = visit.sample(1, person, 10.0)
+    hearts = [heart.sample(1, person, study) for study in studies[:2]]
     first, second = (
         recording.record(1, person, study, beating)
         for study, beating in zip(studies, hearts, strict=False)

@@ -1,4 +1,4 @@
-"""When patients come, and how often."""
+"""Times and numbers of the patients' visits have the intended distributions."""
 
 import datetime
 
@@ -14,12 +14,12 @@ MEAN_RECORDS = 2.2
 
 @pytest.fixture(scope="module")
 def people():
-    return [patient.draw(0, index) for index in range(NUM_PATIENTS)]
+    return [patient.sample(0, index) for index in range(NUM_PATIENTS)]
 
 
 @pytest.fixture(scope="module")
 def studies(people):
-    return [visit.draw(0, person, MEAN_RECORDS) for person in people]
+    return [visit.sample(0, person, MEAN_RECORDS) for person in people]
 
 
 def assert_share(flags, expected):
@@ -44,5 +44,5 @@ def test_studies_per_patient(studies):
 
 @pytest.mark.parametrize("mean", [1.0, 1.4, 3.0])
 def test_mean_number_of_studies_is_a_setting(people, mean):
-    counts = [len(visit.draw(0, person, mean)) for person in people]
+    counts = [len(visit.sample(0, person, mean)) for person in people]
     assert np.mean(counts) == pytest.approx(mean, rel=0.08)

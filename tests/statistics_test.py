@@ -1,4 +1,4 @@
-"""Scores are scikit-learn's, weights are repeated rows, and intervals cover the truth."""
+"""Scores agree with scikit-learn, weights with repeated rows, and intervals cover the truth."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_balanced_accuracy_is_scikit_learn_s():
     np.testing.assert_allclose(classification.balanced_accuracy(target, score, weight), want)
 
 
-def test_an_absent_class_is_neither_zero_nor_a_half():
+def test_the_score_of_an_absent_class_is_not_defined():
     target, score = make()
     assert np.isnan(classification.auroc(np.ones(300), score))
     assert np.isnan(classification.auroc(np.zeros(300), score))
@@ -68,7 +68,7 @@ def test_an_absent_class_is_neither_zero_nor_a_half():
     assert np.isnan(classification.auroc(target, score, weight)).tolist() == [True, True, False]
 
 
-def test_macro_averages_leave_out_what_cannot_be_told():
+def test_macro_averages_exclude_classes_with_one_outcome():
     target, score = make()
     columns = np.stack([target, np.zeros(300), 1 - target, np.ones(300)], axis=1)
     scores = np.stack([score] * 4, axis=1)
@@ -121,7 +121,7 @@ def test_a_single_recording_has_no_limits_of_agreement():
     assert np.isnan([agreement.low, agreement.high]).all()
 
 
-def test_resamples_draw_whole_patients():
+def test_resamples_hold_all_recordings_of_a_patient():
     patient = np.repeat(np.arange(50), np.arange(50) % 4 + 1)
     weight = bootstrap.patient_weights(patient, 400, seed=0)
     assert weight.shape == (400, len(patient))
@@ -134,7 +134,7 @@ def test_resamples_draw_whole_patients():
     np.testing.assert_array_equal(weight, bootstrap.patient_weights(patient, 400, seed=0))
 
 
-def test_intervals_leave_out_what_is_not_defined():
+def test_intervals_ignore_undefined_values():
     found = bootstrap.interval(np.array([np.nan, *np.linspace(0, 1, 101)]), 1_000_000)
     assert (found.low, found.high) == pytest.approx((0.025, 0.975), abs=1e-4)
     few = bootstrap.interval(np.linspace(0, 1, 101), 10)
@@ -156,7 +156,7 @@ TRUE_AUROC = scipy.stats.norm.cdf(1 / np.sqrt(2 * (1.0**2 + 0.5**2)))
 
 
 def coverage(score_of, truth, draw, *, by_patient=True, simulations=1500, resamples=300):
-    """The share of simulated samples whose interval holds the truth, to half a percent or so."""
+    """The fraction of simulated samples whose interval holds the truth, to half a percent or so."""
     hits = 0
     for seed in range(simulations):
         patient, target, score = draw(np.random.default_rng(seed))
@@ -190,7 +190,7 @@ def test_only_patients_make_intervals_that_cover_clustered_data():
     assert naive < 0.85
 
 
-def test_a_better_model_is_told_from_an_equal_one():
+def test_a_better_model_is_distinguished_from_an_equal_one():
     rng = np.random.default_rng(0)
     patient, target, score = patients(rng, 300, 2)
     worse = score + rng.normal(0, 3, len(score))
@@ -219,7 +219,7 @@ def test_p_values_of_equal_models_are_uniform():
     assert np.mean(np.array(p_values) <= 0.05) < 0.1
 
 
-def test_several_classes_are_swapped_together():
+def test_predictions_of_all_classes_are_swapped_together():
     rng = np.random.default_rng(0)
     target = np.eye(3)[rng.integers(0, 3, 90)]
     good, bad = target + rng.normal(0, 0.5, (90, 3)), rng.random((90, 3))
@@ -248,7 +248,7 @@ def test_reliability_is_scikit_learn_s():
     assert found.expected_error > 0.05
 
 
-def test_a_calibrated_score_has_little_error_and_ties_stay_together():
+def test_a_calibrated_score_has_a_small_error_and_ties_share_a_bin():
     rng = np.random.default_rng(0)
     score = rng.random(20_000)
     target = (rng.random(20_000) < score).astype(float)
@@ -256,3 +256,66 @@ def test_a_calibrated_score_has_little_error_and_ties_stay_together():
     rough = calibration.reliability(target, np.round(score, 1))
     assert len(np.unique(rough.mean_score)) == len(rough.mean_score)
     assert calibration.reliability(np.ones(5), np.full(5, 0.7)).count.tolist() == [5]
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_scores_of_one_class_are_not_defined(value):
+    _, score = make()
+    target, decision = np.full(300, value), (score > 0.5).astype(float)
+    weight = np.ones((2, 300), np.uint16)
+    columns = np.stack([1 - target, target], axis=1)
+    scores = np.stack([1 - score, score], axis=1)
+    for found in (
+        classification.auroc(target, score, weight),
+        classification.auprc(target, score, weight),
+        classification.f1(target, decision, weight),
+        classification.balanced_accuracy(columns, scores, weight),
+        classification.mean_over_classes(classification.auprc, columns, scores, weight),
+    ):
+        assert found.shape == (2,)
+        assert np.isnan(found).all()
+    assert np.isnan(classification.auprc(target, score))
+
+
+def test_resamples_with_one_class_are_not_defined_in_any_score():
+    target, score = make()
+    weight = np.stack([target == 1, target == 0, np.ones(300)]).astype(np.uint16)
+    columns, scores = np.stack([1 - target, target], 1), np.stack([1 - score, score], 1)
+    for found in (
+        classification.auprc(target, score, weight),
+        classification.f1(target, np.round(score), weight),
+        classification.balanced_accuracy(columns, scores, weight),
+    ):
+        assert np.isnan(found).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("value", [classification.auroc, classification.auprc])
+def test_targets_of_other_codes_than_0_and_1_give_no_number(value):
+    assert np.isnan(value(np.array([1, 2, 1, 2]), np.array([0.1, 0.9, 0.2, 0.8])))
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_score_that_is_nan_gives_no_number(name):
+    ours, _ = SCORES[name]
+    target, score = make()
+    score[17] = np.nan
+    assert np.isnan(ours(target, score))
+    assert np.isnan(ours(target, score, np.ones((3, 300), np.uint16))).all()
+
+
+def test_nan_among_the_predictions_of_classes_gives_no_number():
+    rng = np.random.default_rng(0)
+    target = np.eye(3)[rng.integers(0, 3, 90)]
+    score = target + rng.normal(0, 0.5, (90, 3))
+    score[5, 1] = np.nan
+    assert np.isnan(classification.balanced_accuracy(target, score))
+    assert np.isnan(classification.f1(target[:, 1], score[:, 1]))
+    assert np.isnan(classification.mean_over_classes(classification.auroc, target, score))
+    assert classification.best_f1_threshold(target[:, 1], score[:, 1]) == 0.5
+    assert np.isnan(calibration.reliability(target[:, 1], score[:, 1]).expected_error)
+
+
+def test_scores_of_no_recording_are_not_defined():
+    none = np.zeros(0)
+    assert np.isnan(classification.auroc(none, none))
+    assert np.isnan(classification.brier(none, none, np.zeros((2, 0)))).all()

@@ -1,4 +1,4 @@
-"""Every task finds its answers in its data set's simulated tree, and says what it cannot answer."""
+"""Every task reads its targets from its simulated data set, and names what it lacks."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ METADATA = {
 
 @pytest.fixture(scope="module")
 def prepared_data(tmp_path_factory):
-    """Metadata and facts by split of a prepared data set, each prepared once."""
+    """Metadata of the data set and its examples by split; each data set is prepared once."""
     made = {}
 
     def get(dataset):
@@ -55,7 +55,7 @@ def test_the_paper_has_eighteen():
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_task_says_what_it_asks(name):
+def test_every_task_has_a_description(name):
     task = TASKS[name]
     assert task.name == name
     assert task.description.endswith(".")
@@ -66,7 +66,7 @@ def test_every_task_says_what_it_asks(name):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_task_finds_answers(name, prepared_data):
+def test_every_task_has_targets(name, prepared_data):
     task = TASKS[name]
     metadata, splits = prepared_data(task.dataset)
     outputs = tasks.outputs_of(task, metadata)
@@ -102,7 +102,7 @@ def test_labels_become_targets():
     np.testing.assert_array_equal(found, [[55], [np.nan]])
 
 
-def test_whom_a_task_does_not_keep_is_left_out():
+def test_examples_that_a_task_does_not_keep_are_excluded():
     task = Task(
         dataset="toy", kind="regression", label="ef", keep=lambda e: e["ok"], description="D."
     )
@@ -126,7 +126,7 @@ def test_rules_of_single_tasks(name, example, want):
     np.testing.assert_array_equal(tasks.targets(TASKS[name], metadata, [example]), [want])
 
 
-def test_evaluation_leaves_out_patients_of_pretraining():
+def test_evaluation_excludes_patients_of_pretraining():
     task = TASKS["lvef"]
     assert task.keep is not None
     for split, kept in (("train", False), ("validation", True), ("none", True)):
@@ -143,13 +143,13 @@ def test_evaluation_leaves_out_patients_of_pretraining():
         ({"unit": "mV"}, "unexpected_unit", ()),
     ],
 )
-def test_contradictions_are_refused(changes, problem, culprits):
+def test_invalid_tasks_are_rejected(changes, problem, culprits):
     good = {"dataset": "toy", "kind": "multilabel", "label": "codes", "description": "D."}
     with refuses(*culprits, problem=problem):
         Task(**(good | changes))
 
 
-def test_what_a_data_set_does_not_have_is_told():
+def test_labels_and_classes_that_a_data_set_lacks_are_named():
     task = Task(dataset="toy", kind="multilabel", label="code", description="D.", name="mine")
     with refuses("mine", "'code'", "'codes'"):
         tasks.outputs_of(task, METADATA)

@@ -1,4 +1,4 @@
-"""Processes that cannot train together say so; none of them compiles anything."""
+"""Processes that cannot train together end with an error, before any compilation."""
 
 import json
 
@@ -55,7 +55,7 @@ def test_a_workdir_that_is_not_shared_is_told(data_dir, tmp_path):
     each = {1: {"workdir": tmp_path / "b", "before": hurry}}
     zero, one = start_together(data_dir, tmp_path / "a", each=each)
     told = fail(one, WITHIN_SECONDS)
-    assert_names(told, "Process 1", tmp_path / "b", "process 0")
+    assert_names(told, "process 1", tmp_path / "b", "process 0")
     fail(zero, WITHIN_SECONDS)
 
 

@@ -67,17 +67,17 @@ def test_help_tells_every_setting(capsys):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Own:
-    """Settings of a command that looks at a run."""
+    """Settings of a command that uses the settings of a run."""
 
     machine: str
-    """Which."""
+    """Name of the machine."""
 
 
 def test_a_command_may_add_settings_of_its_own():
     default = TrainConfig(data_dir="", workdir="")
     flags = ["--machine=big", "--size=large", "--clef.temperature=0.5"]
-    run, own = arguments.parse_beside(flags, Own, default=default, prog="look")
+    run, own = arguments.parse_beside(flags, Own, default=default, command="look")
     assert own == Own(machine="big")
     assert (run.size, run.data_dir, run.loss_config.temperature) == ("large", "", 0.5)
     with refuses("'smal'", "small"):
-        arguments.parse_beside(["--machine=x", "--size=smal"], Own, default=default, prog="look")
+        arguments.parse_beside(["--machine=x", "--size=smal"], Own, default=default, command="look")

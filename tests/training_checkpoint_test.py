@@ -1,41 +1,20 @@
-import contextlib
 import dataclasses
-import resource
 import shutil
-import signal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from culprits import refuses
 from flax import nnx
+from full_disk import no_file_above
+from small_state import RUN, abstract, make_state
 
 from clef_jax import mesh as mesh_lib
-from clef_jax.config import TrainConfig, saved
 from clef_jax.errors import UserError
 from clef_jax.training import CHECKPOINTS_FOLDER, checkpoint, digest
-from clef_jax.training.state import TrainState
-
-RUN = {"config": saved(TrainConfig(data_dir="a", workdir="b")), "data": {"data set": "1"}}
-
-
-def make_state(value=1.0):
-    params = nnx.State({"kernel": nnx.Param(jnp.full((3, 4), value))})
-    count = jnp.asarray(7, jnp.int32)
-    return TrainState(count, params, optax.adam(1e-3).init(params), count, count)
-
-
-def abstract(state):
-    everywhere = mesh_lib.everywhere(mesh_lib.make_mesh())
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), state
-    )
-
 
 failures_of_orbax = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-"""Orbax forgets to wait for those of its tasks that fail beside the first one."""
+"""Orbax does not await tasks that fail after the first one."""
 
 
 def take_any(run):
@@ -89,41 +68,6 @@ def test_a_save_that_was_killed_does_not_count(tmp_path):
         checkpoints.save(make_state(2.0), 2, RUN)
     with checkpoint.Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.latest_step == 2
-
-
-def test_another_encoder_is_refused(tmp_path):
-    other = RUN | {"config": saved(TrainConfig(data_dir="a", workdir="b", size="medium"))}
-    with refuses("size", "'small'", "'medium'", problem="changed_run"):
-        checkpoint.refuse_changes(RUN, other, tmp_path)
-
-
-def test_changed_data_is_refused_and_a_moved_folder_is_not(tmp_path):
-    moved = RUN | {"config": saved(TrainConfig(data_dir="elsewhere", workdir="b"))}
-    checkpoint.refuse_changes(RUN, moved, tmp_path)
-    with refuses("data set", problem="changed_run"):
-        checkpoint.refuse_changes(RUN, RUN | {"data": {"data set": "2"}}, tmp_path)
-
-
-def test_parameters_of_no_run_are_refused(tmp_path):
-    params = abstract(make_state()).params
-    with refuses(tmp_path, problem="no_run"):
-        checkpoint.restore_params(tmp_path, params)
-    checkpoint.Checkpoints(tmp_path, keep=1).__exit__(None)
-    with refuses(tmp_path, problem="no_checkpoint"):
-        checkpoint.restore_params(tmp_path, params)
-
-
-def test_parameters_are_restored_alone(tmp_path, monkeypatch):
-    state = make_state(3.0)
-    with checkpoint.Checkpoints(tmp_path, keep=1) as checkpoints:
-        checkpoints.save(state, 2, RUN)
-    params = checkpoint.restore_params(tmp_path, abstract(state).params)
-    for got, want in zip(jax.tree.leaves(params), jax.tree.leaves(state.params), strict=True):
-        np.testing.assert_array_equal(got, want)
-    # Arrays that are not those of the digest are refused.
-    monkeypatch.setattr(digest, "compute", lambda tree: [0] * len(jax.tree.leaves(tree)))
-    with refuses("2", tmp_path):
-        checkpoint.restore_params(tmp_path, abstract(state).params)
 
 
 def test_what_an_objective_owns_is_kept_with_the_state(tmp_path):
@@ -180,7 +124,7 @@ def test_a_damaged_checkpoint_moves_aside_and_its_step_can_be_saved_again(two_sa
     with checkpoint.Checkpoints(workdir, keep=3) as checkpoints:
         back = checkpoints.restore_newest(abstract(make_state()), take_any)
         assert back is not None
-        folder = checkpoints.set_aside(list(back.damaged))
+        folder = checkpoints.quarantine(list(back.damaged))
         assert [path.name for path in folder.iterdir()] == ["2_0"]
         assert checkpoints.latest_step == 1
         checkpoints.save(make_state(5.0), 2, RUN)
@@ -211,19 +155,6 @@ def test_refusing_a_run_is_not_taken_for_damage(two_saves):
         refuses(problem="other_settings"),
     ):
         checkpoints.restore_newest(abstract(make_state()), refuse)
-
-
-@contextlib.contextmanager
-def no_file_above(num_bytes):
-    """What a full disk is like, for this process and for files that are larger."""
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, limit[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-        signal.signal(signal.SIGXFSZ, before)
 
 
 @failures_of_orbax

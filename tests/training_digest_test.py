@@ -1,4 +1,4 @@
-"""A digest changes with any bit, whatever the type of the numbers, and with no sharding."""
+"""A digest of any number format changes with any bit, and not with the sharding."""
 
 import jax
 import jax.numpy as jnp

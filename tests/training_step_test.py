@@ -1,4 +1,4 @@
-"""The update is the same computation however the devices are arranged."""
+"""An update does not depend on the number of devices."""
 
 import dataclasses
 import functools
@@ -12,15 +12,18 @@ from flax import nnx
 
 from clef_jax import leads, mesh as mesh_lib, models
 from clef_jax.config import TrainConfig
-from clef_jax.signal.augment import AugmentConfig
+from clef_jax.data import label as label_lib
+from clef_jax.signal.augment_config import AugmentConfig
 from clef_jax.training import state as state_lib, step as step_lib
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compiler")]
 
 SAMPLE_RATE_HZ, NUM_SAMPLES = 500.0, 500
 CONFIG = TrainConfig(data_dir="", workdir="", size="tiny", global_batch_size=16, window_seconds=1.0)
 
 
 def make_batch(seed=0, rows=16):
-    """A batch of noise with missing samples in it, and risks some of which are unknown."""
+    """A batch of noise with missing samples, and partly unknown risks."""
     rng = np.random.default_rng(seed)
     adc = rng.integers(-400, 400, (rows, 2, NUM_SAMPLES)).cumsum(axis=-1) // 20
     adc[0, 0, 100:140] = -32768
@@ -44,7 +47,7 @@ def make_trainer(num_devices=1, **settings):
 
 
 def loss_and_gradient(num_devices, signals, **settings):
-    """In float64, so that what differs is the computation and not its rounding."""
+    """Computes in float64, so that rounding cannot hide a difference."""
     trainer, _ = make_trainer(num_devices, **settings)
     encoder = models.create_encoder("tiny", rngs=nnx.Rngs(0))  # activations as wide as the signals
     graph, params = nnx.split(encoder)
@@ -68,6 +71,24 @@ def views(num_devices):
     batch = mesh_lib.to_devices(make_batch(), trainer.mesh)
     make = jax.jit(step_lib.make_views, static_argnums=(0, 4))
     return np.asarray(make(trainer, batch, constants, np.int32(7), CONFIG.augment))
+
+
+@pytest.mark.parametrize("settings", [{}, {"num_microbatches": 4}])
+def test_rows_of_several_rates_become_the_same_views_on_any_devices(settings):
+    def compute(num_devices, **settings):
+        trainer, _ = make_trainer(num_devices, **settings)
+        constants = step_lib.make_constants(CONFIG, SAMPLE_RATE_HZ, trainer.mesh, (300, 500))
+        batch = make_batch()
+        batch["stored_length"] = np.array([0] * 5 + [1] * 11, np.int32)
+        batch["adc"][:5, :, 300:] = -32768
+        make = jax.jit(step_lib.make_views, static_argnums=(0, 4))
+        on_devices = mesh_lib.to_devices(batch, trainer.mesh)
+        return np.asarray(make(trainer, on_devices, constants, np.int32(7), CONFIG.augment))
+
+    one = compute(1)
+    np.testing.assert_allclose(compute(4, **settings), one, atol=1e-5)
+    np.testing.assert_allclose(one[5:], views(1)[5:], atol=1e-5)
+    assert np.abs(one[:5] - views(1)[:5]).max() > 0.1
 
 
 @pytest.fixture(scope="module")
@@ -226,9 +247,16 @@ def test_gradient_clipping_bounds_the_first_step():
 def test_every_objective_trains(subtests):
     from clef_jax import objectives
 
-    for name in objectives.load():
+    mesh = mesh_lib.make_mesh(jax.devices()[:1])
+    for name, objective in objectives.load().items():
         with subtests.test(name):
-            _, metrics = run(*make_trainer(objective=name), [make_batch()] * 2)
+            config = dataclasses.replace(CONFIG, objective=name)
+            widths = dict.fromkeys(objective.labels(config.loss_config), 3)
+            rate = optax.constant_schedule(1e-2)
+            trainer = state_lib.make_trainer(config, rate, mesh, label_widths=widths)
+            constants = step_lib.make_constants(config, SAMPLE_RATE_HZ, mesh)
+            labels = {label_lib.PREFIX + x: np.eye(16, 3, dtype=np.float32) for x in widths}
+            _, metrics = run(trainer, constants, [make_batch() | labels] * 2)
             assert np.isfinite(metrics[-1]["loss"])
 
 

@@ -1,4 +1,4 @@
-"""A process that dies or freezes takes the others with it, in time and with a sentence."""
+"""When a process ends or hangs, the others end in time with an error."""
 
 import signal
 import time
@@ -47,7 +47,7 @@ def test_a_process_that_falls_silent_ends_the_others(data_dir, tmp_path, which, 
         assert other.returncode not in (0, None)  # JAX itself may be the first to notice
     else:
         assert other.returncode == 1
-        assert watch.AGAIN in told
+        assert watch.RESTART in told
     together[signalled].kill()
     for process in together:
         process.communicate(timeout=WITHIN_SECONDS)

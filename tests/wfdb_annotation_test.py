@@ -1,4 +1,4 @@
-"""Annotations come out as wfdb reads them, or are refused with the reason."""
+"""Tests that annotations are read as wfdb reads them, or rejected with the reason."""
 
 import warnings
 
@@ -18,7 +18,7 @@ with warnings.catch_warnings():
 pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword")  # within wfdb.rdann
 
 
-def drawn(seed, num):
+def sample_annotations(seed, num):
     """Samples, symbols and notes with short and long intervals, and beats on top of each other."""
     rng = np.random.default_rng(seed)
     intervals = rng.choice([0, 1, 200, 1023, 1024, 70_000, 200_000], num)
@@ -37,7 +37,7 @@ def same_as_wfdb(path):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_reads_what_wfdb_writes(seed, tmp_path):
-    sample, symbols, notes = drawn(seed, 300)
+    sample, symbols, notes = sample_annotations(seed, 300)
     wfdb.wrann(
         "r",
         "atr",
@@ -57,7 +57,7 @@ def test_reads_what_wfdb_writes(seed, tmp_path):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_reads_what_the_simulation_writes(seed, tmp_path):
-    sample, symbols, notes = drawn(seed, 300)
+    sample, symbols, notes = sample_annotations(seed, 300)
     listed = list(zip(sample.tolist(), symbols, notes, strict=True))
     fixture.write_annotations(tmp_path / "r", listed)
     ours = same_as_wfdb(tmp_path / "r")
@@ -76,23 +76,23 @@ def test_symbols_are_those_of_the_format():
 def test_notes_that_look_like_words_of_their_own_are_text(tmp_path):
     note = "\0\0".join(["a" * 3, "\xff" * 4, "bb"])
     fixture.write_annotations(tmp_path / "r", [(5, "+", note), (9, "N", "")])
-    found = wfdb_annotation.read(tmp_path / "r")
-    assert found.sample.tolist() == [5, 9]
-    assert found.note[0] == note
+    annotations = wfdb_annotation.read(tmp_path / "r")
+    assert annotations.sample.tolist() == [5, 9]
+    assert annotations.note[0] == note
 
 
 @pytest.mark.parametrize("data", [b"", bytes(2), bytes(20)])
 def test_files_without_annotations(data, tmp_path):
     (tmp_path / "r.atr").write_bytes(data)
-    found = wfdb_annotation.read(tmp_path / "r")
-    assert (len(found.sample), found.symbol, found.note) == (0, (), ())
+    annotations = wfdb_annotation.read(tmp_path / "r")
+    assert (len(annotations.sample), annotations.symbol, annotations.note) == (0, (), ())
 
 
 def test_an_unknown_code_has_no_symbol(tmp_path):
     (tmp_path / "r.atr").write_bytes(np.array([45 << 10 | 7, 1 << 10 | 1, 0], "<u2").tobytes())
-    found = wfdb_annotation.read(tmp_path / "r")
-    assert found.symbol == ("", "N")
-    assert found.sample.tolist() == [7, 8]
+    annotations = wfdb_annotation.read(tmp_path / "r")
+    assert annotations.symbol == ("", "N")
+    assert annotations.sample.tolist() == [7, 8]
 
 
 def whole(path):
@@ -121,3 +121,30 @@ def test_other_faults_are_named(tmp_path):
     (tmp_path / "d.atr").mkdir()
     with refuses("d.atr", error=Defect, problem="unreadable"):
         wfdb_annotation.read(tmp_path / "d")
+
+
+def test_definitions_of_symbols_are_used_and_are_no_annotations(tmp_path):
+    wfdb.wrann(
+        "r",
+        "atr",
+        np.array([10, 20, 30, 40]),
+        ["N", "%", "$", "V"],
+        custom_labels=[(41, "%", "a symbol of this file"), (42, "$", "and another")],
+        fs=360,
+        write_dir=str(tmp_path),
+    )
+    words = np.frombuffer((tmp_path / "r.atr").read_bytes(), "<u2")
+    assert (words >> 10 == 22).sum() > 2  # the file holds its definitions as notes
+    annotations = wfdb_annotation.read(tmp_path / "r")
+    assert annotations.sample.tolist() == [10, 20, 30, 40]
+    assert annotations.symbol == ("N", "%", "$", "V")
+    assert annotations.time_resolution_hz == 360
+
+
+def test_notes_after_an_unfinished_definition_stay(tmp_path):
+    notes = [(0, '"', "## annotation type definitions"), (0, '"', "41 own text")]
+    fixture.write_annotations(tmp_path / "r", [*notes, (5, "N", ""), (9, '"', "42 is a note")])
+    annotations = wfdb_annotation.read(tmp_path / "r")
+    assert annotations.sample.tolist() == [5, 9]
+    assert annotations.note == ("", "42 is a note")
+    assert annotations.time_resolution_hz is None

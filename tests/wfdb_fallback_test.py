@@ -1,4 +1,6 @@
-"""What only the wfdb package can read comes out as stored and in physical units, or is refused."""
+"""Tests that records which only wfdb reads are returned as stored, sample by sample."""
+
+import warnings
 
 import numpy as np
 import pytest
@@ -8,6 +10,12 @@ from mimic_tree import ecg, write_record
 from clef_jax.finding import Defect
 from clef_jax.signal.adc import MISSING_ADC
 from clef_jax.wfdb import fallback
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # pandas complains about wfdb's own code as it is imported
+    import wfdb
+
+pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword")  # within wfdb.wrsamp
 
 
 @pytest.fixture
@@ -19,50 +27,38 @@ def record(tmp_path):
     return tmp_path / "r", samples
 
 
-def test_stored_samples_of_a_window(record):
+def test_stored_samples_of_some_signals_and_frames(record):
     path, samples = record
-    np.testing.assert_array_equal(fallback.read_adc(path), samples)
-    np.testing.assert_array_equal(fallback.read_adc(path, 5, 30), samples[:, 5:35])
-    np.testing.assert_array_equal(fallback.read_adc(path, 690), samples[:, 690:])
+    np.testing.assert_array_equal(fallback.read_frames(path, [0, 1, 2], 0, 700), samples)
+    np.testing.assert_array_equal(fallback.read_frames(path, [2, 1], 5, 30), samples[[2, 1], 5:35])
 
 
-def test_physical_samples_of_some_signals(record):
-    path, samples = record
-    got = fallback.read_physical(path, [2, 1], 5, 30)
-    want = np.where(samples == MISSING_ADC, np.nan, (samples - 50.0) / 100)[[2, 1], 5:35]
-    np.testing.assert_allclose(got, want, rtol=1e-12)
-    assert fallback.read_physical(path, [0, 1], 700, 0).shape == (2, 0)
+def test_all_samples_of_a_frame_are_returned(tmp_path):
+    samples = np.arange(24, dtype="<i2")
+    samples.tofile(tmp_path / "r.dat")
+    (tmp_path / "r.hea").write_text("r 1 100 8\nr.dat 16x3 200/mV 16 0 0 0 0 I\n")
+    np.testing.assert_array_equal(fallback.read_frames(tmp_path / "r", [0], 2, 3), [samples[6:15]])
 
 
-def test_rate_and_length(record):
-    assert fallback.read_rate_and_length(record[0]) == (500.0, 700)
+def test_compressed_records_are_read(tmp_path):
+    samples = ecg(1, 700, 2)
+    wfdb.wrsamp(
+        "r",
+        fs=250,
+        units=["mV"] * 2,
+        sig_name=["I", "II"],
+        d_signal=samples.T.astype(np.int64),
+        adc_gain=[200.0] * 2,
+        baseline=[0] * 2,
+        fmt=["516"] * 2,
+        write_dir=str(tmp_path),
+    )
+    got = fallback.read_frames(tmp_path / "r", [0, 1], 100, 500)
+    np.testing.assert_array_equal(got, samples[:, 100:600])
 
 
-@pytest.mark.parametrize(("form", "value"), [("16", -(1 << 15)), ("212", -2048), ("80", -128)])
-def test_the_smallest_value_of_a_format_means_missing(form, value):
-    assert fallback.missing_value(form) == value
-
-
-@pytest.mark.parametrize(
-    "read",
-    [
-        fallback.read_adc,
-        fallback.read_rate_and_length,
-        lambda path: fallback.read_physical(path, [0], 0, 10),
-    ],
-)
-def test_a_malformed_record_is_refused(read, record):
+def test_a_malformed_record_is_refused(record):
     path, _ = record
     path.with_suffix(".hea").write_text("what is this\n")
     with refuses("wfdb", "r", error=Defect, problem="unreadable"):
-        read(path)
-
-
-def test_samples_of_more_than_16_bits_are_refused_as_stored(tmp_path):
-    header = "r 1 500 4\nr.dat 32 200/mV 32 0 0 0 0 I\n"
-    (tmp_path / "r.hea").write_text(header)
-    np.array([0, 1, 2, 1 << 20], "<i4").tofile(tmp_path / "r.dat")
-    with refuses("16 bits", error=Defect, problem="unreadable"):
-        fallback.read_adc(tmp_path / "r")
-    want = np.array([[0, 1, 2, 1 << 20]]) / 200
-    np.testing.assert_allclose(fallback.read_physical(tmp_path / "r", [0], 0, 4), want)
+        fallback.read_frames(path, [0], 0, 10)

@@ -1,4 +1,4 @@
-"""Records come out exactly as wfdb reads them, or are refused with the reason."""
+"""Tests that records are read exactly as wfdb reads them, or rejected with the reason."""
 
 import os
 import struct
@@ -12,7 +12,7 @@ from mimic_tree import LEADS, ecg, write_record
 
 from clef_jax import files
 from clef_jax.finding import Defect
-from clef_jax.wfdb import record as wfdb_record
+from clef_jax.wfdb import header as wfdb_header, record as wfdb_record
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pandas complains about wfdb's own code as it is imported
@@ -143,6 +143,102 @@ def test_a_wrong_checksum_is_noticed(tmp_path):
     assert wfdb_record.read(path).bad_checksums == LEADS
 
 
+def test_headers_whose_checksums_are_all_zero_have_none(tmp_path):
+    path = tmp_path / "r"
+    write_record(path, ecg(1), checksums=False)
+    text = path.with_suffix(".hea").read_text()
+    path.with_suffix(".hea").write_text(text.replace(" 7 0 ", " 0 0 "))
+    assert wfdb_record.read(path).bad_checksums == ()
+    # One checksum that is stated makes the others count.
+    path.with_suffix(".hea").write_text(text.replace(" 7 0 ", " 0 0 ", 11))
+    assert len(wfdb_record.read(path).bad_checksums) == 12
+
+
+def test_all_samples_of_a_frame_are_read_at_their_rate(tmp_path):
+    samples = np.arange(240, dtype="<i2").reshape(2, 120)
+    frames = samples.reshape(2, 30, 4).transpose(1, 0, 2)
+    np.ascontiguousarray(frames).tofile(tmp_path / "r.dat")
+    lines = [f"r.dat 16x4 200/mV 16 0 0 0 0 {name}" for name in ("I", "II")]
+    (tmp_path / "r.hea").write_text("\n".join(["r 2 62.5 30", *lines]) + "\n")
+    recording = wfdb_record.read(tmp_path / "r")
+    assert recording.sample_rate_hz == 250
+    np.testing.assert_array_equal(recording.signal, samples)
+    for start, count in ((0, 1), (3, 6), (5, 2), (119, 1), (8, 4)):
+        window = wfdb_record.read(tmp_path / "r", start, count)
+        np.testing.assert_array_equal(window.signal, samples[:, start : start + count])
+    with refuses("120", error=Defect, problem="window_outside_record"):
+        wfdb_record.read(tmp_path / "r", 0, 121)
+
+
+def test_leads_of_several_rates_are_refused(tmp_path):
+    np.zeros(50, "<i2").tofile(tmp_path / "r.dat")
+    header = "r 2 62.5 10\nr.dat 16x4 200/mV 16 0 0 0 0 I\nr.dat 16 200/mV 16 0 0 0 0 II\n"
+    (tmp_path / "r.hea").write_text(header)
+    with refuses("250 Hz", "62.5 Hz", error=Defect, problem="mixed_rates"):
+        wfdb_record.read(tmp_path / "r")
+
+
+def test_a_negative_gain_inverts_the_samples(tmp_path):
+    adc = ecg(1, num_leads=1)
+    adc[0, 5] = -32768
+    write_record(tmp_path / "r", adc, leads=("I",), gain="-200.0(7)/mV")
+    recording = wfdb_record.read(tmp_path / "r")
+    assert (recording.gain_per_mv[0], recording.baseline[0]) == (200, -7)
+    assert recording.signal[0, 5] == -32768
+    kept = np.arange(5000) != 5
+    got = (recording.signal[0].astype(float) - recording.baseline[0]) / recording.gain_per_mv[0]
+    np.testing.assert_allclose(got[kept], (adc[0].astype(float)[kept] - 7) / -200)
+
+
+def test_a_window_of_differences_is_that_part_of_the_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(wfdb_record, "_BLOCK_FRAMES", 16)
+    steps = np.random.default_rng(0).integers(-100, 100, (90, 2)).astype("i1")
+    steps.tofile(tmp_path / "r.dat")
+    lines = [f"r.dat 8 200/mV 12 0 {first} 0 0 {name}" for first, name in ((50, "I"), (-9, "II"))]
+    (tmp_path / "r.hea").write_text("\n".join(["r 2 250 90", *lines]) + "\n")
+    want = np.array([[50], [-9]]) + np.cumsum(steps.T.astype(int), axis=1)
+    for start, count in ((0, 90), (1, 5), (16, 10), (50, 40), (89, 1)):
+        got = wfdb_record.read(tmp_path / "r", start, count).signal
+        np.testing.assert_array_equal(got, want[:, start : start + count])
+
+
+def test_signals_of_several_files_and_formats_keep_their_order(tmp_path):
+    one, two = ecg(1, 600, 1)[0], ecg(2, 600, 1)[0] // 4
+    one.astype("<i2").tofile(tmp_path / "z.dat")
+    (two + 128).clip(0, 255).astype("u1").tofile(tmp_path / "a.dat")
+    header = "r 2 250\nz.dat 16 200/mV 16 0 0 0 0 I\na.dat 80 200/mV 8 0 0 0 0 II\n"
+    (tmp_path / "r.hea").write_text(header)
+    recording = wfdb_record.read(tmp_path / "r")
+    np.testing.assert_array_equal(recording.signal, [one, two.clip(-127, 127)])
+    assert recording.lead_names == ("I", "II")
+
+
+@pytest.mark.parametrize("form", ["24", "61", "160", "310", "311"])
+def test_a_header_without_length_takes_it_from_a_file_of_any_format(form, tmp_path):
+    size = {"24": 3, "61": 2, "160": 2, "310": 4 / 3, "311": 4 / 3}[form]
+    (tmp_path / "r.dat").write_bytes(bytes(round(600 * size)))
+    (tmp_path / "r.hea").write_text(f"r 2 250\nr.dat {form} 9/mV\nr.dat {form} 9/mV\n")
+    assert wfdb_record.count_samples(tmp_path / "r", wfdb_header.read(tmp_path / "r")) == 300
+
+
+def test_samples_of_more_than_16_bits_are_refused_as_stored(tmp_path):
+    header = "r 1 500 4\nr.dat 32 200/mV 32 0 0 0 0 I\n"
+    (tmp_path / "r.hea").write_text(header)
+    np.array([0, 1, 2, 1 << 20], "<i4").tofile(tmp_path / "r.dat")
+    with refuses("16 bits", error=Defect, problem="unreadable"):
+        wfdb_record.read(tmp_path / "r")
+    got = wfdb_record.read_samples(tmp_path / "r", wfdb_header.read(tmp_path / "r"), [0], 0, 4)
+    np.testing.assert_array_equal(got, [[0, 1, 2, 1 << 20]])
+
+
+def test_a_pipe_in_place_of_a_signal_file_is_not_opened(tmp_path):
+    write_record(tmp_path / "r", ecg(1))
+    (tmp_path / "r.dat").unlink()
+    os.mkfifo(tmp_path / "r.dat")
+    with refuses("r.dat", error=Defect, problem="not_a_file"):
+        wfdb_record.read(tmp_path / "r")
+
+
 def edit(path, old, new):
     text = path.with_suffix(".hea").read_text()
     assert old in text
@@ -167,7 +263,7 @@ FAULTS = {
         "unreadable",
         ("first line", "r.hea"),
     ),
-    "too few lines": (lambda p: edit(p, "r 12", "r 13"), "unreadable", ("first line", "r.hea")),
+    "too few lines": (lambda p: edit(p, "r 12", "r 13"), "unreadable", ("13 signals", "r.hea")),
     "bad line": (
         lambda p: edit(p, "r.dat 16", "r.dat sixteen"),
         "unreadable",
@@ -214,3 +310,14 @@ def test_a_linked_signal_file_does_not_leave_the_source(tmp_path):
     (source / "r.dat").symlink_to(tmp_path / "x.dat")
     with pytest.raises(Defect):
         files.locate(source, "r")
+
+
+def test_skewed_signals_are_aligned(tmp_path):
+    samples = np.arange(60, dtype="<i2").reshape(30, 2)
+    samples.tofile(tmp_path / "r.dat")
+    header = "r 2 250 30\nr.dat 16:3 200/mV 16 0 0 0 0 I\nr.dat 16 200/mV 16 0 0 0 0 II\n"
+    (tmp_path / "r.hea").write_text(header)
+    want = np.stack([np.append(samples[3:, 0], [-32768] * 3), samples[:, 1]])
+    for start, count in ((0, 30), (5, 10), (28, 2)):
+        got = wfdb_record.read(tmp_path / "r", start, count).signal
+        np.testing.assert_array_equal(got, want[:, start : start + count])

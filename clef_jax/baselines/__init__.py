@@ -14,8 +14,9 @@ Another package adds such a module by an entry point in its `pyproject.toml`:
 my_baseline = "my_package.my_baseline"
 ```
 
-A baseline that is a file of weights yields nothing there, and defines `recognises` and
-`read_weights` instead (`embedding.weight_file`), so that `--checkpoint=FILE` evaluates it.
+A baseline that is a file of weights yields nothing there, so that `--model=FILE` evaluates it. It
+defines `PUBLISHED` (`embedding.published`), or, for a network of our architecture, `recognises` and
+`read_weights` (`embedding.weight_file`).
 
 Modules with a leading underscore hold code that several baselines share.
 """

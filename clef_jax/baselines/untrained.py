@@ -1,4 +1,4 @@
-"""Baseline of randomly initialised encoders of the same shape (strong by arXiv 2602.17531)."""
+"""Baseline of randomly initialised encoders of the same size (strong by arXiv 2602.17531)."""
 
 from collections.abc import Iterator
 

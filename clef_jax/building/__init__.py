@@ -1,1 +1,1 @@
-"""Makes prepared data sets: from raw recordings and tables to shards with an index."""
+"""Builds prepared data sets: shards with an index, from raw recordings and tables."""

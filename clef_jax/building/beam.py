@@ -1,9 +1,9 @@
 """Writes the shards of a build with Apache Beam: on Flink, Spark, Dataflow or this machine.
 
-The same tasks go to the same function as to worker processes, so that the same bytes come of it.
-Workers either see the source and data folders under the same paths as this machine, or fetch the
-recordings from a `remote_source` and leave the shards in a `remote_scratch`: folders in a bucket,
-or wherever Beam has a file system. Needs the extra `beam`.
+Beam calls the same function with the same tasks as worker processes do, so the shards have the same
+bytes. Workers either access the source and data folders under the same paths as this machine, or
+fetch the recordings from `remote_source` and write the shards to `remote_scratch`: folders in a
+bucket or in any other file system of Beam. Needs the extra `beam`.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from typing import Any
 
 from clef_jax.building import resume, shard
 from clef_jax.building.listing import Entry
-from clef_jax.errors import UserError
+from clef_jax.errors import UserError, WrongArgument
 
 _TASK_SUFFIX = ".task"
 _SUMMARY_SUFFIX = ".npz"
@@ -24,22 +24,28 @@ _SUMMARY_SUFFIX = ".npz"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to run the pipeline. `remote_source` and `remote_scratch` go together."""
+    """Settings of the pipeline. `remote_source` and `remote_scratch` must be given together.
+
+    Raises:
+        UserError: only one of the two is given.
+    """
 
     options: str
-    """Of the pipeline, `name=value` separated by commas or spaces."""
+    """Beam's pipeline options, `name=value` separated by commas or spaces."""
     remote_source: str | None = None
-    """A URL of a folder that holds the recordings as the source folder would."""
+    """URL of a folder with the recordings, laid out like the source folder; by default workers read
+    the source folder itself."""
     remote_scratch: str | None = None
-    """A URL of a folder for tasks and shards while the pipeline runs."""
+    """URL of a folder for tasks and shards while the pipeline runs; by default workers write to the
+    data folder itself."""
 
     def __post_init__(self):
         if (self.remote_source is None) != (self.remote_scratch is None):
-            raise UserError("--remote-source and --remote-scratch go together; give both.")
+            raise WrongArgument("--remote-source and --remote-scratch must be given together.")
 
 
 def run(tasks: Iterable[shard.Task], settings: Settings) -> Iterator[shard.Summary]:
-    """Summaries in the order of the tasks, after all are written.
+    """Writes all shards, then yields their summaries in the order of the tasks.
 
     Raises:
         UserError: Beam is not installed, or the pipeline failed.
@@ -48,10 +54,8 @@ def run(tasks: Iterable[shard.Task], settings: Settings) -> Iterator[shard.Summa
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError:
-        raise UserError(
-            "--beam-options needs Apache Beam: pip install -c constraints.txt -e '.[beam]'."
-        ) from None
-    # Task files rather than tasks: runners limit the size of what a pipeline is made of.
+        raise UserError("--beam-options needs Apache Beam: pip install 'clef_jax[beam]'.") from None
+    # Elements are the names of task files, not tasks, because runners limit the pipeline's size.
     shards = [(task.path, _save(task, settings)) for task in tasks]
     kept = {path for path, file in shards if resume.read(_load(file)) is not None}
     options = PipelineOptions(_flags(settings.options))
@@ -60,59 +64,63 @@ def run(tasks: Iterable[shard.Task], settings: Settings) -> Iterator[shard.Summa
             files = [file for path, file in shards if path not in kept]
             names = pipeline | "shards" >> beam.Create(files) | beam.Reshuffle()
             _ = names | "write" >> beam.Map(write, settings)
-    except Exception as error:  # runners have no exception in common
+    except Exception as error:  # runners have no common exception
         reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise UserError(
-            f"The Beam pipeline failed: {reason[0].rstrip('.')}. Shards that were finished are "
-            "kept; the same command goes on from them."
+            f"The Beam pipeline failed: {reason[0].rstrip('.')}. The complete shards are kept; the "
+            "same command resumes from them."
         ) from error
     for path, file in shards:
-        summary = _collect(file, settings, there=path in kept)
+        summary = _collect(file, settings, is_local=path in kept)
         yield dataclasses.replace(summary, kept=path in kept)
 
 
 def _flags(options: str) -> list[str]:
-    """Beam's flags from `name=value,name=value`; the dashes may be there already."""
+    """Returns Beam's flags from `name=value,name=value`, with or without leading dashes."""
     return [f"--{option.lstrip('-')}" for option in options.replace(",", " ").split()]
 
 
 def write(file: str, settings: Settings) -> None:
-    """Writes the shard of a task file; this is what Beam's workers call."""
+    """Writes the shard of a task file, unless it is written already; Beam's workers call this."""
     task = _load(file)
     if settings.remote_source is None or settings.remote_scratch is None:
         resume.write(task)
         return
-    there = _remote(task.path, settings)
+    remote = _remote(task.path, settings)
     with tempfile.TemporaryDirectory() as folder:
-        source, here = pathlib.Path(folder, "source"), pathlib.Path(folder, "part")
-        if _file_systems().exists(there + _SUMMARY_SUFFIX):
-            _copy(there + _SUMMARY_SUFFIX, f"{here}{_SUMMARY_SUFFIX}")
-            if resume.is_of(task, here):
+        source, local = pathlib.Path(folder, "source"), pathlib.Path(folder, "part")
+        if _file_systems().exists(remote + _SUMMARY_SUFFIX):
+            _copy(remote + _SUMMARY_SUFFIX, f"{local}{_SUMMARY_SUFFIX}")
+            if resume.is_current(task, local):
                 return
-        for patient in task.share.patients:
+        for patient in task.assignment.patients:
             for entry in patient:
                 _fetch(task, entry, settings.remote_source, source)
-        local = dataclasses.replace(task, source=str(source), path=str(here))
-        resume.save(task, shard.write(local), here)
-        for suffix in ("", _SUMMARY_SUFFIX):  # the summary last: it says that the shard is whole
-            _copy(f"{here}{suffix}", there + suffix)
+        local_task = dataclasses.replace(task, source=str(source), path=str(local))
+        resume.save(task, shard.write(local_task), local)
+        for suffix in ("", _SUMMARY_SUFFIX):  # the summary last: it marks the shard as complete
+            _copy(f"{local}{suffix}", remote + suffix)
 
 
 def _fetch(task: shard.Task, entry: Entry, remote_source: str, source: pathlib.Path) -> None:
-    """Copies the files of one listed recording; what is absent there is absent here."""
+    """Copies the files of one listed recording; files that do not exist are not copied."""
     patterns = [f"{remote_source.rstrip('/')}/{name}" for name in task.files(entry)]
     for result in _file_systems().match(patterns):
-        for found in result.metadata_list:
-            relative = found.path[len(remote_source.rstrip("/")) + 1 :]
+        for file in result.metadata_list:
+            relative = file.path[len(remote_source.rstrip("/")) + 1 :]
             target = source / relative
             target.parent.mkdir(parents=True, exist_ok=True)
-            _copy(found.path, str(target))
+            _copy(file.path, str(target))
 
 
-def _collect(file: str, settings: Settings, *, there: bool) -> shard.Summary:
-    """The summary of a written shard, which is fetched unless it is there."""
+def _collect(file: str, settings: Settings, *, is_local: bool) -> shard.Summary:
+    """Returns the summary of a written shard, after fetching the shard unless it is local.
+
+    Raises:
+        UserError: the shard does not exist.
+    """
     task = _load(file)
-    if settings.remote_scratch is not None and not there:
+    if settings.remote_scratch is not None and not is_local:
         remote = _remote(task.path, settings)
         for suffix in ("", _SUMMARY_SUFFIX):
             _copy(remote + suffix, task.path + suffix)
@@ -121,8 +129,8 @@ def _collect(file: str, settings: Settings, *, there: bool) -> shard.Summary:
     summary = resume.read(task)
     if summary is None:
         raise UserError(
-            f"The Beam workers did not write {task.path}. They must see the data folder under the "
-            "same path as this machine, or be given --remote-source and --remote-scratch."
+            f"The Beam workers did not write {task.path}. They must access the data folder under "
+            "the same path as this machine; otherwise give --remote-source and --remote-scratch."
         )
     return summary
 
@@ -140,7 +148,7 @@ def _load(file: str) -> shard.Task:
 
 
 def _remote(path: str, settings: Settings) -> str:
-    """Where a shard lies for the time of the pipeline."""
+    """Returns the path or URL of a shard while the pipeline runs."""
     if settings.remote_scratch is None:
         return path
     return f"{settings.remote_scratch.rstrip('/')}/{pathlib.Path(path).name}"
@@ -152,7 +160,7 @@ def _copy(source: str, target: str) -> None:
 
 
 def _open(path: str) -> Any:
-    """A stream of a file as it is: Beam would unpack a .gz otherwise."""
+    """Opens a file without decompression; by default Beam would decompress a .gz file."""
     return _file_systems().open(path, compression_type="uncompressed")
 
 

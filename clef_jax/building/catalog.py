@@ -1,6 +1,6 @@
-"""Finds data set builders by name in the `clef_datasets` package, the repository's `datasets/`.
+"""Finds data set builders by name in the package `clef_datasets`, the repository's `datasets/`.
 
-A data set is a folder there; nothing lists them.
+Each folder of that package is a data set; no list of them exists.
 """
 
 import importlib
@@ -8,7 +8,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from clef_jax import plugin
-from clef_jax.errors import UserError
+from clef_jax.errors import WrongArgument
 
 if TYPE_CHECKING:
     from clef_jax.building.builder import RecordingBuilder
@@ -32,7 +32,7 @@ def names() -> list[str]:
 
 
 def builder_class(name: str) -> "type[RecordingBuilder]":
-    """Returns the class `Builder` in `clef_datasets.<name>.<name>_dataset_builder`.
+    """Returns the class `Builder` of `clef_datasets.<name>.<name>_dataset_builder`.
 
     Raises:
         UserError: the data set is unknown; the message proposes the nearest.
@@ -58,7 +58,7 @@ def builder(dataset: str, **kwargs: Any) -> "RecordingBuilder":
     """
     name, _, config = dataset.strip("/").partition("/")
     cls = builder_class(name)
-    known = [known.name for known in cls.BUILDER_CONFIGS]
+    known = [variant.name for variant in cls.BUILDER_CONFIGS]
     if config and config not in known:
-        raise UserError(plugin.unknown(f"config of the data set {name!r}", config, known))
+        raise WrongArgument(plugin.unknown(f"config of the data set {name!r}", config, known))
     return cls(config=config or None, **kwargs)

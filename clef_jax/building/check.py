@@ -1,7 +1,6 @@
-"""Reads a prepared data set back and says what it holds: `prepare --check`.
+"""Reads a prepared data set, verifies its bytes and counts its contents: `prepare --check`.
 
-Every stored byte is read once, shard by shard, and nothing is kept of a recording but its share in
-the counts.
+Every stored byte is read once, shard by shard. Only counts are kept in memory.
 
 Shapes: L leads, T time.
 """
@@ -22,6 +21,7 @@ import rich.progress
 from clef_jax.building import index_writer
 from clef_jax.data import index, quality, raw
 from clef_jax.data.record import Recording
+from clef_jax.errors import counted
 from clef_jax.signal.adc import MISSING_ADC
 
 _BLOCK_RECORDS = 32
@@ -38,165 +38,181 @@ class _ShardName:
 
 
 @dataclasses.dataclass
-class Part:
-    """Counts over some recordings; parts add up."""
+class Counts:
+    """Counts over the recordings of a shard or split."""
 
     digest: bytes = b""
+    """SHA-256 of the bytes of a shard."""
     problem: str = ""
-    """Why the shard could not be read to its end."""
+    """The reason why the shard could not be read to its end; empty if it could."""
     num_records: int = 0
-    counts: collections.Counter[tuple[str, str]] = dataclasses.field(
+    by_value: collections.Counter[tuple[str, str]] = dataclasses.field(
         default_factory=collections.Counter
     )
-    """Recordings by what is told and its value: ("age", "50-59"), ("sex", "male"), ..."""
-    lead_counts: collections.Counter[tuple[str, str]] = dataclasses.field(
+    """Number of recordings by property and value: ("age", "50-59"), ("sex", "male"), ..."""
+    by_lead: collections.Counter[tuple[str, str]] = dataclasses.field(
         default_factory=collections.Counter
     )
-    """Recordings by lead and problem."""
+    """Number of recordings by lead and problem."""
     moments: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    """Of each numeric label: how many values, their sum, and the sum of their squares."""
+    """Number, sum and sum of squares of the values of each numeric label."""
     num_samples: int = 0
     num_missing: int = 0
-    num_against_index: int = 0
-    """Recordings that the index describes otherwise than they are."""
+    num_mismatched: int = 0
+    """Number of recordings that differ from what the index states about them."""
 
-    def add(self, other: "Part") -> None:
-        self.counts.update(other.counts)
-        self.lead_counts.update(other.lead_counts)
+    def add(self, other: "Counts") -> None:
+        """Adds the counts of other recordings; `digest` and `problem` stay as they are."""
+        self.by_value.update(other.by_value)
+        self.by_lead.update(other.by_lead)
         for name, moments in other.moments.items():
             self.moments[name] = self.moments.get(name, np.zeros(3)) + moments
-        for name in ("num_records", "num_samples", "num_missing", "num_against_index"):
+        for name in ("num_records", "num_samples", "num_missing", "num_mismatched"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 @dataclasses.dataclass
 class ScanResult:
-    """What a prepared data set holds."""
+    """Contents of a prepared data set."""
 
     version_dir: pathlib.Path
     metadata: dict[str, Any]
+    """Contents of `clef_index.json`."""
     indices: dict[str, index.Index]
-    parts: dict[str, Part]
-    """By split."""
+    """The index of each split."""
+    counts: dict[str, Counts]
+    """The counts of each split."""
     damage: list[str]
-    """Sentences about shards that are not what was written."""
+    """Sentences about shards that differ from what was written."""
 
     @property
     def intact(self) -> bool:
+        """Whether all shards are as they were written."""
         return not self.damage
 
 
 def scan(
     version_dir: pathlib.Path, console: rich.console.Console, num_workers: int = 1
 ) -> ScanResult:
-    """Reads everything.
+    """Reads all shards of a data set and compares them with its index.
+
+    Args:
+        version_dir: folder of the data set.
+        console: console for the progress bar.
+        num_workers: number of processes that read; 1 reads in this process.
 
     Raises:
-        UserError: no finished data set is there.
+        UserError: the folder holds no complete data set.
     """
     metadata = index.read_metadata(version_dir)
     indices = {split: index.load(version_dir, split) for split in metadata["splits"]}
     names = [
         _ShardName(version_dir, split, number)
-        for split, one in indices.items()
-        for number in range(len(one.shard_paths))
+        for split, split_index in indices.items()
+        for number in range(len(split_index.shard_paths))
     ]
-    parts: dict[str, Part] = {split: Part() for split in indices}
+    counts: dict[str, Counts] = {split: Counts() for split in indices}
     digests: dict[str, list[bytes]] = {split: [] for split in indices}
     damage: list[str] = []
-    looked = _look_at_all(names, num_workers)
-    for name, part in zip(
+    scanned = _scan_shards(names, num_workers)
+    for name, shard_counts in zip(
         names,
         rich.progress.track(
-            looked, "Reading shards", total=len(names), console=console, transient=True
+            scanned, "Reading shards", total=len(names), console=console, transient=True
         ),
         strict=True,
     ):
-        parts[name.split].add(part)
-        digests[name.split].append(part.digest)
-        damage += _damage(name, part, metadata)
+        counts[name.split].add(shard_counts)
+        digests[name.split].append(shard_counts.digest)
+        damage += _damage(name, shard_counts, metadata)
     if not damage and index_writer.fingerprint(digests) != metadata["fingerprint"]:
-        damage.append(f"The fingerprint in {index.METADATA_FILE} is of other data.")
-    return ScanResult(version_dir, metadata, indices, parts, damage)
+        damage.append(f"The fingerprint in {index.METADATA_FILE} does not match the shards.")
+    return ScanResult(version_dir, metadata, indices, counts, damage)
 
 
-def _look_at_all(names: Sequence[_ShardName], num_workers: int) -> Iterator[Part]:
+def _scan_shards(names: Sequence[_ShardName], num_workers: int) -> Iterator[Counts]:
     if num_workers == 1:
-        yield from map(look_at_shard, names)
+        yield from map(scan_shard, names)
         return
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(num_workers, mp_context=context) as workers:
-        yield from workers.map(look_at_shard, names)
+        yield from workers.map(scan_shard, names)
 
 
-def _damage(name: _ShardName, part: Part, metadata: dict[str, Any]) -> Iterator[str]:
-    facts = metadata["splits"][name.split]
-    shard = facts["shards"][name.number]
-    if part.problem:
-        yield f"{shard} cannot be read: {part.problem}"
-    elif part.digest.hex() != facts["shard_digests"][name.number]:
-        yield f"{shard} holds other bytes than were written."
-    if part.num_against_index:
-        yield f"{part.num_against_index} recordings of {shard} are not as the index says."
+def _damage(name: _ShardName, counts: Counts, metadata: dict[str, Any]) -> Iterator[str]:
+    """Yields a sentence for each difference between a shard and the index."""
+    split = metadata["splits"][name.split]
+    shard = split["shards"][name.number]
+    if counts.problem:
+        yield f"{shard} cannot be read: {counts.problem}"
+    elif counts.digest.hex() != split["shard_digests"][name.number]:
+        yield f"The bytes of {shard} differ from those that were written."
+    if counts.num_mismatched:
+        yield f"{shard} and the index differ in {counted(counts.num_mismatched, 'recording')}."
 
 
-def look_at_shard(name: _ShardName) -> Part:
-    """Counts over one shard."""
+def scan_shard(name: _ShardName) -> Counts:
+    """Returns the counts over the recordings of one shard."""
     import tensorflow_datasets as tfds
 
-    one = index.load(name.version_dir, name.split)
+    split_index = index.load(name.version_dir, name.split)
     metadata = index.read_metadata(name.version_dir)
     features = tfds.features.FeaturesDict.from_config(str(name.version_dir))
     assert isinstance(features, tfds.features.FeaturesDict)
-    first = int(one.shard_lengths[: name.number].sum())
-    last = first + int(one.shard_lengths[name.number])
-    reader, part, digest = raw.Reader(one), Part(), hashlib.sha256()
+    first = int(split_index.shard_lengths[: name.number].sum())
+    last = first + int(split_index.shard_lengths[name.number])
+    reader, counts, digest = raw.Reader(split_index), Counts(), hashlib.sha256()
     try:
         for start in range(first, last, _BLOCK_RECORDS):
             rows = np.arange(start, min(start + _BLOCK_RECORDS, last))
             for row, serialized in zip(rows, reader.records(rows), strict=True):
                 digest.update(serialized)
                 example: Any = features.deserialize_example_np(serialized)
-                _count(part, example, metadata, one, int(row))
+                _count(counts, example, metadata, split_index, int(row))
     except (RuntimeError, OSError, ValueError, IndexError) as error:
-        part.problem = f"{str(error).splitlines()[0]}."
-    part.digest = digest.digest()
-    return part
+        counts.problem = f"{str(error).splitlines()[0]}."
+    counts.digest = digest.digest()
+    return counts
 
 
 def _count(
-    part: Part, example: dict[str, Any], metadata: dict[str, Any], one: index.Index, row: int
+    counts: Counts,
+    example: dict[str, Any],
+    metadata: dict[str, Any],
+    split_index: index.Index,
+    row: int,
 ) -> None:
+    """Adds one recording to the counts."""
     recording = Recording(
         signal=example["signal"],
-        lead_names=one.lead_names,
+        lead_names=split_index.lead_names,
         gain_per_mv=example["gain_per_mv"],
         baseline=example["baseline"],
         sample_rate_hz=float(example["sample_rate_hz"]),
     )
     usable, findings = quality.check(recording, "", metadata["amplitude"])
     missing = recording.signal == MISSING_ADC
-    part.num_records += 1
-    part.num_samples += missing.size
-    part.num_missing += int(missing.sum())
-    part.lead_counts.update({(f.lead or "", f.problem) for f in findings})
-    part.lead_counts.update((lead, "unusable") for lead in np.array(one.lead_names)[~usable])
-    part.counts["rate", f"{recording.sample_rate_hz:g} Hz"] += 1
+    counts.num_records += 1
+    counts.num_samples += missing.size
+    counts.num_missing += int(missing.sum())
+    counts.by_lead.update({(f.lead or "", f.problem) for f in findings})
+    counts.by_lead.update((lead, "unusable") for lead in np.array(recording.lead_names)[~usable])
+    counts.by_value["rate", f"{recording.sample_rate_hz:g} Hz"] += 1
     seconds = recording.signal.shape[1] / recording.sample_rate_hz
-    part.counts["length", _length_band(seconds)] += 1
-    part.counts["age", _age_band(float(example["age_years"]))] += 1
+    counts.by_value["length", _length_band(seconds)] += 1
+    counts.by_value["age", _age_band(float(example["age_years"]))] += 1
     sex = {1.0: "male", 0.0: "female"}.get(float(example["male"]), "unknown")
-    part.counts["sex", sex] += 1
+    counts.by_value["sex", sex] += 1
     for label in metadata["labels"]:
         if label["kind"] == "number" and not np.isnan(value := float(example[label["name"]])):
-            before = part.moments.get(label["name"], np.zeros(3))
-            part.moments[label["name"]] = before + np.array([1, value, value**2])
+            before = counts.moments.get(label["name"], np.zeros(3))
+            counts.moments[label["name"]] = before + np.array([1, value, value**2])
     same = (
-        np.array_equal(usable, one.usable_leads[row])
+        np.array_equal(usable, split_index.usable_leads[row])
         and np.array_equal(example["usable_leads"], usable)
-        and np.array_equal(np.float32(example["risk"]), one.risk[row], equal_nan=True)
+        and np.array_equal(np.float32(example["risk"]), split_index.risk[row], equal_nan=True)
     )
-    part.num_against_index += not same
+    counts.num_mismatched += not same
 
 
 def _age_band(age_years: float) -> str:
@@ -207,5 +223,5 @@ def _age_band(age_years: float) -> str:
 
 
 def _length_band(seconds: float) -> str:
-    """Exactly, if it is whole seconds; else the whole seconds that it exceeds."""
+    """Returns a length as text: whole seconds exactly, others between two whole seconds."""
     return f"{seconds:g} s" if seconds == int(seconds) else f"{int(seconds)}-{int(seconds) + 1} s"

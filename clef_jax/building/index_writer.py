@@ -1,4 +1,4 @@
-"""Makes the sidecar index of a data set from the summaries of its shards.
+"""Makes the index of a data set from the summaries of its shards.
 
 Shapes: N records of a split.
 """
@@ -26,12 +26,15 @@ def metadata(
     by_split: Mapping[str, Sequence[Summary]],
     shard_names: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
-    """What `clef_index.json` holds.
+    """Returns the contents of `clef_index.json`.
 
     Args:
-        classes: of the labels whose classes the source decides.
-        by_split: the shards of each split that hold records, in order.
-        shard_names: their file names.
+        dataset: name, config and version of the data set.
+        layout: layout of its recordings.
+        settings: settings of the clinical values.
+        classes: classes of the labels whose classes the source defines, by label name.
+        by_split: summaries of the shards of each split that hold records, in order.
+        shard_names: file names of these shards.
     """
     return {
         "dataset": dataset,
@@ -58,12 +61,12 @@ def metadata(
 
 
 def label_counts(group: Sequence[Summary]) -> dict[str, dict[str, int]]:
-    """Stored records of each class of each label, by name; of numbers under ""."""
+    """Returns the number of stored records by label and class; numbers have the class ""."""
     counts: dict[str, collections.Counter[str]] = {}
     for summary in group:
-        for name, found in summary.label_counts.items():
-            counts.setdefault(name, collections.Counter()).update(found)
-    return {name: dict(sorted(found.items())) for name, found in counts.items()}
+        for name, by_class in summary.label_counts.items():
+            counts.setdefault(name, collections.Counter()).update(by_class)
+    return {name: dict(sorted(by_class.items())) for name, by_class in counts.items()}
 
 
 def _label(
@@ -71,7 +74,7 @@ def _label(
     classes: Mapping[str, tuple[str, ...]],
     by_split: Mapping[str, Sequence[Summary]],
 ) -> dict[str, Any]:
-    """What a reader must know of a label; classes that nobody declared are those that occur."""
+    """Returns the description of a label; undeclared classes are those that occur."""
     known = label.classes or classes.get(label.name)
     if known is None:
         group = [summary for summaries in by_split.values() for summary in summaries]
@@ -81,21 +84,24 @@ def _label(
 
 
 def fingerprint(shard_digests: Mapping[str, Sequence[bytes]]) -> str:
-    """Identifies the stored content, whatever its compression and file names.
+    """Returns a SHA-256 of the stored records, independent of compression and file names.
 
     Args:
-        shard_digests: SHA-256 of the bytes of each shard, by split.
+        shard_digests: SHA-256 of the records of each shard, by split.
     """
     digest = hashlib.sha256()
     for split, digests in sorted(shard_digests.items()):
         digest.update(split.encode())
-        for one in digests:
-            digest.update(one)
+        for shard_digest in digests:
+            digest.update(shard_digest)
     return digest.hexdigest()
 
 
 def cohort_quantiles(group: Sequence[Summary]) -> list[float] | None:
-    """Quantiles 0 to 1 of the risk at each patient's first stored recording; None if unknown."""
+    """Returns quantiles 0 to 1 of the risk at each patient's first stored recording.
+
+    Returns None if no risk is known.
+    """
     risks = [np.zeros(0)]
     for summary in group:
         first = np.concatenate([[0], np.cumsum(summary.patient_counts)[:-1]]).astype(int)
@@ -106,7 +112,7 @@ def cohort_quantiles(group: Sequence[Summary]) -> list[float] | None:
 
 
 def columns(group: Sequence[Summary]) -> dict[str, np.ndarray]:
-    """The arrays of `index.columns` for one split."""
+    """Returns the arrays of `index.columns` for one split."""
     counts = [count for summary in group for count in summary.patient_counts]
     names = group[0].columns
     return index.columns(

@@ -1,4 +1,4 @@
-"""Variants of a data set, and the options of a build."""
+"""Configs of a data set, and the options of a build."""
 
 import dataclasses
 
@@ -11,20 +11,20 @@ from clef_jax.data import record
 
 @dataclasses.dataclass(kw_only=True)
 class Config(tfds.core.BuilderConfig):
-    """A variant of a data set that stores other recordings."""
+    """A config of a data set: which recordings it stores, and in which layout."""
 
     one_per_patient: bool = False
-    """Keep only each patient's earliest usable recording."""
+    """Store only each patient's earliest usable recording."""
     splits_as_given: bool = False
-    """Leave a patient in several splits where the source prescribes it; otherwise all recordings
-    of the patient go to the first of these splits."""
+    """Store a patient in several splits where the source prescribes it; by default all recordings
+    of the patient are in the first of these splits."""
     layout: record.Layout | None = None
-    """The form of this variant's recordings, if it is another than the builder's `LAYOUT`."""
+    """Layout of the recordings; by default the builder's `LAYOUT`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(BuildSettings):
-    """Settings of a build that a program starts."""
+    """Settings of a build that is started from Python."""
 
     watch: summary_lib.Watch | None = None
     """Called with the summary after each shard."""

@@ -1,4 +1,4 @@
-"""Runs the shards of a build in worker processes, in order and with bounded memory."""
+"""Writes the shards of a build in worker processes, in order and with bounded memory."""
 
 import collections
 import concurrent.futures
@@ -15,16 +15,20 @@ from clef_jax.building import resume, shard
 from clef_jax.errors import UserError
 
 _TASKS_PER_WORKER = 3
-"""Tasks handed out ahead of the results that were collected."""
+"""Maximum number of submitted tasks per worker whose results have not been yielded."""
 
 
 def run(tasks: Iterable[shard.Task], num_workers: int) -> Iterator[shard.Summary]:
-    """Summaries in the order of the tasks, whatever the number of workers.
+    """Writes shards and yields their summaries in the order of the tasks.
 
-    Tasks are taken from their stream only as workers come free. One worker means this process.
+    Tasks are taken from their iterator only as workers become free.
+
+    Args:
+        tasks: a task for each shard.
+        num_workers: number of processes; 1 writes in this process.
 
     Raises:
-        UserError: a worker was killed, most often for want of memory.
+        UserError: a worker was killed, usually because memory ran out.
     """
     if num_workers == 1:
         yield from map(resume.write, tasks)
@@ -44,7 +48,7 @@ def run(tasks: Iterable[shard.Task], num_workers: int) -> Iterator[shard.Summary
                 waiting.append(pool.submit(resume.write, task))
     except concurrent.futures.process.BrokenProcessPool:
         raise UserError(
-            "A worker process died while it wrote a shard. If the machine ran out of memory, "
+            "A worker process was killed while it wrote a shard. If the machine ran out of memory, "
             "start again with fewer --workers.",
             problem="worker_died",
         ) from None
@@ -53,7 +57,7 @@ def run(tasks: Iterable[shard.Task], num_workers: int) -> Iterator[shard.Summary
 
 
 def _start_worker() -> None:
-    """Leaves Ctrl-C to the parent, and ends with the parent even if that is killed."""
+    """Makes a worker ignore Ctrl-C, and end when its parent ends, even if that was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

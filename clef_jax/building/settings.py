@@ -1,45 +1,53 @@
-"""Settings of a build, shared by the command and the builders; importing them needs no TFDS."""
+"""Settings of a build, for the command and the builders; importing them needs no TFDS."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from clef_jax.building.clinical import Settings
-from clef_jax.building.shard import Compression
+
+Compression = Literal["none", "zstd"]
+Prefer = Literal["earliest", "best_known"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BuildSettings:
-    """How to run a build. Only sources, clinical settings and windows change what is stored."""
+    """Settings of a build. Only sources, clinical settings and windows change what is stored."""
 
     clinical_source: str | None = None
-    """A folder of clinical tables, a table with ready risks, or "none" to build with unknown risk.
-    By default the tables are looked for in the source folder."""
+    """Folder of clinical tables, a table of precomputed risks, or none to build with unknown risk;
+    by default the tables are read from the source folder."""
     label_source: str | None = None
-    """A folder or table of labels that the data set's README speaks of, if it is not in the source
-    folder."""
+    """Folder or table of labels that the data set's README describes; by default it is read from
+    the source folder."""
     leave_out: str | None = None
-    """A table that names recordings whose patients are left out, so that they can serve as a test
-    (mimic_iv_ecg)."""
+    """Table of recordings whose patients are excluded, so that they can be a test set
+    (mimic_iv_ecg); by default no patient is excluded."""
+    prefer: Prefer = "earliest"
+    """Recording that is stored where one of each patient is (mimic_iv_ecg/one_per_patient): the
+    earliest usable one, or of those with the most inputs of the risk score (best_known) the
+    earliest usable one."""
     max_windows: int = 1
-    """Windows to keep of each class and patient, or of each long recording, at most."""
+    """Maximum windows per class and patient, or per long recording."""
     workers: int = 1
-    """Processes that read and write; the result is the same for any number."""
+    """Number of processes that read and write; the result does not depend on it."""
     beam_options: str | None = None
-    """Write with Apache Beam instead, for example "runner=FlinkRunner,flink_master=HOST:8081". This
-    needs the extra `beam`. The workers must see the folders of --source and --data-dir under the
-    same paths, or use the two that follow."""
+    """Options of Apache Beam, which then writes the shards, for example
+    "runner=FlinkRunner,flink_master=HOST:8081"; needs the extra beam. The workers must have the
+    folders of --source and --data-dir under the same paths; otherwise give --remote-source and
+    --remote-scratch."""
     remote_source: str | None = None
-    """A URL of the recordings for Beam's workers, gs://BUCKET/FOLDER for example. --source then
-    needs the tables only."""
+    """URL of the recordings for Beam's workers, for example gs://BUCKET/FOLDER; --source then needs
+    only the tables."""
     remote_scratch: str | None = None
-    """A URL of an empty folder where Beam's workers leave the shards; they end up in --data-dir."""
+    """URL of an empty folder to which Beam's workers write the shards; they are then moved to
+    --data-dir."""
     compression: Compression = "none"
-    """Of the records: none takes as much space as the source and is read more than twice as fast
-    as zstd, which takes a third of it: for slow or small disks."""
+    """Compression of the records: none takes as much space as the source; zstd takes a third of it,
+    for slow or small disks, and is read at less than half the speed."""
     strict: bool = False
-    """Stop at the first recording that must be left out, and leave no data set."""
+    """Stop at the first recording that must be quarantined, and write no data set."""
     overwrite: bool = False
-    """Replace the data set if it is there already, and keep nothing of a build that was stopped."""
+    """Replace an existing data set, and discard the shards of an interrupted build."""
     clinical: Annotated[Settings, tyro.conf.arg(name="")] = Settings()

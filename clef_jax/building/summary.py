@@ -1,4 +1,4 @@
-"""What a build did: counted while it runs, shown when it ends."""
+"""Counts the recordings of a build while it runs, and prints them as tables when it ends."""
 
 import collections
 import dataclasses
@@ -10,6 +10,7 @@ from typing import IO
 import rich.table
 
 from clef_jax.building.shard import Summary
+from clef_jax.errors import counted
 from clef_jax.finding import Finding
 
 QUALITY_FILE = "quality.jsonl"
@@ -20,26 +21,26 @@ class BuildSummary:
     """Counts of one build."""
 
     num_listed: int
-    """Recordings that the source lists."""
+    """Number of recordings that the source folder lists."""
     num_patients_listed: int
     num_in_source: int | None = None
-    """Recordings that the whole source lists, as published."""
+    """Number of recordings of the complete source, as published; None if it is not published."""
     num_done: int = 0
-    """Listed recordings whose shard is finished."""
+    """Number of listed recordings whose shard is complete."""
     num_read: int = 0
     num_quarantined: int = 0
     num_kept: int = 0
-    """Recordings of shards that an earlier build had finished."""
+    """Number of listed recordings of shards that an interrupted build had completed."""
     num_bytes: int = 0
-    """Size of the shards on disk."""
+    """Size of the shards on disk in bytes."""
     problems: collections.Counter[tuple[str, str]] = dataclasses.field(
         default_factory=collections.Counter
     )
-    """How often which problem led to which action."""
+    """Number of findings by problem and action."""
     splits: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
-    """Records and patients of each split."""
+    """Number of records and of patients of each split."""
     num_known_risk: int = 0
-    """Stored records whose risk is known."""
+    """Number of stored records whose risk is known."""
     clinical_source: str = "none"
     coverage: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
@@ -52,7 +53,7 @@ class BuildSummary:
         return sum(records for records, _ in self.splits.values())
 
     def add(self, summary: Summary, stream: IO[str]) -> None:
-        """Counts a finished shard and writes its findings, one JSON line each."""
+        """Counts a complete shard and writes its findings, one JSON line each."""
         self.num_done += summary.num_listed
         self.num_read += 0 if summary.kept else summary.num_read
         self.num_kept += summary.num_listed if summary.kept else 0
@@ -67,6 +68,7 @@ class BuildSummary:
             self.num_known_risk += int((summary.columns["risk"] >= 0).sum())
 
     def add_findings(self, findings: tuple[Finding, ...], stream: IO[str]) -> None:
+        """Counts findings and writes them, one JSON line each."""
         for finding in findings:
             self.problems[finding.problem, finding.action] += 1
             self.num_quarantined += finding.action == "quarantined"
@@ -74,39 +76,45 @@ class BuildSummary:
 
 
 Watch = Callable[[BuildSummary], None]
-"""Is called after every shard; the report then says how far the build is."""
+"""A function that is called with the counts so far after each shard."""
 
 
-def tables(report: BuildSummary, version_dir: pathlib.Path) -> Iterator[rich.table.Table | str]:
-    """The summary that a command prints."""
-    facts = rich.table.Table(title=f"Prepared {version_dir}", show_header=False)
-    rate = report.num_read / max(report.seconds, 1e-9)
-    facts.add_row("recordings listed", f"{report.num_listed:,}")
-    facts.add_row("patients listed", f"{report.num_patients_listed:,}")
-    if report.num_in_source not in (None, report.num_listed):
-        facts.add_row("recordings in the whole source", f"{report.num_in_source:,}")
-    facts.add_row("recordings read", f"{report.num_read:,} in {report.seconds:.1f} s, {rate:.0f}/s")
-    if report.num_kept:
-        facts.add_row("recordings kept from a stopped build", f"{report.num_kept:,}")
-    facts.add_row("recordings quarantined", f"{report.num_quarantined:,}")
-    for split, (records, patients) in report.splits.items():
-        facts.add_row(f"split {split}", f"{records:,} recordings of {patients:,} patients")
-    facts.add_row("patients without any usable recording", f"{_lost(report):,}")
-    facts.add_row("size on disk", f"{report.num_bytes / 1e6:,.1f} MB")
-    facts.add_row("clinical source", report.clinical_source)
-    for name, value in report.coverage.items():
-        facts.add_row(name, value)
-    known = report.num_known_risk / max(report.num_stored, 1)
-    facts.add_row("recordings with known risk", f"{report.num_known_risk:,} ({100 * known:.1f} %)")
-    yield facts
+def tables(summary: BuildSummary, version_dir: pathlib.Path) -> Iterator[rich.table.Table | str]:
+    """Yields the tables and lines that the command prints."""
+    contents = rich.table.Table(title=f"Prepared {version_dir}", show_header=False)
+    rate = summary.num_read / max(summary.seconds, 1e-9)
+    contents.add_row("recordings listed", f"{summary.num_listed:,}")
+    contents.add_row("patients listed", f"{summary.num_patients_listed:,}")
+    if summary.num_in_source not in (None, summary.num_listed):
+        contents.add_row("recordings in the complete source", f"{summary.num_in_source:,}")
+    contents.add_row(
+        "recordings read", f"{summary.num_read:,} in {summary.seconds:.1f} s, {rate:.0f}/s"
+    )
+    if summary.num_kept:
+        contents.add_row("recordings kept from an interrupted build", f"{summary.num_kept:,}")
+    contents.add_row("recordings quarantined", f"{summary.num_quarantined:,}")
+    for split, (records, patients) in summary.splits.items():
+        contents.add_row(
+            f"split {split}", f"{counted(records, 'recording')} of {counted(patients, 'patient')}"
+        )
+    contents.add_row("patients without any usable recording", f"{_num_patients_lost(summary):,}")
+    contents.add_row("size on disk", f"{summary.num_bytes / 1e6:,.1f} MB")
+    contents.add_row("clinical source", summary.clinical_source)
+    for name, value in summary.coverage.items():
+        contents.add_row(name, value)
+    known = summary.num_known_risk / max(summary.num_stored, 1)
+    contents.add_row(
+        "recordings with known risk", f"{summary.num_known_risk:,} ({100 * known:.1f} %)"
+    )
+    yield contents
     findings = rich.table.Table("problem", "action", "number", title="Quality")
-    for (problem, action), count in sorted(report.problems.items()):
+    for (problem, action), count in sorted(summary.problems.items()):
         findings.add_row(problem, action, f"{count:,}")
-    if report.problems:
+    if summary.problems:
         yield findings
-    yield f"Every finding is a line of {version_dir / QUALITY_FILE}"
-    yield from report.notes
+    yield f"All findings are listed in {version_dir / QUALITY_FILE}"
+    yield from summary.notes
 
 
-def _lost(report: BuildSummary) -> int:
-    return report.num_patients_listed - sum(patients for _, patients in report.splits.values())
+def _num_patients_lost(summary: BuildSummary) -> int:
+    return summary.num_patients_listed - sum(patients for _, patients in summary.splits.values())

@@ -1,4 +1,4 @@
-"""What a file of weights is, by its first bytes, and what any array in one must be."""
+"""Detects the kind of a file of weights by its first bytes, and checks the arrays in it."""
 
 import pathlib
 from collections.abc import Iterable
@@ -6,22 +6,22 @@ from typing import Literal
 
 import numpy as np
 
-from clef_jax.errors import UserError
+from clef_jax.errors import UserError, listed
 
 KNOWN = "Files of weights are PyTorch's .ckpt, .pt and .pth, and .safetensors"
 
 
 def detect(path: pathlib.Path) -> Literal["archive", "safetensors"]:
-    """Whether a file is a zipped PyTorch file or safetensors.
+    """Detects a PyTorch archive or safetensors file.
 
     Raises:
-        UserError: it is neither, or cannot be read; says what it seems to be.
+        UserError: the file is neither, or cannot be read; the message says what it seems to be.
     """
     try:
         with path.open("rb") as file:
             head = file.read(512)
     except FileNotFoundError:
-        raise UserError(f"There is no file {path}.", problem="missing_file") from None
+        raise UserError(f"File not found: {path}.", problem="missing_file") from None
     except OSError as error:
         raise UserError(
             f"{path} cannot be read: {error.strerror}.", problem="unreadable"
@@ -30,11 +30,11 @@ def detect(path: pathlib.Path) -> Literal["archive", "safetensors"]:
         return "archive"
     if len(head) > 8 and head[8:9] == b"{":
         return "safetensors"
-    problem, sentence = _seems(head)
+    problem, sentence = _describe_unknown(head)
     raise UserError(f"{path} {sentence}", problem=problem)
 
 
-def _seems(head: bytes) -> tuple[str, str]:
+def _describe_unknown(head: bytes) -> tuple[str, str]:
     """Returns the problem's code and the rest of a sentence that begins with the file's path."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head:
@@ -48,39 +48,36 @@ def _seems(head: bytes) -> tuple[str, str]:
     if text.startswith(b"<"):
         return (
             "web_page",
-            "is a web page, not weights: the download ended on an error or a login page. Open the "
+            "is a web page, not weights: the download ended at an error or login page. Open the "
             "link in a browser and download the file itself.",
         )
     if head.startswith(b"\x80"):
         return (
             "bare_pickle",
-            "is a bare pickle, as PyTorch before 1.6 wrote. What it claims cannot be checked, so "
-            "it was not opened. Ask its owner to load it where it is trusted and to save it with a "
+            "is a bare pickle, as PyTorch before 1.6 wrote. Its content cannot be checked, so it "
+            "was not opened. Ask its owner to load it in a trusted place and to save it with a "
             "current PyTorch, or as safetensors.",
         )
-    return "unknown_kind", f"is no file of weights that is known. {KNOWN}."
+    return "unknown_kind", f"is not a known file of weights. {KNOWN}."
 
 
-def checked(path: pathlib.Path, key: str, array: np.ndarray) -> np.ndarray:
-    """`array`, half precision as float32.
+def check_array(path: pathlib.Path, key: str, array: np.ndarray) -> np.ndarray:
+    """Returns an array of a file; half precision becomes float32.
 
     Raises:
-        UserError: it holds NaN or infinity.
+        UserError: the array holds NaN or infinity.
     """
     if array.dtype.itemsize == 2:
         array = array.astype(np.float32)
     if not np.isfinite(array).all():
         raise UserError(
-            f"{path}: {listed([key])} holds NaN or infinity. The training that wrote it failed, or "
-            "the file is damaged.",
+            f"{path}: {join_names([key])} holds NaN or infinity. The training diverged, or the "
+            "file is damaged.",
             problem="not_finite",
         )
     return array
 
 
-def listed(names: Iterable[str], most: int = 8) -> str:
-    """Names out of a file in a sentence, the first few, without control characters."""
-    every = list(names)
-    told = [name.encode("unicode_escape").decode()[:120] for name in every[:most]]
-    rest = len(every) - most
-    return ", ".join(told) + (f" and {rest} more" if rest > 0 else "")
+def join_names(names: Iterable[str], most: int = 8) -> str:
+    """Returns the first `most` names of a file for a sentence, without control characters."""
+    return listed([name.encode("unicode_escape").decode()[:120] for name in names], most)

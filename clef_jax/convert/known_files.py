@@ -1,7 +1,7 @@
-"""Weights that CLEF's authors published on Zenodo, told by MD5 and by name.
+"""Recognises weights that CLEF's authors published on Zenodo, by MD5 and by name.
 
-Only the first eight digits of each MD5 are known to us. They tell a whole file from a damaged or an
-exchanged one; they prove nothing about who made it, so it is opened as carefully as any other.
+Only the first eight digits of each MD5 are known. They distinguish a complete file from a damaged
+or replaced one. They do not prove who made it, so it is opened as carefully as any other file.
 Nothing is ever downloaded.
 """
 
@@ -16,35 +16,36 @@ MD5_DIGITS = 8
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """A published file."""
+    """File that CLEF's authors published."""
 
     name: str
     size: str
-    """Of the encoder."""
+    """Size of the encoder."""
     md5_start: str
+    """First digits of the file's MD5."""
 
 
 PUBLISHED = (
     Published("clef_small.ckpt", "small", "de76ebbf"),
     Published("clef_medium.ckpt", "medium", "781eed16"),
-    Published("clef_largel.ckpt", "large", "07c494e8"),  # it is spelled so
+    Published("clef_largel.ckpt", "large", "07c494e8"),  # the published spelling
 )
 _OTHER_SPELLINGS = {"clef_large.ckpt": "clef_largel.ckpt"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """A file that is a published one, or has the name of one."""
+    """Result for a file that is a published one, or has the name of one."""
 
     published: Published
     is_published: bool
-    """Whether its MD5 starts as the published file's."""
+    """Whether the MD5 starts like that of the published file."""
     note: str
-    """A sentence for the user; a warning where `is_published` is false."""
+    """Sentence for the user; a warning if `is_published` is false."""
 
 
 def recognise(path: str | pathlib.Path) -> Known | None:
-    """What is known of a file; None of one that resembles no published file.
+    """Recognises a published file; returns None if neither MD5 nor name match one.
 
     Raises:
         UserError: the file cannot be read.
@@ -65,7 +66,7 @@ def recognise(path: str | pathlib.Path) -> Known | None:
 def _md5(path: pathlib.Path) -> str:
     try:
         with path.open("rb") as file:
-            # Not for security: the MD5 is what the archive lists.
+            # MD5 is what Zenodo lists; it is not used for security.
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except OSError as error:
         raise UserError(
@@ -84,6 +85,6 @@ def _confirmation(path: pathlib.Path, published: Published) -> str:
 def _warning(path: pathlib.Path, published: Published, md5_start: str) -> str:
     return (
         f"{path.name} has the name of CLEF's {published.size} encoder, but is not the published "
-        f"file: its MD5 starts with {md5_start}, not with {published.md5_start}. It may be "
-        "damaged, or other weights under the same name."
+        f"file: its MD5 starts with {md5_start}, not with {published.md5_start}. It is damaged, or "
+        "holds other weights."
     )

@@ -1,4 +1,4 @@
-"""The encoder as ONNX nodes, written one by one from its weights.
+"""Builds the ONNX graph of an encoder from its weights.
 
 Shapes: B batch, T time (samples), C channels, D embedding; ONNX keeps time last.
 """
@@ -14,15 +14,19 @@ from clef_jax.errors import UserError
 from clef_jax.models.size import BlockSpec, ConvSpec, EncoderSize
 
 OPSET = 17
-"""Every onnxruntime since 1.12 of 2022 runs it, those for phones included; nothing here needs a
-newer one, and newer ones would only lock older devices out."""
+"""Operator set version. Every onnxruntime since 1.12 (2022) supports it, also on phones; a newer
+one is not needed and would exclude older devices."""
 
 IR_VERSION = 8
-"""Of the file format, as it was when the opset came out."""
+"""Version of the file format at the release of the operator set."""
+
+
+ENCODER = "encoder"
+"""Start of the names of the encoder's nodes."""
 
 
 def require(*modules: str) -> None:
-    """Raises a UserError that says which extra is missing, unless all modules can be imported."""
+    """Raises UserError if a module cannot be imported; the message names the extra to install."""
     for name in modules:
         try:
             __import__(name)
@@ -34,7 +38,7 @@ def require(*modules: str) -> None:
 
 
 class Builder:
-    """Collects nodes and constants; the results of nodes are passed on by name."""
+    """Collects nodes and constants; nodes refer to their inputs by name."""
 
     def __init__(self):
         require("onnx")
@@ -44,11 +48,11 @@ class Builder:
         self._shared: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 
     def enter(self, scope: str) -> None:
-        """Names of later nodes and constants start with `scope`."""
+        """Starts the names of all further nodes and constants with `scope`."""
         self._scope = scope
 
     def constant(self, array: np.ndarray, name: str | None = None) -> str:
-        """A constant; unnamed ones with the same values are stored once."""
+        """Adds a constant and returns its name; equal unnamed constants are stored once."""
         from onnx import numpy_helper
 
         array = np.ascontiguousarray(array)
@@ -62,25 +66,25 @@ class Builder:
         return made
 
     def integers(self, *values: int) -> str:
-        """A constant int64 vector: axes, shapes, places."""
+        """Adds a constant int64 vector (axes, shapes, indices) and returns its name."""
         return self.constant(np.array(values, np.int64))
 
     def number(self, value: float) -> str:
-        """A constant float32 scalar."""
+        """Adds a constant float32 scalar and returns its name."""
         return self.constant(np.array(value, np.float32))
 
     def op(self, kind: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
-        """Adds a node with one result, which is called `name` where one is given."""
+        """Adds a node with one result and returns the result's name, by default a generated one."""
         return self.split(kind, *inputs, names=(name,), **attributes)[0]
 
     def split(
         self, kind: str, *inputs: str, names: Sequence[str | None], **attributes: Any
     ) -> list[str]:
-        """Adds a node with as many results as names."""
+        """Adds a node with one result per name and returns the names, generated where None."""
         from onnx import helper
 
         node = f"{self._scope}/{kind}_{len(self.nodes)}"
-        results = [given or f"{node}:{place}" for place, given in enumerate(names)]
+        results = [given or f"{node}:{number}" for number, given in enumerate(names)]
         self.nodes.append(helper.make_node(kind, inputs, results, name=node, **attributes))
         return results
 
@@ -110,8 +114,8 @@ class _Network:
         self.builder, self.weights, self.size = builder, weights, size
 
     def add(self, signal: str, length: int, layers: bool) -> list[str]:
-        """Adds the whole network, and returns the names of its outputs."""
-        self.builder.enter("encoder")
+        """Adds the network, and returns the names of its outputs."""
+        self.builder.enter(ENCODER)
         stem = self.size.stem()
         x = self.swish(self.conv(signal, "first_conv.conv", length, stem))
         length, outputs = stem.output_length(length), []
@@ -124,7 +128,7 @@ class _Network:
         return [self.mean(x, name="embedding"), *outputs]
 
     def branch(self, x: str, length: int, block: BlockSpec) -> str:
-        """Adds the path with parameters of a block, gate included."""
+        """Adds the parametrised path of a block, including the gate."""
         key = block_key(block)
         y = self.affine(x, key) if f"{key}.{SCALE}" in self.weights else x
         for i, conv in enumerate(block.convolutions, start=1):
@@ -152,7 +156,7 @@ class _Network:
             kernel_shape=[conv.taps],
             strides=[conv.stride],
             group=conv.groups,
-            # Written out: SAME_UPPER of an attribute is deprecated, and tools read it differently.
+            # Explicit padding: the attribute SAME_UPPER is deprecated, and tools differ in it.
             pads=list(same_padding(length, conv.taps, conv.stride)),
         )
 
@@ -171,11 +175,11 @@ class _Network:
         return self.builder.op("ReduceMean", x, axes=[2], keepdims=0, name=name)
 
     def shortcut(self, x: str, length: int, block: BlockSpec) -> str:
-        """Halves time by the larger of two neighbours, and adds channels of zeros on both sides."""
+        """Adds the shortcut: max-pooling over two samples, and zero channels on both sides."""
         missing = block.channels - block.in_channels
         if block.stride == 2:
             if length % 2:
-                # A zero of its own: the pad of a MaxPool would be minus infinity.
+                # Padded separately, because MaxPool itself would pad with minus infinity.
                 x = self.builder.op("Pad", x, self.builder.integers(0, 0, 0, 0, 0, 1))
             x = self.builder.op("MaxPool", x, kernel_shape=[2], strides=[2])
         if missing:

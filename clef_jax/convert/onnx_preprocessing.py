@@ -1,6 +1,7 @@
-"""A window's preprocessing as ONNX nodes: raw millivolts to what the encoder takes.
+"""Builds the ONNX graph of the preprocessing: raw millivolts to the encoder's input.
 
-The steps, their order and their care for float32 digits are those of `clef_jax.signal.device`.
+The steps, their order and their measures against float32 rounding are those of
+`clef_jax.signal.device`.
 
 Shapes: B batch, T time (samples), R = 20 rank of the filter's edge term.
 """
@@ -9,54 +10,72 @@ import numpy as np
 
 from clef_jax.convert import onnx_fourier
 from clef_jax.convert.onnx_graph import Builder
+from clef_jax.convert.onnx_median import add_running_median
+from clef_jax.embedding import encoder as encoder_lib
 from clef_jax.embedding.recipe import Recipe
 from clef_jax.signal import device, reference
 
 SCOPE = "preprocessing"
-"""What the names of these nodes start with."""
+"""Start of the names of these nodes."""
 
 _DROPPED = 3e-8
-"""Parts of the edge term below this share of the largest are less than float32's rounding."""
+"""Fraction of the largest singular value of the edge term, below which singular values are dropped:
+they are less than the rounding of float32."""
 
 
 def add_preprocessing(
-    builder: Builder, signal_mv: str, sample_rate_hz: float, recipe: Recipe
+    builder: Builder, signal_mv: str, sample_rate_hz: float, recipe: Recipe, num_leads: int = 1
 ) -> str:
-    """Adds the nodes that turn `signal_mv` [B, T] into the encoder's input; returns its name.
+    """Adds the nodes that preprocess `signal_mv` [B, T]; returns the name of the encoder's input.
 
-    What is not finite is missing. T is `recipe.num_samples(sample_rate_hz)`.
-    Raises UserError where the window's length has too large a prime factor.
+    Samples that are not finite are missing. T is `recipe.num_samples(sample_rate_hz)`. Rows of
+    `num_leads` leads follow each other, which variants of the recipe may scale together.
+
+    Raises:
+        UserError: the number of samples of a window has too large a prime factor.
     """
     builder.enter(SCOPE)
     before = recipe.num_samples(sample_rate_hz)
     after = recipe.num_samples(recipe.sample_rate_hz)
-    x = _add_gap_filling(builder, signal_mv, before)
+    x = _add_gap_filling(builder, signal_mv, before, zeros=recipe.zero_gaps)
     if after != before:
-        # Taken off and added again: an offset would cost the transform its digits.
+        # Subtract the mean and add it afterwards: an offset would make the transform less exact.
         x, mean = _centred(builder, x)
         x = onnx_fourier.add_resampling(builder, x, before, after)
         x = builder.op("Add", x, mean)
     if recipe.band_hz is not None:
-        bandpass = device.make_bandpass(after, recipe.sample_rate_hz, *recipe.band_hz)
-        x = _add_bandpass(builder, x, bandpass)
+        x = _add_bandpass(builder, x, encoder_lib.make_filter(recipe, recipe.band_hz))
+    if recipe.preparation is not None:
+        count = recipe.preparation.median_samples(recipe.sample_rate_hz)
+        if count is not None:
+            x = builder.op("Sub", x, add_running_median(builder, x, after, count))
+        x = builder.op("Reshape", x, builder.integers(-1, num_leads, after))
+        x = _add_zscore(builder, x, axes=(2, 1))
+        return builder.op("Reshape", x, builder.integers(-1, after))
     return _add_zscore(builder, x) if recipe.zscored else x
 
 
-def _add_gap_filling(builder: Builder, x: str, length: int) -> str:
-    """Straight lines over gaps; the edges are held, and a signal without a sample is zeros."""
+def _add_gap_filling(builder: Builder, x: str, length: int, *, zeros: bool) -> str:
+    """Adds linear interpolation of gaps; holds values at the edges, zeros if all are missing.
+
+    Args:
+        zeros: whether all missing samples become zeros instead.
+    """
     largest = builder.number(float(np.finfo(np.float32).max))
-    # A comparison with NaN is false, so this one node finds infinities too.
+    # Comparisons with NaN are false, so this node detects NaN as well as infinity.
     present = builder.op("LessOrEqual", builder.op("Abs", x), largest)
     x = builder.op("Where", present, x, builder.number(0))
+    if zeros:
+        return x
     zero, last = builder.number(0), builder.number(length - 1)
     time = np.arange(length, dtype=np.float32)[None]
-    # One more than the place of the last sample seen, and the steps from the next one to the end.
+    # 1 + the index of the last known sample, and the distance of the next known one from the end.
     seen = builder.op("Where", present, builder.constant(time + 1), zero)
     coming = builder.op("Where", present, builder.constant(length - time), zero)
     before = builder.op("Sub", _running_max(builder, seen, length, back=True), builder.number(1))
     after = _running_max(builder, coming, length, back=False)
     after = builder.op("Sub", builder.number(length), after)
-    # At the edges only one neighbour exists, and it is held.
+    # At the edges only one neighbour exists, whose value is held.
     none_before = builder.op("Less", before, zero)
     none_after = builder.op("Greater", after, last)
     left = builder.op("Where", none_before, builder.op("Min", after, last), before)
@@ -70,13 +89,13 @@ def _add_gap_filling(builder: Builder, x: str, length: int) -> str:
 
 
 def _running_max(builder: Builder, x: str, length: int, *, back: bool) -> str:
-    """The largest of each of [B, T] and all before it (`back`) or after it; none is below 0.
+    """Adds the running maximum of [B, T] from the start (`back`) or the end; no value is below 0.
 
-    Each round doubles how far a sample looks, so that log2(T) rounds do without a loop.
+    Each round doubles the reach of the maximum, so log2(T) rounds replace a loop.
     """
     reach = 1
     while reach < length:
-        # Zeros from outside: as large as the smallest value.
+        # Zeros as padding: equal to the smallest possible value.
         pads = (0, reach, 0, 0) if back else (0, 0, 0, reach)
         first = 0 if back else reach
         padded = builder.op("Pad", x, builder.integers(*pads))
@@ -91,65 +110,74 @@ def _integer(builder: Builder, x: str) -> str:
 
 
 def _add_bandpass(builder: Builder, x: str, bandpass: device.Bandpass) -> str:
-    # Twice: of a flat signal the first mean leaves its own rounding, which the z-score would raise.
+    # Centre twice: a flat signal keeps the rounding of its mean, which the z-score would amplify.
     x, _ = _centred(builder, x)
     x, _ = _centred(builder, x)
-    middle = onnx_fourier.add_filter(
+    filtered = onnx_fourier.add_filter(
         builder,
         x,
         bandpass.num_samples,
         np.asarray(bandpass.spectrum, np.float64),
         bandpass.fft_length,
     )
-    return builder.op("Add", middle, _add_edge(builder, x, bandpass))
+    return builder.op("Add", filtered, _add_edge(builder, x, bandpass))
 
 
 def _add_edge(builder: Builder, x: str, bandpass: device.Bandpass) -> str:
-    """The edge term left (right' x), its factors themselves as sums of few products.
+    """Adds the edge term left (right' x), with both factors decomposed into sums of few products.
 
-    A mode of the filter decays from piece to piece of the window as it does inside of one, so that
-    both factors [K, 64, R] have a rank of some twenty over K: a third of the numbers.
+    A mode of the filter decays from block to block of the window as it does within a block, so both
+    factors [K, 64, R] have a rank of some twenty over K: a third of the numbers.
     """
     length, right = bandpass.num_samples, np.asarray(bandpass.right, np.float64)
-    pieces, piece_samples, rank = right.shape
-    padded = pieces * piece_samples
+    num_blocks, block_samples, rank = right.shape
+    padded = num_blocks * block_samples
     left = np.pad(np.asarray(bandpass.left, np.float64), [(0, padded - length), (0, 0)])
-    over_pieces, inside = _split_pieces(right)
+    over_blocks, inside = _split_blocks(right)
     if padded > length:
         x = builder.op("Pad", x, builder.integers(0, 0, 0, padded - length))
-    x = builder.op("Reshape", x, builder.integers(-1, pieces, piece_samples))
-    x = builder.op("MatMul", builder.constant(over_pieces.T), x)
-    # Summed piece by piece: one long float32 sum of slow drift is ten times less exact.
+    x = builder.op("Reshape", x, builder.integers(-1, num_blocks, block_samples))
+    x = builder.op("MatMul", builder.constant(over_blocks.T), x)
+    # Summed block by block: one long float32 sum of slow drift is ten times less exact.
     x = builder.op("Unsqueeze", x, builder.integers(2))
     modes = builder.op("MatMul", x, builder.constant(inside))
     modes = builder.op("ReduceSum", modes, builder.integers(1, 2), keepdims=0)
-    over_pieces, inside = _split_pieces(left.reshape(right.shape))
+    over_blocks, inside = _split_blocks(left.reshape(right.shape))
     shapes = np.moveaxis(inside, 2, 0).reshape(rank, -1)
     x = builder.op("MatMul", modes, builder.constant(shapes))
-    x = builder.op("Reshape", x, builder.integers(-1, len(inside), piece_samples))
-    x = builder.op("MatMul", builder.constant(over_pieces), x)
+    x = builder.op("Reshape", x, builder.integers(-1, len(inside), block_samples))
+    x = builder.op("MatMul", builder.constant(over_blocks), x)
     x = builder.op("Reshape", x, builder.integers(-1, padded))
     return onnx_fourier.cut(builder, x, padded, length)
 
 
-def _split_pieces(factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float32 [K, P] and [P, 64, R] whose product is `factor` [K, 64, R] to rounding."""
+def _split_blocks(factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns float32 [K, P] and [P, 64, R], whose product is `factor` [K, 64, R] to rounding."""
     u, scale, v = np.linalg.svd(factor.reshape(len(factor), -1), full_matrices=False)
     kept = int((scale > _DROPPED * scale[0]).sum())
     inside = (scale[:kept, None] * v[:kept]).reshape(kept, *factor.shape[1:])
     return u[:, :kept].astype(np.float32), inside.astype(np.float32)
 
 
-def _add_zscore(builder: Builder, x: str) -> str:
-    x, _ = _centred(builder, x)
-    # Once more: what rounding leaves of a flat signal must not be scaled up to noise.
-    x, _ = _centred(builder, x)
-    variance = builder.op("ReduceMean", builder.op("Mul", x, x), axes=[1], keepdims=1)
+def _add_zscore(builder: Builder, x: str, axes: tuple[int, ...] = (1,)) -> str:
+    """Adds a scaling to mean 0 and standard deviation 1 over axes of `x`."""
+    x, _ = _centred(builder, x, axes)
+    # Centre again: the rounding of a flat signal must not be amplified to noise.
+    x, _ = _centred(builder, x, axes)
+    variance = _add_mean(builder, builder.op("Mul", x, x), axes)
     deviation = builder.op("Sqrt", variance)
     return builder.op("Div", x, builder.op("Add", deviation, builder.number(reference.STD_FLOOR)))
 
 
-def _centred(builder: Builder, x: str) -> tuple[str, str]:
-    """`x` [B, T] without its mean over time, and that mean [B, 1]."""
-    mean = builder.op("ReduceMean", x, axes=[1], keepdims=1)
+def _centred(builder: Builder, x: str, axes: tuple[int, ...] = (1,)) -> tuple[str, str]:
+    """Subtracts the mean over axes of `x`, by default the time of [B, T]; returns the difference
+    and the mean, whose axes have the length 1."""
+    mean = _add_mean(builder, x, axes)
     return builder.op("Sub", x, mean), mean
+
+
+def _add_mean(builder: Builder, x: str, axes: tuple[int, ...]) -> str:
+    # Axis by axis: one long float32 sum is less exact.
+    for axis in axes:
+        x = builder.op("ReduceMean", x, axes=[axis], keepdims=1)
+    return x

@@ -1,4 +1,4 @@
-"""Runs ONNX files on the CPU."""
+"""Runs ONNX files on the CPU and measures their latency."""
 
 import pathlib
 import statistics
@@ -11,11 +11,11 @@ from clef_jax.convert.onnx_graph import require
 
 _LATENCY_RUNS = 9
 _LATENCY_SECONDS = 3.0
-"""No further run is started after so long."""
+"""Time limit in seconds, after which no further run starts."""
 
 
 def session(path: pathlib.Path, *, num_threads: int = 0) -> Any:
-    """An onnxruntime session on the CPU; 0 threads are as many as it likes."""
+    """Returns an onnxruntime session on the CPU; for 0 threads onnxruntime chooses the number."""
     require("onnxruntime")
     import onnxruntime
 
@@ -26,14 +26,14 @@ def session(path: pathlib.Path, *, num_threads: int = 0) -> Any:
 
 
 def latency_seconds(path: pathlib.Path) -> float:
-    """Median time of one window on one thread."""
+    """Returns the median time to encode one window on one thread."""
     opened = session(path, num_threads=1)
     given = opened.get_inputs()[0]
     signal = np.random.default_rng(0).standard_normal((1, *given.shape[1:])).astype(np.float32)
     opened.run(None, {given.name: signal})
-    taken: list[float] = []
-    while len(taken) < _LATENCY_RUNS and sum(taken) < _LATENCY_SECONDS:
+    times: list[float] = []
+    while len(times) < _LATENCY_RUNS and sum(times) < _LATENCY_SECONDS:
         start = time.perf_counter()
         opened.run(None, {given.name: signal})
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)

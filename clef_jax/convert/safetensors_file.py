@@ -1,7 +1,7 @@
-"""Safetensors files: names, shapes and numbers, and nothing that could run.
+"""Reads and writes safetensors files, which hold arrays by name and no code.
 
 Format: an 8-byte length, a JSON header of that length, the arrays end to end. The library checks
-that types, shapes and places agree and cover the file.
+that types, shapes and offsets agree and cover the file.
 """
 
 import json
@@ -14,32 +14,47 @@ import numpy as np
 
 from clef_jax import files
 from clef_jax.convert import weights
-from clef_jax.convert.file_kind import checked, detect, listed
-from clef_jax.errors import UserError
+from clef_jax.convert.file_kind import check_array, detect, join_names
+from clef_jax.errors import UserError, counted
 
 MAX_HEADER_BYTES = 16 << 20
-"""Names and shapes; those of the large encoder take 0.2 MiB."""
+"""Largest accepted header; that of the large encoder has 0.2 MiB."""
 _REAL = ("F16", "BF16", "F32", "F64")
 
 
 def write_safetensors(
     path: str | pathlib.Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
 ) -> None:
-    """Writes arrays by name, each in its own type, with a few words about them."""
+    """Writes arrays by name, each in its own type, with metadata."""
     import safetensors.numpy
 
-    # The library writes the memory as it lies, so that a transposed array would come back wrong.
+    # The library writes memory in its stored order, which is wrong for a transposed array.
     ordered = {key: np.ascontiguousarray(a).reshape(np.shape(a)) for key, a in arrays.items()}
-    with files.appearing(pathlib.Path(path)) as half:
-        safetensors.numpy.save_file(ordered, half, metadata=dict(metadata))
-        files.share(half)
+    with files.atomic_file(pathlib.Path(path)) as half:
+        try:
+            safetensors.numpy.save_file(ordered, half, metadata=dict(metadata))
+        except safetensors.SafetensorError as error:  # as which the library reports a full disk
+            raise OSError(str(error)) from error
+        files.apply_umask(half)
+
+
+def read_metadata(path: pathlib.Path) -> dict[str, str]:
+    """Returns the metadata of a file; none if it is not a safetensors file."""
+    import safetensors
+
+    try:
+        _check_header(path)
+        with safetensors.safe_open(path, "numpy") as file:
+            return dict(file.metadata() or {})
+    except (safetensors.SafetensorError, OSError, UserError):
+        return {}
 
 
 def read_safetensors(path: str | pathlib.Path) -> dict[str, np.ndarray]:
-    """The arrays of a file; half precision becomes float32.
+    """Returns the arrays of a file by name; half precision becomes float32.
 
     Raises:
-        UserError: the file is missing or malformed, names an array twice, or holds other than
+        UserError: the file is missing or malformed, has duplicate names, or holds anything but
             finite real numbers (and the batch counts of batch norms).
     """
     import safetensors
@@ -55,26 +70,26 @@ def read_safetensors(path: str | pathlib.Path) -> dict[str, np.ndarray]:
                 kind = file.get_slice(key).get_dtype()
                 if kind not in _REAL and not (kind == "I64" and key.endswith(weights.COUNT)):
                     raise UserError(
-                        f"{path}: {listed([key])} has the type {kind}, no real number.",
+                        f"{path}: {join_names([key])} has the type {kind}, not a real type.",
                         problem="not_real",
                     )
-                arrays[key] = checked(path, key, file.get_tensor(key))
+                arrays[key] = check_array(path, key, file.get_tensor(key))
     except (safetensors.SafetensorError, OSError) as error:
         raise UserError(
-            f"{path} is damaged or was not copied whole ({error}). Copy or download it again.",
+            f"{path} is damaged or incomplete ({error}). Copy or download it again.",
             problem="damaged",
         ) from error
     return arrays
 
 
 def _check_header(path: pathlib.Path) -> None:
-    """The header is of a sane length and names nothing twice, which the library lets pass."""
+    """Checks the length of the header and that names are unique, which the library does not."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > min(MAX_HEADER_BYTES, path.stat().st_size - 8):
             raise UserError(
-                f"{path} claims a header of {length} bytes, more than it has or than any encoder "
-                "needs. It was not opened.",
+                f"{path} claims a header of {counted(length, 'byte')}, more than the file has or "
+                "any encoder needs. It was not opened.",
                 problem="header_too_large",
             )
         header = file.read(length)
@@ -84,16 +99,16 @@ def _check_header(path: pathlib.Path) -> None:
         raise UserError(f"{path} {error}", problem=error.problem) from None
     except (ValueError, RecursionError) as error:
         raise UserError(
-            f"{path} has a header that is no JSON. Download it again.", problem="unreadable_header"
+            f"{path} has a header that is not JSON. Download it again.", problem="unreadable_header"
         ) from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
         names = [name for name, _ in pairs]
         raise UserError(
-            f"names {listed({n for n in names if names.count(n) > 1})} twice.",
+            f"has duplicates of {join_names({n for n in names if names.count(n) > 1})}.",
             problem="duplicate_name",
         )
-    return found
+    return unique

@@ -1,11 +1,11 @@
-"""Encoder weights from and to the public PyTorch reference's key names.
+"""Maps encoder weights from and to the key names of the public PyTorch reference.
 
-The reference's checkpoints also hold batch-norm tensors that its forward pass never uses: they are
-checked and ignored on the way in, and written as neutral ones on the way out, so that the reference
-loads the result strictly.
+The reference's checkpoints also hold batch-norm tensors that its forward pass never uses. They are
+checked and ignored when read, and written with neutral values, so that the reference loads the
+result strictly.
 
-An encoder with input affines (a converted network with batch norm) has two tensors more per block,
-`...bn1.scale` and `...bn1.shift`. They are names of ours: the reference cannot hold them.
+An encoder with input affines (a converted network with batch norm) has two more tensors per block,
+`...bn1.scale` and `...bn1.shift`. These names are not the reference's, which has no such tensors.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,16 +15,18 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from clef_jax.errors import UserError
+from clef_jax.errors import UserError, listed
 from clef_jax.models import Net1D, create_encoder, size as size_lib
 
 PREFIX = "backbone."
-"""What the reference's training module puts before every key of its encoder."""
+"""Prefix of every encoder key in the reference's training module."""
 
 SCALE, SHIFT = "bn1.scale", "bn1.shift"
-"""What a block's input affine is called, after the name of its block."""
+"""Names of a block's input affine, after the name of the block."""
 
 COUNT = "num_batches_tracked"
+_MOST_NAMES = 8
+"""Most keys that a message names."""
 _NORMS = ("first_bn", "bn1", "bn2", "bn3")
 _NORM_TENSORS = {
     "weight": np.ones,
@@ -35,27 +37,31 @@ _NORM_TENSORS = {
 
 
 class _Weight(NamedTuple):
-    """One tensor of the reference and the parameter that holds it, axes in reverse order."""
+    """Tensor of the reference, and the path of its parameter, whose axes are in reverse order."""
 
     path: tuple[str | int, ...]
     shape: tuple[int, ...]
-    """In the reference's order of axes."""
+    """Shape in the reference's order of axes."""
 
 
 class _Norm(NamedTuple):
-    """One tensor of an unused batch norm."""
+    """Tensor of an unused batch norm."""
 
     make: Callable[[], np.ndarray]
     shape: tuple[int, ...]
 
 
 def from_torch(state_dict: Mapping[str, Any], size: str) -> Net1D:
-    """An encoder with the reference's weights, given as a mapping of its key names to arrays.
+    """Returns an encoder with the reference's weights.
 
-    Keys may all carry the prefix `backbone.`; the number of input channels is read off the stem,
-    and whether blocks have input affines off the names.
-    float64 arrays stay float64 where jax allows it, narrower ones become float32.
-    Raises ValueError naming every key that is unknown, missing or misshapen.
+    The number of input channels is inferred from the stem, and input affines from the names.
+
+    Args:
+        state_dict: arrays by the reference's key names; all keys or none have the prefix
+            `backbone.`. float64 stays float64 if jax allows it, narrower types become float32.
+
+    Raises:
+        ValueError: a key is unknown, missing or misshapen; the message names all of them.
     """
     arrays = without_prefix(state_dict)
     channels, affine = in_channels(arrays), has_affines(arrays)
@@ -75,18 +81,20 @@ def from_torch(state_dict: Mapping[str, Any], size: str) -> Net1D:
 
 
 def to_torch(encoder: Net1D, *, norms: bool = True) -> dict[str, np.ndarray]:
-    """The encoder's weights under the reference's key names, in the reference's order.
+    """Returns the encoder's weights by the reference's key names, in the reference's order.
 
-    Batch-norm tensors are neutral: weight 1, bias 0, mean 0, variance 1, count 0. Without `norms`
-    there are none, as in a model folder.
+    Args:
+        norms: whether to add neutral batch-norm tensors (weight 1, bias 0, mean 0, variance 1,
+            count 0), which model folders omit.
 
     Raises:
-        UserError: `norms` of an encoder with input affines; the reference would ignore them.
+        UserError: `norms` is set for an encoder with input affines, which the reference would
+            ignore.
     """
     if norms and encoder.input_affine:
         raise UserError(
-            "This encoder scales the input of its blocks, as a network with batch norm does, and "
-            "the reference's network cannot. Write a model folder or safetensors instead: the "
+            "This encoder scales the input of its blocks, like a network with batch norm; the "
+            "reference's network cannot do this. Write a model folder or safetensors instead; the "
             "standalone PyTorch module reads them.",
             problem="input_affine",
         )
@@ -103,7 +111,7 @@ def to_torch(encoder: Net1D, *, norms: bool = True) -> dict[str, np.ndarray]:
 
 
 def key_shapes(encoder: Net1D) -> dict[str, tuple[int, ...]]:
-    """The reference's keys and shapes for an encoder, in the reference's order."""
+    """Returns the reference's keys and shapes for an encoder, in the reference's order."""
     table = _table(encoder.size, encoder.in_channels, encoder.input_affine)
     return {key: entry.shape for key, entry in table}
 
@@ -111,38 +119,45 @@ def key_shapes(encoder: Net1D) -> dict[str, tuple[int, ...]]:
 def shapes(
     size: size_lib.EncoderSize, in_channels: int = 1, input_affine: bool = False
 ) -> dict[str, tuple[int, ...]]:
-    """Keys and shapes of the weights of a size, without those of batch norms."""
+    """Returns the keys and shapes of the weights of a size, without batch norms."""
     table = _table(size, in_channels, input_affine)
     return {key: entry.shape for key, entry in table if isinstance(entry, _Weight)}
 
 
+def norm_shapes(
+    size: size_lib.EncoderSize, in_channels: int = 1, input_affine: bool = False
+) -> dict[str, tuple[int, ...]]:
+    """Returns the keys and shapes of the unused batch norms of a size."""
+    table = _table(size, in_channels, input_affine)
+    return {key: entry.shape for key, entry in table if isinstance(entry, _Norm)}
+
+
 def check(arrays: Mapping[str, Any], size: str) -> None:
-    """Raises ValueError naming every key without prefix that does not fit the size."""
+    """Raises ValueError if keys (without prefix) or shapes do not fit a size; names all of them."""
     table = _table(size_lib.by_name(size), in_channels(arrays), has_affines(arrays))
     _check(arrays, dict(table), size)
 
 
 def is_norm(key: str) -> bool:
-    """Whether a key is that of a batch-norm tensor."""
+    """Returns whether a key names a batch-norm tensor."""
     module, _, name = key.rpartition(".")
     return module.rpartition(".")[2] in _NORMS and name in (*_NORM_TENSORS, COUNT)
 
 
 def has_affines(arrays: Mapping[str, Any]) -> bool:
-    """Whether weights have input affines."""
+    """Returns whether weights include input affines."""
     return any(key.endswith((f".{SCALE}", f".{SHIFT}")) for key in arrays)
 
 
 def _from_reference(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """[out, in, taps] to [taps, in, out]; a convolution with one tap is a plain matrix here."""
+    """Transposes [out, in, taps] to [taps, in, out], or to [in, out] for a single tap."""
     return np.ascontiguousarray(array.T).reshape(shape)
 
 
 def _table(
     size: size_lib.EncoderSize, in_channels: int, input_affine: bool
 ) -> Iterator[tuple[str, _Weight | _Norm]]:
-    """Yields every key of the reference, in its order; an input affine takes the place of its
-    norm."""
+    """Yields every key of the reference in its order; an input affine replaces the norm."""
     stem = size.stem(in_channels)
     yield from _layer("first_conv.conv", ("stem",), _conv_shape(stem))
     yield from _norm("first_bn", stem.channels)
@@ -192,24 +207,24 @@ def _norm(key: str, channels: int) -> Iterator[tuple[str, _Norm]]:
 
 
 def without_prefix(state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """The mapping without `backbone.`, which all keys must carry or none."""
+    """Returns the mapping without the prefix `backbone.`, which all keys or none must have."""
     bare = [key for key in state_dict if not key.startswith(PREFIX)]
     if bare and len(bare) < len(state_dict):
         raise ValueError(
-            f"Some keys start with {PREFIX!r} and some do not, so it is unclear which weights are "
-            f"meant. Keep one kind; without the prefix: {_listed(bare)}."
+            f"Some keys start with {PREFIX!r} and some do not, so the weights are ambiguous. Keep "
+            f"one kind; keys without the prefix: {listed(bare, _MOST_NAMES)}."
         )
     return {key.removeprefix(PREFIX): value for key, value in state_dict.items()}
 
 
 def in_channels(arrays: Mapping[str, Any]) -> int:
-    """The width of the stem's input, 1 where it cannot be read (the check names the reason)."""
+    """Returns the number of input channels of the stem; 1 if it is invalid (see `check`)."""
     shape = np.shape(arrays.get("first_conv.conv.weight", ()))
     return shape[1] if len(shape) == 3 and shape[1] > 0 else 1
 
 
 def _check(arrays: Mapping[str, Any], table: Mapping[str, _Weight | _Norm], size: str) -> None:
-    """Raises one sentence that names every key that does not fit `size`."""
+    """Raises ValueError if keys do not fit `size`; the message names all of them."""
     unknown = [key for key in arrays if key not in table]
     missing = [k for k, entry in table.items() if isinstance(entry, _Weight) and k not in arrays]
     misshapen = [
@@ -218,21 +233,16 @@ def _check(arrays: Mapping[str, Any], table: Mapping[str, _Weight | _Norm], size
         if key in arrays and np.shape(arrays[key]) != entry.shape
     ]
     parts = [
-        f"{what}: {_listed(keys)}"
+        f"{what}: {listed(keys, _MOST_NAMES)}"
         for what, keys in (("unknown", unknown), ("missing", missing), ("misshapen", misshapen))
         if keys
     ]
     if parts:
-        raise ValueError(f"These weights do not fit the encoder {size!r}; {'; '.join(parts)}.")
-
-
-def _listed(names: list[str], most: int = 8) -> str:
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+        raise ValueError(f"The weights do not fit the encoder size {size!r}; {'; '.join(parts)}.")
 
 
 def _weight(key: str, value: Any) -> np.ndarray:
-    """`value` as float32, or float64 if it is that already."""
+    """Returns `value` as float32, or as float64 if it already is."""
     try:
         array = np.asarray(value)
     except (TypeError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""One grouped convolution over time, in several forms that give the same numbers.
+"""Grouped convolution over time, in several implementations with the same result.
 
 Shapes: B batch, T time (samples), C channels, G groups.
 """
@@ -14,28 +14,36 @@ import jax.numpy as jnp
 from jax import lax
 
 from clef_jax import machine, plugin
+from clef_jax.convolution.even import even_conv
 from clef_jax.convolution.rules import ConvShape, choose
 from clef_jax.convolution.spatial import in_groups, spatial_conv
 from clef_jax.convolution.swish import swish
 from clef_jax.convolution.toeplitz import same_padding, toeplitz_conv
+from clef_jax.errors import counted
 
-_forced_form: contextvars.ContextVar[str | None] = contextvars.ContextVar("form", default=None)
+_forced: contextvars.ContextVar[str | None] = contextvars.ContextVar("implementation", default=None)
 
 
-class _Form(Protocol):
+class _Implementation(Protocol):
     def __call__(
         self, x: jax.Array, kernel: jax.Array, *, stride: int, groups: int, block: int
     ) -> jax.Array: ...
 
 
 @contextlib.contextmanager
-def use_form(form: str | None) -> Iterator[None]:
-    """Makes every grouped convolution traced inside the block use `form`; None: the table's."""
-    token = _forced_form.set(None if form is None else _known(form))
+def use_implementation(implementation: str | None) -> Iterator[None]:
+    """Makes every grouped convolution traced inside the block use one implementation.
+
+    None selects by the default rules.
+
+    Raises:
+        ValueError: the implementation is unknown.
+    """
+    token = _forced.set(None if implementation is None else _known(implementation))
     try:
         yield
     finally:
-        _forced_form.reset(token)
+        _forced.reset(token)
 
 
 def grouped_conv(
@@ -46,27 +54,38 @@ def grouped_conv(
     stride: int,
     groups: int,
     activate: bool = False,
-    form: str | None = None,
+    implementation: str | None = None,
     block: int | None = None,
     platform: str | None = None,
 ) -> jax.Array:
-    """Convolves [B, T, C_in] with kernel [taps, C_in / G, C_out] to [B, ceil(T / stride), C_out].
+    """Convolves over time, with XLA's SAME padding; all implementations agree up to rounding.
 
-    Padding is XLA's SAME. With `activate`, x goes through a swish first. `form` is one of `FORMS`
-    and `block` the outputs per Toeplitz block; without them `conv_choice` decides for `platform`,
-    by its table or by what was measured. Unless given, the platform is the one of `use_platform`,
-    or else JAX's default backend.
-    Raises ValueError for shapes that do not fit. All forms agree to rounding.
+    Args:
+        x: [B, T, C_in].
+        kernel: [taps, C_in / G, C_out].
+        bias: [C_out]; by default none.
+        stride: samples between two outputs.
+        groups: number of groups G.
+        activate: whether swish is applied to `x` first.
+        implementation: a key of `IMPLEMENTATIONS`; by default that of tuning results or the rules.
+        block: outputs per Toeplitz block; by default as for `implementation`.
+        platform: platform to select for; by default that of `use_platform`, else JAX's backend.
+
+    Returns:
+        The outputs, [B, ceil(T / stride), C_out].
+
+    Raises:
+        ValueError: the shapes do not match, or the implementation is unknown.
     """
     _check(x, kernel, stride, groups)
     platform = platform or machine.current_platform()
     taps, depth, channels = kernel.shape
-    layer = ConvShape(x.shape[1], taps, depth, channels, groups, stride)
-    chosen = choose(platform, layer, x.dtype.name, x.shape[0])
-    form = form or _forced_form.get() or chosen.form
-    convolve = FORMS[_known(form)]
-    # In the shape in which the compiler holds it, what is done to each number is done on the way.
-    shaped = functools.partial(in_groups, groups=groups) if form == "spatial" else _plain
+    shape = ConvShape(x.shape[1], taps, depth, channels, groups, stride)
+    chosen = choose(platform, shape, x.dtype.name, x.shape[0])
+    implementation = implementation or _forced.get() or chosen.implementation
+    convolve = IMPLEMENTATIONS[_known(implementation)]
+    # Elementwise operations are fused only if they use the shape in which the compiler stores x.
+    shaped = functools.partial(in_groups, groups=groups) if implementation == "spatial" else _plain
     if activate:
         x = shaped(swish, x)
     y = convolve(x, kernel, stride=stride, groups=groups, block=block or chosen.block)
@@ -74,12 +93,12 @@ def grouped_conv(
 
 
 def _plain(function: Callable[..., jax.Array], x: jax.Array, *channels: jax.Array) -> jax.Array:
-    """An elementwise function of [B, T, C] and of values [C] per channel."""
+    """Applies an elementwise function to [B, T, C] and to values [C] per channel."""
     return function(x, *(values[None, None, :] for values in channels))
 
 
 def _lax(x: jax.Array, kernel: jax.Array, *, stride: int, groups: int, block: int) -> jax.Array:
-    """The compiler's own grouped convolution."""
+    """Convolves with the compiler's own grouped convolution."""
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -91,7 +110,7 @@ def _lax(x: jax.Array, kernel: jax.Array, *, stride: int, groups: int, block: in
 
 
 def _dense(x: jax.Array, kernel: jax.Array, *, stride: int, groups: int, block: int) -> jax.Array:
-    """An ungrouped convolution whose kernel is zero between groups."""
+    """Convolves without groups, with a kernel that is zero between groups."""
     taps, depth, channels = kernel.shape
     same_group = jnp.eye(groups, dtype=kernel.dtype)[None, :, None, :, None]
     per_group = kernel.reshape(taps, 1, depth, groups, channels // groups)
@@ -100,7 +119,7 @@ def _dense(x: jax.Array, kernel: jax.Array, *, stride: int, groups: int, block: 
 
 
 def _taps(x: jax.Array, kernel: jax.Array, *, stride: int, groups: int, block: int) -> jax.Array:
-    """One product per tap, summed."""
+    """Sums one product per tap."""
     batch, length = x.shape[:2]
     taps, depth, width = kernel.shape[0], kernel.shape[1], kernel.shape[2] // groups
     left, right = same_padding(length, taps, stride)
@@ -110,24 +129,26 @@ def _taps(x: jax.Array, kernel: jax.Array, *, stride: int, groups: int, block: i
     kernel = kernel.reshape(taps, depth, groups, width)
     y = jnp.zeros((batch, outputs, groups, width), x.dtype)
     for tap in range(taps):
-        seen = x[:, tap : tap + (outputs - 1) * stride + 1 : stride]
-        y = y + jnp.einsum("btgi,igo->btgo", seen, kernel[tap])
+        samples = x[:, tap : tap + (outputs - 1) * stride + 1 : stride]
+        y = y + jnp.einsum("btgi,igo->btgo", samples, kernel[tap])
     return y.reshape(batch, outputs, groups * width)
 
 
-FORMS: dict[str, _Form] = {
+IMPLEMENTATIONS: dict[str, _Implementation] = {
     "lax": _lax,
     "dense": _dense,
     "toeplitz": toeplitz_conv,
     "taps": _taps,
     "spatial": spatial_conv,
+    "even": even_conv,
 }
 
 
-def _known(form: str) -> str:
-    if form in FORMS:
-        return form
-    raise ValueError(plugin.unknown("form of the grouped convolution", form, FORMS))
+def _known(implementation: str) -> str:
+    if implementation in IMPLEMENTATIONS:
+        return implementation
+    label = "implementation of the grouped convolution"
+    raise ValueError(plugin.unknown(label, implementation, IMPLEMENTATIONS))
 
 
 def _check(x: jax.Array, kernel: jax.Array, stride: int, groups: int) -> None:
@@ -135,11 +156,12 @@ def _check(x: jax.Array, kernel: jax.Array, stride: int, groups: int) -> None:
         raise ValueError(
             "A grouped convolution takes [batch, time, channels] and a kernel [taps, channels per "
             f"group, channels], but got {list(x.shape)} and {list(kernel.shape)} with stride "
-            f"{stride} and {groups} groups."
+            f"{stride} and {counted(groups, 'group')}."
         )
     if x.shape[2] != kernel.shape[1] * groups or kernel.shape[2] % groups:
         raise ValueError(
-            f"{x.shape[2]} channels cannot be convolved in {groups} groups with a kernel of shape "
-            f"{list(kernel.shape)}: its channels per group times the groups must be the input's "
+            f"{counted(x.shape[2], 'channel')} cannot be convolved in {counted(groups, 'group')} "
+            f"with a kernel of shape {list(kernel.shape)}: its channels per group times the "
+            "groups must be the input's "
             "channels, and the groups must divide its output channels."
         )

@@ -1,4 +1,4 @@
-"""Matrix product with a backward pass, in the layouts that XLA multiplies fastest."""
+"""Matrix product whose backward pass uses the layouts that XLA multiplies fastest."""
 
 import functools
 
@@ -6,27 +6,29 @@ import jax
 from jax import lax
 
 from clef_jax import machine
+from clef_jax.convolution import in_place
 from clef_jax.convolution.lanes import in_lanes
 
 
 def matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Multiplies [..., N, K] by [K, M], or [G, N, K] by [G, K, M] group by group.
 
-    JAX's own rule for the kernel's gradient asks for [M, K] and transposes it; XLA:CPU turns that
-    into a transposed copy of the whole incoming gradient, the most expensive pass of a step.
-    Reverse-mode differentiation only.
+    JAX's own rule computes the kernel's gradient as [M, K] and transposes it. XLA:CPU implements
+    that with a transposed copy of the whole incoming gradient, the most expensive part of a step.
+    Supports reverse-mode differentiation only.
     """
-    # Asked here, because the backward pass may be traced outside `use_platform`.
-    return _matmul(machine.current_platform(), x, kernel)
+    # Read both here, because the backward pass may be traced outside `use_platform`.
+    return _matmul(machine.current_platform(), in_place.is_requested(), x, kernel)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _matmul(platform: str, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    y = lax.dot_general(_placed(platform, x, kernel), kernel, _dimensions(x, kernel))
-    return _placed(platform, y, kernel)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _matmul(platform: str, is_in_place: bool, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    y = lax.dot_general(_with_layout(platform, x, kernel), kernel, _dimensions(x, kernel))
+    return _with_layout(platform, y, kernel)
 
 
-def _placed(platform: str, x: jax.Array, kernel: jax.Array) -> jax.Array:
+def _with_layout(platform: str, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Sets the layout of `in_lanes`, except for products by groups."""
     return in_lanes(x, platform) if kernel.ndim == 2 else x
 
 
@@ -35,25 +37,27 @@ def _dimensions(x: jax.Array, kernel: jax.Array):
     return ((x.ndim - 1,), (kernel.ndim - 2,)), (batch, batch)
 
 
-def _forward(platform: str, x: jax.Array, kernel: jax.Array):
-    return _matmul(platform, x, kernel), (x, kernel)
+def _forward(platform: str, is_in_place: bool, x: jax.Array, kernel: jax.Array):
+    return _matmul(platform, is_in_place, x, kernel), (x, kernel)
 
 
-def _backward(platform: str, saved, gradient: jax.Array):
+def _backward(platform: str, is_in_place: bool, saved, gradient: jax.Array):
     x, kernel = saved
-    x, gradient = _placed(platform, x, kernel), _placed(platform, gradient, kernel)
+    x, gradient = _with_layout(platform, x, kernel), _with_layout(platform, gradient, kernel)
     batch = tuple(range(kernel.ndim - 2))
     to_x = lax.dot_general(
         gradient, kernel, (((gradient.ndim - 1,), (kernel.ndim - 1,)), (batch, batch))
     )
     to_kernel = _kernel_gradient(platform, x, gradient, len(batch))
-    return _placed(platform, to_x, kernel), to_kernel
+    if is_in_place:
+        to_x, to_kernel = in_place.together(to_x, to_kernel)
+    return _with_layout(platform, to_x, kernel), to_kernel
 
 
 def _kernel_gradient(platform: str, x: jax.Array, gradient: jax.Array, num_batch: int) -> jax.Array:
     if platform == "cpu":
-        # XLA:CPU turns a product over two axes of rows into a transposed copy of x. On a TPU it is
-        # the other way round: signals that lie innermost would be copied to make one axis of two.
+        # XLA:CPU copies and transposes x for a product over two axes of rows, so they are merged.
+        # On a TPU merging them would copy x, whose batch is the innermost axis.
         x, gradient = (a.reshape(*a.shape[:num_batch], -1, a.shape[-1]) for a in (x, gradient))
     batch, rows = tuple(range(num_batch)), tuple(range(num_batch, x.ndim - 1))
     return lax.dot_general(x, gradient, ((rows, rows), (batch, batch)))

@@ -1,4 +1,4 @@
-"""One grouped convolution by itself, compiled in any form, to be timed."""
+"""Compiles a single grouped convolution with any implementation, for timing."""
 
 import dataclasses
 import functools
@@ -14,15 +14,20 @@ from clef_jax.convolution.rules import Choice, ConvShape
 
 
 @dataclasses.dataclass(frozen=True)
-class LayerPrograms:
-    """Programs for one layer, a batch of `batch_size` signals and activations of `dtype`."""
+class ConvPrograms:
+    """Compiled programs of one convolution for a batch of signals."""
 
-    layer: ConvShape
+    shape: ConvShape
     dtype: Any
+    """Number format of the activations."""
     batch_size: int
+    """Number of signals B."""
 
     def training(self, choice: Choice) -> Callable[[], object] | None:
-        """Value and both gradients; was run once. None if the device cannot run it."""
+        """Returns a program for value and both gradients, after running it once.
+
+        Returns None if the device cannot run it.
+        """
         convolve = self._convolve(choice)
 
         def value_and_gradients(x: jax.Array, kernel: jax.Array, gradient: jax.Array):
@@ -32,16 +37,19 @@ class LayerPrograms:
         return self._compiled(value_and_gradients)
 
     def forward(self, choice: Choice) -> Callable[[], object] | None:
-        """Value alone; was run once. None if the device cannot run it."""
+        """Returns a program for the value alone, after running it once.
+
+        Returns None if the device cannot run it.
+        """
         convolve = self._convolve(choice)
         return self._compiled(lambda x, kernel, _: convolve(x, kernel))
 
     def _convolve(self, choice: Choice) -> Callable[[jax.Array, jax.Array], jax.Array]:
         return functools.partial(
             grouped_conv,
-            stride=self.layer.stride,
-            groups=self.layer.groups,
-            form=choice.form,
+            stride=self.shape.stride,
+            groups=self.shape.groups,
+            implementation=choice.implementation,
             block=choice.block,
         )
 
@@ -56,15 +64,15 @@ class LayerPrograms:
 
     @functools.cached_property
     def _arrays(self) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Input [B, T, C_in], kernel [taps, C_in / G, C_out] and the gradient of the output,
-        [B, ceil(T / stride), C_out], with B signals that are all the same."""
-        layer, rng = self.layer, np.random.default_rng(0)
+        """Input [B, T, C_in], kernel [taps, C_in / G, C_out], and gradient of the output
+        [B, ceil(T / stride), C_out]; the B signals are identical."""
+        shape, rng = self.shape, np.random.default_rng(0)
 
-        def random(*shape: int) -> jax.Array:
-            return jnp.asarray(rng.standard_normal(shape, np.float32), self.dtype)
+        def random(*lengths: int) -> jax.Array:
+            return jnp.asarray(rng.standard_normal(lengths, np.float32), self.dtype)
 
-        x = random(1, layer.length, layer.group_channels * layer.groups)
-        gradient = random(1, -(-layer.length // layer.stride), layer.channels)
-        kernel = random(layer.taps, layer.group_channels, layer.channels)
-        times = (self.batch_size, 1, 1)
-        return jnp.tile(x, times), kernel, jnp.tile(gradient, times)
+        x = random(1, shape.length, shape.group_channels * shape.groups)
+        gradient = random(1, -(-shape.length // shape.stride), shape.channels)
+        kernel = random(shape.taps, shape.group_channels, shape.channels)
+        repeats = (self.batch_size, 1, 1)
+        return jnp.tile(x, repeats), kernel, jnp.tile(gradient, repeats)

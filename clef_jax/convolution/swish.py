@@ -6,10 +6,10 @@ from jax import lax
 
 @jax.custom_vjp
 def swish(x: jax.Array) -> jax.Array:
-    """x * sigmoid(x), elementwise; reverse-mode differentiation only.
+    """Returns x * sigmoid(x), elementwise; supports reverse-mode differentiation only.
 
-    The backward pass computes the sigmoid again from x. JAX's own rule keeps it as a second array
-    as large as x, which costs a quarter of a training step's memory and saves no time.
+    The backward pass recomputes the sigmoid from x. JAX's own rule stores it as a second array as
+    large as x, which takes a quarter of a training step's memory and saves no time.
     """
     return jax.nn.silu(x)
 
@@ -19,7 +19,7 @@ def _forward(x: jax.Array):
 
 
 def _backward(x: jax.Array, gradient: jax.Array):
-    # The barrier keeps the compiler from finding the forward pass's sigmoid and storing that.
+    # The barrier prevents the compiler from storing the sigmoid of the forward pass instead.
     x = lax.optimization_barrier(x)
     gate = jax.nn.sigmoid(x)
     return (gradient * gate * (1 + x * (1 - gate)),)

@@ -1,9 +1,8 @@
-"""Grouped convolution, and its gradients, as matrix products with Toeplitz kernels.
+"""Computes a grouped convolution and its gradients as matrix products with Toeplitz kernels.
 
-Time is cut into windows of the samples that `block` outputs depend on, and one product per group
-maps windows to outputs. The kernel is repeated with shifts, so some multiplications are by zero,
-but both gradients are such products again, where XLA:CPU's native gradient of a grouped convolution
-is several times slower.
+A window holds the samples that `block` outputs depend on, and one product per group maps windows to
+outputs. The kernel is repeated with shifts, so some multiplications are by zero. Both gradients are
+such products too, while XLA:CPU's native gradient of a grouped convolution is several times slower.
 
 Shapes: B batch, T time (samples), C channels, G groups, R windows of a signal, W samples of a
 window.
@@ -17,7 +16,7 @@ from clef_jax.convolution.matmul import matmul
 
 
 def same_padding(length: int, taps: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after a signal so that ceil(length / stride) outputs come out."""
+    """Returns the zeros before and after a signal for ceil(length / stride) outputs."""
     outputs = -(-length // stride)
     total = max((outputs - 1) * stride + taps - length, 0)
     return total // 2, total - total // 2
@@ -28,7 +27,7 @@ def toeplitz_conv(
 ) -> jax.Array:
     """Convolves [B, T, C_in] with [taps, C_in / G, C_out] to [B, ceil(T / stride), C_out].
 
-    Reverse-mode differentiation only.
+    Supports reverse-mode differentiation only.
     """
     (batch, length, _), taps = x.shape, kernel.shape[0]
     left, _ = same_padding(length, taps, stride)
@@ -43,25 +42,25 @@ def toeplitz_conv(
 def _windows(
     x: jax.Array, left: int, step: int, num_windows: int, width: int, groups: int
 ) -> jax.Array:
-    """Windows [G, B R, W C / G] of [B, T, C], the first `left` samples before the signal."""
+    """Returns windows [G, B R, W C / G] of [B, T, C]; the first begins `left` samples early."""
     batch, length, channels = x.shape
     steps = num_windows - 1 + -(-width // step)
     right = max(0, steps * step - left - length)
-    # By joining arrays: XLA:CPU computes what it fuses with a pad number by number.
+    # Concatenates zeros, because XLA:CPU does not vectorise operations that it fuses with a pad.
     before, after = (jnp.zeros((batch, n, channels), x.dtype) for n in (left, right))
     x = jnp.concatenate([before, x, after], axis=1)[:, : steps * step]
     x = x.reshape(batch, steps, step, groups, channels // groups).transpose(3, 0, 1, 2, 4)
-    # From the axes as they are: of flattened ones it would copy number by number, too.
-    parts = [
+    # Keeps the axes separate, because the copy of flattened axes is not vectorised either.
+    slices = [
         x[:, :, i // step : i // step + num_windows, : width - i] for i in range(0, width, step)
     ]
-    return jnp.concatenate(parts, axis=3).reshape(groups, batch * num_windows, -1)
+    return jnp.concatenate(slices, axis=3).reshape(groups, batch * num_windows, -1)
 
 
 def _matrix(kernel: jax.Array, width: int, stride: int, groups: int, block: int) -> jax.Array:
-    """Toeplitz matrices [G, W C_in / G, block C_out / G], from windows of x to outputs.
+    """Returns Toeplitz matrices [G, W C_in / G, block C_out / G], which map windows to outputs.
 
-    Output n sees tap k at sample `k + stride * n` of its window.
+    Output n multiplies tap k by sample `k + stride * n` of its window.
     """
     taps, depth, channels = kernel.shape
     per_group = kernel.reshape(taps, depth, groups, channels // groups).transpose(2, 0, 1, 3)

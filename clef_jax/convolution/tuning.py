@@ -1,4 +1,4 @@
-"""Times every form of the grouped convolution at the layers of an encoder, on this machine."""
+"""Times the implementations of an encoder's grouped convolutions on this machine."""
 
 import dataclasses
 import statistics
@@ -6,29 +6,36 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from clef_jax.convolution.program import LayerPrograms
-from clef_jax.convolution.rules import Choice, Choices, ConvShape, MeasuredChoice, of_table
-from clef_jax.errors import UserError
+from clef_jax.convolution.program import ConvPrograms
+from clef_jax.convolution.rules import (
+    Choice,
+    ConvShape,
+    TuningResult,
+    TuningResults,
+    default_choice,
+)
+from clef_jax.errors import UserError, counted
 
 _CANDIDATES = (
-    # Those that won somewhere come first: a short budget may not reach the last ones.
+    # Implementations that are the fastest somewhere come first: a short budget skips the last.
     *(Choice("lax"), Choice("toeplitz", 8), Choice("toeplitz", 4), Choice("toeplitz", 2)),
     *(Choice("dense"), Choice("taps"), Choice("toeplitz", 16)),
 )
-_BLOCK_FORM = "toeplitz"
-"""The form whose time depends on the outputs per block."""
+_BLOCKED = "toeplitz"
+"""Implementation whose time depends on the outputs per block."""
 
 _MOST_DENSE_GROUPS = 32
-"""With more groups a dense kernel has many times the work, and one run could eat up the budget."""
+"""Most groups for which `dense` is timed; with more, one run may exceed the time limit."""
 
-_HOPELESS = 3.0
-"""A form this many times slower than the best one in its first run is not run again."""
+_TOO_SLOW = 3.0
+"""Implementations slower than the fastest by this factor in the first run are not repeated."""
 
 _WORTH = 0.95
-"""Share of the table's time that a form must stay below to take its place; less is noise."""
+"""Fraction of the default's time below which an implementation replaces it; smaller differences may
+be measurement error."""
 
 _COMPILING = 0.75
-"""Share of the time after which no other form is compiled."""
+"""Fraction of the time limit after which no further implementation is compiled."""
 
 _MOST_ROUNDS, _LEAST_ROUNDS = 15, 3
 
@@ -37,52 +44,53 @@ Clock = Callable[[], float]
 
 @dataclasses.dataclass(frozen=True)
 class Timed:
-    """One form of one layer; medians over turns in which all forms of the layer took part."""
+    """Median times of one implementation over repetitions."""
 
     choice: Choice
     training_seconds: float
-    """Value and both gradients."""
+    """Time of value and both gradients."""
     forward_seconds: float | None
-    """Value alone; None where it was not timed."""
+    """Time of the value alone; None if it was not timed."""
 
 
 @dataclasses.dataclass(frozen=True)
-class LayerTimes:
-    """What was measured of one layer."""
+class ConvTimes:
+    """Times of the implementations of one convolution."""
 
-    layer: ConvShape
+    shape: ConvShape
     count: int
-    """How often the network has it."""
-    by_table: Choice
+    """Number of such convolutions in the network."""
+    default: Choice
+    """Implementation of the default rules."""
     timed: tuple[Timed, ...]
     failed: tuple[Choice, ...]
-    """Forms that the device cannot run, most often for want of memory."""
+    """Implementations that the device cannot run, mostly due to memory."""
     skipped: tuple[Choice, ...]
-    """Forms for which there was no time left."""
+    """Implementations for which no time was left."""
 
     @property
-    def table(self) -> Timed | None:
-        """The table's own form; None where it failed."""
-        return next((one for one in self.timed if one.choice == self.by_table), None)
+    def timed_default(self) -> Timed | None:
+        """Times of the default rules' implementation; None if it failed."""
+        return next((timed for timed in self.timed if timed.choice == self.default), None)
 
     @property
     def best(self) -> Timed:
-        """The fastest in training; the table's unless another one is clearly faster."""
-        fastest = min(self.timed, key=lambda one: one.training_seconds)
-        table = self.table
-        if table and fastest.training_seconds > _WORTH * table.training_seconds:
-            return table
+        """The fastest in training; that of the default rules unless another is clearly faster."""
+        fastest = min(self.timed, key=lambda timed: timed.training_seconds)
+        default = self.timed_default
+        if default and fastest.training_seconds > _WORTH * default.training_seconds:
+            return default
         return fastest
 
 
-def candidates(platform: str, layer: ConvShape) -> list[Choice]:
-    """The forms to try, the table's first."""
-    first = of_table(platform, layer.group_channels, layer.groups)
-    others = [one for one in _CANDIDATES if one != first]
-    if layer.groups > _MOST_DENSE_GROUPS:
-        others = [one for one in others if one.form != "dense"]
-    if first.form != _BLOCK_FORM:
-        others = [one for one in others if one.form != first.form]
+def candidates(platform: str, shape: ConvShape) -> list[Choice]:
+    """Returns the implementations to time, beginning with that of the default rules."""
+    first = default_choice(platform, shape.group_channels, shape.groups)
+    others = [choice for choice in _CANDIDATES if choice != first]
+    if shape.groups > _MOST_DENSE_GROUPS:
+        others = [choice for choice in others if choice.implementation != "dense"]
+    if first.implementation != _BLOCKED:
+        others = [choice for choice in others if choice.implementation != first.implementation]
     return [first, *others]
 
 
@@ -94,43 +102,53 @@ def measure(
     batch_size: int,
     budget_seconds: float,
     clock: Clock = time.perf_counter,
-) -> Iterator[LayerTimes]:
-    """Times the forms of each layer on JAX's default device, within the budget for all of them.
+) -> Iterator[ConvTimes]:
+    """Times the implementations of each convolution on JAX's default device.
 
-    What a layer leaves of its share goes to the next ones. Compilation counts. One run cannot be
-    stopped, so the end may be late by that of the slowest form.
+    Args:
+        counts: shapes of the convolutions, and how often the network has each.
+        platform: platform of the device.
+        dtype: number format of the activations.
+        batch_size: number of signals.
+        budget_seconds: time limit for all convolutions, including compilation. Time that one does
+            not need is left to the others. A run cannot be interrupted, so that the limit may be
+            exceeded by one run.
+        clock: returns the time in seconds.
+
+    Yields:
+        The times of each convolution.
     """
     end = clock() + budget_seconds
-    for number, (layer, count) in enumerate(counts.items()):
+    for number, (shape, count) in enumerate(counts.items()):
         now = clock()
         deadline = now + max(0.0, end - now) / (len(counts) - number)
-        programs = LayerPrograms(layer, dtype, batch_size)
-        yield time_layer(layer, count, platform, programs, deadline=deadline, clock=clock)
+        programs = ConvPrograms(shape, dtype, batch_size)
+        yield time_conv(shape, count, platform, programs, deadline=deadline, clock=clock)
 
 
-def time_layer(
-    layer: ConvShape,
+def time_conv(
+    shape: ConvShape,
     count: int,
     platform: str,
-    programs: LayerPrograms,
+    programs: ConvPrograms,
     *,
     deadline: float,
     clock: Clock = time.perf_counter,
-) -> LayerTimes:
-    """Times the forms of one layer in turns until `clock` shows `deadline`.
+) -> ConvTimes:
+    """Times the implementations of one convolution until `clock` reaches `deadline`.
 
-    The table's form is always timed.
+    The implementation of the default rules is always timed.
 
     Raises:
-        UserError: the device can run none of them.
+        UserError: the device can run no implementation.
     """
     start = clock()
     last_compilation = start + _COMPILING * (deadline - start)
-    table, *others = candidates(platform, layer)
+    default, *others = candidates(platform, shape)
     running: dict[Choice, Callable[[], object]] = {}
     first_seconds: dict[Choice, float] = {}
     failed, skipped = [], []
-    for choice in (table, *others):
+    for choice in (default, *others):
         if running and clock() >= last_compilation:
             skipped.append(choice)
             continue
@@ -142,23 +160,26 @@ def time_layer(
         first_seconds[choice] = _seconds(program, clock)
     if not running:
         raise UserError(
-            f"This device cannot run any form of the convolution {tuple(layer)} of a batch of "
-            f"{programs.batch_size} signals; try a smaller --batch-size.",
+            f"This device cannot run any implementation of the convolution {tuple(shape)} on "
+            f"{counted(programs.batch_size, 'signal')}; use a smaller --batch-size.",
             problem="no_form_runs",
         )
-    worst = _HOPELESS * min(first_seconds.values())
-    hopeful = {c: run for c, run in running.items() if c == table or first_seconds[c] <= worst}
-    turns = _in_turns(hopeful, deadline, clock)
-    seconds = first_seconds | {c: statistics.median(turn) for c, turn in turns.items()}
+    slowest = _TOO_SLOW * min(first_seconds.values())
+    fast = {c: run for c, run in running.items() if c == default or first_seconds[c] <= slowest}
+    repetitions = _interleaved(fast, deadline, clock)
+    seconds = first_seconds | {c: statistics.median(runs) for c, runs in repetitions.items()}
     timed = tuple(Timed(choice, seconds[choice], None) for choice in running)
-    found = LayerTimes(layer, count, table, timed, tuple(failed), tuple(skipped))
-    return _with_forward(found, programs, clock)
+    times = ConvTimes(shape, count, default, timed, tuple(failed), tuple(skipped))
+    return _with_forward(times, programs, clock)
 
 
-def _in_turns(
+def _interleaved(
     programs: Mapping[Choice, Callable[[], object]], deadline: float, clock: Clock
 ) -> dict[Choice, list[float]]:
-    """Seconds of each program's runs; all take turns, so that a busy moment meets all of them."""
+    """Returns the seconds of each program's runs.
+
+    The programs run alternately, so that other load on the machine affects all of them.
+    """
     seconds: dict[Choice, list[float]] = {choice: [] for choice in programs}
     for number in range(_MOST_ROUNDS):
         if number >= _LEAST_ROUNDS and clock() >= deadline:
@@ -168,21 +189,21 @@ def _in_turns(
     return seconds
 
 
-def _with_forward(found: LayerTimes, programs: LayerPrograms, clock: Clock) -> LayerTimes:
-    """Adds the forward pass of the table's form and of the best one."""
+def _with_forward(times: ConvTimes, programs: ConvPrograms, clock: Clock) -> ConvTimes:
+    """Adds the time of the forward pass for the default and the best implementation."""
     running = {}
-    for choice in {found.by_table, found.best.choice}:
+    for choice in {times.default, times.best.choice}:
         if (program := programs.forward(choice)) is not None:
             running[choice] = program
             program()
-    turns = _in_turns(running, deadline=clock(), clock=clock)
+    repetitions = _interleaved(running, deadline=clock(), clock=clock)
     timed = tuple(
-        dataclasses.replace(one, forward_seconds=statistics.median(turns[one.choice]))
-        if one.choice in turns
-        else one
-        for one in found.timed
+        dataclasses.replace(t, forward_seconds=statistics.median(repetitions[t.choice]))
+        if t.choice in repetitions
+        else t
+        for t in times.timed
     )
-    return dataclasses.replace(found, timed=timed)
+    return dataclasses.replace(times, timed=timed)
 
 
 def _seconds(program: Callable[[], object], clock: Clock) -> float:
@@ -191,7 +212,9 @@ def _seconds(program: Callable[[], object], clock: Clock) -> float:
     return clock() - start
 
 
-def choices(times: list[LayerTimes], *, platform: str, device_kind: str, dtype: str) -> Choices:
-    """The best form of every layer, as a step goes by them."""
-    measured = tuple(MeasuredChoice(one.layer, dtype, one.best.choice) for one in times)
-    return Choices(platform, device_kind, measured)
+def results(
+    times: list[ConvTimes], *, platform: str, device_kind: str, dtype: str
+) -> TuningResults:
+    """Returns the tuning results from the times of all convolutions, for use by a step."""
+    measured = tuple(TuningResult(item.shape, dtype, item.best.choice) for item in times)
+    return TuningResults(platform, device_kind, measured)

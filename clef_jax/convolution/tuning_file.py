@@ -1,4 +1,4 @@
-"""Measured choices of the grouped convolution's form, kept in a file by kind of device."""
+"""Reads and writes tuning results of the grouped convolution, one file per kind of device."""
 
 import dataclasses
 import json
@@ -8,34 +8,39 @@ from typing import Any
 import jax
 
 from clef_jax import files
-from clef_jax.convolution.grouped import FORMS
-from clef_jax.convolution.rules import Choice, Choices, ConvShape, MeasuredChoice
-from clef_jax.errors import UserError
+from clef_jax.convolution.grouped import IMPLEMENTATIONS
+from clef_jax.convolution.rules import Choice, ConvShape, TuningResult, TuningResults
+from clef_jax.errors import UserError, invocation
 
 FOLDER = "~/.cache/clef_jax/conv"
-"""Where `clef_jax.autotune` writes to and `auto` looks, beside the compiled steps."""
+"""Folder that `clef_jax.autotune` writes to and the setting `auto` reads."""
 
 RUN_FILE = "conv_choices.json"
-"""The copy that a run keeps in its workdir."""
+"""Name of the copy in a run's workdir."""
 
 VERSION = 1
-"""Of the file's form."""
+"""Version of the file format."""
 
 
 def path_of(device_kind: str, folder: str = FOLDER) -> pathlib.Path:
-    """The file of one kind of device: `NVIDIA H200` is in `nvidia_h200.json`."""
-    return pathlib.Path(folder).expanduser() / f"{files.name_of(device_kind)}.json"
+    """Returns the file of a kind of device; that of `NVIDIA H200` is `nvidia_h200.json`."""
+    return pathlib.Path(folder).expanduser() / f"{files.slug(device_kind)}.json"
 
 
-def load(setting: str, device: Any, folder: str = FOLDER) -> Choices | None:
-    """The choices for a JAX device; None stands for the table.
+def load(setting: str, device: Any, folder: str = FOLDER) -> TuningResults | None:
+    """Loads the tuning results for a JAX device.
 
     Args:
-        setting: `table`; `auto`, which takes the file of the device's kind if there is one; or
-            the path of a file, which must be of that kind.
+        setting: `table` for the default rules; `auto` for the file of the device's kind if it
+            exists; or the path of a file for that kind.
+        device: the JAX device.
+        folder: folder of the files for `auto`.
+
+    Returns:
+        The tuning results; None for the default rules.
 
     Raises:
-        UserError: the file is not there, cannot be read, or is of another kind of device.
+        UserError: the file does not exist, cannot be read, or is for another kind of device.
     """
     if setting == "table":
         return None
@@ -43,101 +48,115 @@ def load(setting: str, device: Any, folder: str = FOLDER) -> Choices | None:
     path = path.expanduser()
     if setting == "auto" and not path.exists():
         return None
-    choices = read(path)
-    if (choices.platform, choices.device_kind) != (device.platform, device.device_kind):
+    results = read(path)
+    if (results.platform, results.device_kind) != (device.platform, device.device_kind):
         raise UserError(
-            f"{path} was measured on {choices.device_kind} ({choices.platform}), but this run is "
-            f"on {device.device_kind} ({device.platform}): run python -m clef_jax.autotune here, "
-            "or use the table.",
+            f"{path} was measured on {results.device_kind} ({results.platform}), but this run "
+            f"uses {device.device_kind} ({device.platform}): run "
+            f"{invocation('autotune')} here, or set `table`.",
             problem="other_device",
         )
-    return choices
+    return results
 
 
-def of_run(setting: str, device: Any, workdir: pathlib.Path) -> Choices | None:
-    """Those of a training run: what its first start found, whatever was measured since.
+def load_for_run(setting: str, device: Any, workdir: pathlib.Path) -> TuningResults | None:
+    """Loads the tuning results of a training run.
 
-    A run that goes on on another kind of device, where they mean nothing, takes the table.
+    The first start of a run copies them to its workdir, and later starts use the copy. A run that
+    resumes on another kind of device uses the default rules.
+
+    Returns:
+        The tuning results; None for the default rules.
 
     Raises:
-        UserError: as for `load`; or several processes would each look into a folder of their own.
+        UserError: as for `load`, or the setting is `auto` with several processes.
     """
-    kept = workdir / RUN_FILE
-    if kept.exists():
-        choices = read(kept)
-        same_kind = (choices.platform, choices.device_kind) == (device.platform, device.device_kind)
-        return choices if same_kind and setting != "table" else None
+    copy = workdir / RUN_FILE
+    if copy.exists():
+        results = read(copy)
+        same_kind = (results.platform, results.device_kind) == (device.platform, device.device_kind)
+        return results if same_kind and setting != "table" else None
     if setting == "auto" and jax.process_count() > 1:
         raise UserError(
-            "--conv-choices=auto looks into the cache of each host, which may differ: give the "
-            "path of one file that all hosts see."
+            "--conv-choices=auto reads the cache of each host, which may differ: set the path of "
+            "one file that all hosts share."
         )
-    choices = load(setting, device)
-    if choices is not None and jax.process_index() == 0:
-        write(kept, choices)
-    return choices
+    results = load(setting, device)
+    if results is not None and jax.process_index() == 0:
+        write(copy, results)
+    return results
 
 
-def read(path: pathlib.Path) -> Choices:
-    """The choices in a file.
+def read(path: pathlib.Path) -> TuningResults:
+    """Reads the tuning results from a file that `write` wrote.
 
     Raises:
-        UserError: it is not there, or is not what `write` wrote.
+        UserError: the file does not exist or is invalid.
     """
     if not path.is_file():
         raise UserError(
-            f"There is no file {path} with measured choices; write `auto` or `table`, or make one "
-            "with python -m clef_jax.autotune --out=FILE.",
+            f"Tuning results {path} not found; set `auto` or `table`, or create the file with "
+            f"{invocation('autotune --out=FILE')}.",
             problem="missing_file",
         )
     try:
-        return from_json(json.loads(path.read_text()))
+        return from_json(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
-            f"{path} does not hold choices that this version can read ({error}): make it again "
-            "with python -m clef_jax.autotune.",
+            f"{path} does not hold tuning results that this version can read ({error}). If it is "
+            "not a file of yours, remove it and create it with "
+            f"{invocation('autotune')}.",
             problem="unreadable_choices",
         ) from error
 
 
-def write(path: pathlib.Path, choices: Choices) -> None:
-    """Writes the file as a whole or not at all, and its folder if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_text(path, json.dumps(to_json(choices), indent=2) + "\n")
+def write(path: pathlib.Path, results: TuningResults) -> None:
+    """Writes a complete file or none, and creates its folder if needed."""
+    files.make_folder(path.parent)
+    files.write_text(path, json.dumps(to_json(results), indent=2) + "\n")
 
 
-def to_json(choices: Choices) -> dict[str, Any]:
-    """The choices as JSON takes them."""
+def to_json(results: TuningResults) -> dict[str, Any]:
+    """Returns the tuning results as JSON values."""
     rows = [
-        {**one.layer._asdict(), "dtype": one.dtype, **one.choice._asdict()}
-        for one in choices.measured
+        {
+            **result.shape._asdict(),
+            "dtype": result.dtype,
+            "form": result.choice.implementation,
+            "block": result.choice.block,
+        }
+        for result in results.measured
     ]
-    head = {"version": VERSION, "platform": choices.platform, "device_kind": choices.device_kind}
+    head = {"version": VERSION, "platform": results.platform, "device_kind": results.device_kind}
     return head | {"choices": rows}
 
 
-def from_json(values: dict[str, Any]) -> Choices:
-    """What `to_json` made; of anything else a ValueError, TypeError, KeyError or AttributeError."""
+def from_json(values: dict[str, Any]) -> TuningResults:
+    """Returns the tuning results from the JSON values of `to_json`.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: the values are invalid.
+    """
     if values.get("version") != VERSION:
-        raise ValueError(f"version {values.get('version')!r} rather than {VERSION}")
+        raise ValueError(f"version {values.get('version')!r} instead of {VERSION}")
     measured = []
     for row in values["choices"]:
-        layer = ConvShape(*(_positive(row[name]) for name in ConvShape._fields))
-        if row["form"] not in FORMS:
-            raise ValueError(f"an unknown form {row['form']!r}")
+        shape = ConvShape(*(_positive(row[name]) for name in ConvShape._fields))
+        if row["form"] not in IMPLEMENTATIONS:
+            raise ValueError(f"unknown implementation {row['form']!r}")
         choice = Choice(row["form"], _positive(row["block"]))
-        measured.append(MeasuredChoice(layer, str(row["dtype"]), choice))
-    return Choices(str(values["platform"]), str(values["device_kind"]), tuple(measured))
+        measured.append(TuningResult(shape, str(row["dtype"]), choice))
+    return TuningResults(str(values["platform"]), str(values["device_kind"]), tuple(measured))
 
 
 def _positive(value: Any) -> int:
     if not isinstance(value, int) or value < 1:
-        raise ValueError(f"{value!r} rather than a positive whole number")
+        raise ValueError(f"{value!r} instead of a positive integer")
     return value
 
 
-def merged(old: Choices, new: Choices) -> Choices:
-    """The new choices, and the old ones for layers that are not among them."""
-    known = {(one.layer, one.dtype) for one in new.measured}
-    kept = tuple(one for one in old.measured if (one.layer, one.dtype) not in known)
-    return dataclasses.replace(new, measured=kept + new.measured)
+def merged(old: TuningResults, new: TuningResults) -> TuningResults:
+    """Returns the new tuning results, and the old ones of convolutions without a new one."""
+    known = {(result.shape, result.dtype) for result in new.measured}
+    others = tuple(r for r in old.measured if (r.shape, r.dtype) not in known)
+    return dataclasses.replace(new, measured=others + new.measured)

@@ -1,1 +1,1 @@
-"""From recordings in files to batches of numbers: quality, records, index, pipeline."""
+"""Reads prepared data sets: records, index, signal quality, and batches for training."""

@@ -1,7 +1,7 @@
-"""The sidecar index of a prepared data set: what training must know before it reads a shard.
+"""Index of a prepared data set: everything about its records except their signals and labels.
 
 `prepare` writes `clef_index.json` and one `index_<split>.npz` per split next to the shards, so that
-training starts in seconds however many recordings there are.
+training starts in seconds, whatever the number of recordings.
 
 Shapes: N records, P patients, L leads.
 """
@@ -10,13 +10,15 @@ import dataclasses
 import json
 import pathlib
 import re
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from clef_jax import files, plugin
-from clef_jax.errors import UserError
+from clef_jax.errors import UserError, counted, invocation
 
 FORMAT = 2
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -24,9 +26,9 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 METADATA_FILE = "clef_index.json"
 COMPACT_COLUMNS = ("gain_per_mv", "baseline", "sample_rate_hz", "num_samples")
-"""Columns that are the same for all records of most data sets; one row is stored then."""
+"""Columns that are the same for all records of most data sets; then one row is stored."""
 UNFINISHED = "unfinished_"
-"""Begins the name of the folder that an unfinished build keeps its shards in."""
+"""Prefix of the name of the folder that holds the shards of an interrupted build."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,7 +43,7 @@ class Index:
     sample_rate_hz: np.ndarray
     """float32 [N]."""
     num_samples: np.ndarray
-    """int64 [N]."""
+    """int64 [N], the length of each record."""
     patient: np.ndarray
     """int64 [N], the patient's number from 0 within the split, ascending."""
     row: np.ndarray
@@ -49,24 +51,24 @@ class Index:
     risk: np.ndarray
     """float32 [N], ten-year risk in [0, 1], NaN where unknown."""
     completeness: np.ndarray
-    """float32 [N], share of the risk score's inputs that were observed."""
+    """float32 [N], fraction of the risk score's inputs that were observed."""
     usable_leads: np.ndarray
-    """bool [N, L], the leads that training may draw."""
+    """bool [N, L], the leads that training may use."""
     gain_per_mv: np.ndarray
-    """float32 [N, L]."""
+    """float32 [N, L], ADC units per millivolt."""
     baseline: np.ndarray
     """int32 [N, L], the sample value at 0 mV."""
     patient_offset: np.ndarray
-    """int64 [P + 1]; entries `patient_offset[p]` to `patient_offset[p + 1]` are patient p's."""
+    """int64 [P + 1]; records `patient_offset[p]` to `patient_offset[p + 1] - 1` are patient p's."""
     cohort_quantiles: np.ndarray
     """float32 [101], quantiles 0, 0.01, ... 1 of the training patients' risk; NaN if unknown."""
     fingerprint: str
-    """SHA-256 over every stored byte of every split: identifies the data."""
+    """SHA-256 of all stored bytes of all splits; identifies the data."""
     shard_paths: tuple[str, ...]
     shard_lengths: np.ndarray
-    """int64 [shards], records in each."""
+    """int64 [shards], number of records of each shard."""
     settings: Mapping[str, Any]
-    """How the clinical values were made: score, region, windows, source."""
+    """Settings of the clinical values: score, region, time windows, source."""
 
     @property
     def num_records(self) -> int:
@@ -78,43 +80,44 @@ class Index:
 
     @property
     def common_rate_hz(self) -> float:
-        """The sampling rate that all recordings share.
+        """The sampling rate of all recordings in Hz.
 
         Raises:
-            UserError: they have different ones.
+            UserError: the recordings have different rates.
         """
         rates = np.unique(self.sample_rate_hz)
         if len(rates) > 1:
             raise UserError(
-                f"The recordings of {self.dataset} are sampled at {len(rates)} rates, "
-                f"{rates[0]:g} to {rates[-1]:g} Hz; this needs one.",
+                f"The recordings of {self.dataset} are sampled at {counted(len(rates), 'rate')}, "
+                f"{rates[0]:g} to {rates[-1]:g} Hz; all must have the same rate.",
                 problem="several_rates",
             )
         return float(rates[0])
 
     def lead_row(self, name: str) -> int:
-        """Returns a lead's number among the stored leads.
+        """Returns a lead's position among the stored leads.
 
         Raises:
-            UserError: the data set has no such lead.
+            UserError: the data set does not store the lead.
         """
         if name not in self.lead_names:
             raise UserError(
-                f"{self.dataset} has no lead {name}; it has {', '.join(self.lead_names)}.",
+                f"{self.dataset} has no lead {name}. Available: {', '.join(self.lead_names)}.",
                 problem="missing_lead",
             )
         return self.lead_names.index(name)
 
     def position(self, row: np.ndarray) -> np.ndarray:
-        """Where these rows of the split stand in the arrays above."""
+        """Returns the positions, int64, of some rows of the split in the arrays above."""
         return np.searchsorted(self.row, row)
 
 
 def load(version_dir: str | pathlib.Path, split: str) -> Index:
-    """The index of one split of a prepared data set.
+    """Returns the index of one split of a prepared data set.
 
     Raises:
-        UserError: no finished data set is there, it has no such split, or another format.
+        UserError: the folder holds no complete data set, the split is unknown, the index is
+            damaged, or another version of clef_jax wrote it.
     """
     version_dir = pathlib.Path(version_dir)
     metadata = read_metadata(version_dir)
@@ -124,8 +127,7 @@ def load(version_dir: str | pathlib.Path, split: str) -> Index:
             plugin.unknown(f"split of {metadata['dataset']}", split, sorted(splits)),
             problem="unknown_split",
         )
-    with np.load(version_dir / f"index_{split}.npz", allow_pickle=False) as arrays:
-        stored = dict(arrays.items())
+    stored = _load_arrays(version_dir / f"index_{split}.npz")
     num_records = len(stored["row"])
     for name in COMPACT_COLUMNS:
         stored[name] = np.broadcast_to(stored[name], (num_records, *stored[name].shape[1:]))
@@ -146,59 +148,85 @@ def load(version_dir: str | pathlib.Path, split: str) -> Index:
     )
 
 
+def _load_arrays(file: pathlib.Path) -> dict[str, np.ndarray]:
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            return dict(arrays.items())
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _damaged(file, error) from error
+
+
+def _damaged(file: pathlib.Path, error: Exception) -> UserError:
+    reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(". ")
+    return UserError(
+        f"{file} cannot be read: {reason}. Restore it from a copy, or prepare the data set again "
+        f"with {invocation('prepare --overwrite')}.",
+        problem="damaged_index",
+    )
+
+
 def splits(version_dir: str | pathlib.Path) -> tuple[str, ...]:
-    """The names of a prepared data set's splits."""
+    """Returns the names of a prepared data set's splits, sorted."""
     return tuple(sorted(read_metadata(pathlib.Path(version_dir))["splits"]))
 
 
 def read_metadata(version_dir: pathlib.Path) -> dict[str, Any]:
+    """Returns the contents of a data set's `clef_index.json`.
+
+    Raises:
+        UserError: the folder holds no complete data set, the file is damaged, or another version
+            of clef_jax wrote it.
+    """
     path = version_dir / METADATA_FILE
     if not path.is_file():
         raise UserError(
-            f"{path} does not exist, so {version_dir} is no data set that clef_jax.prepare "
-            "finished. Run `python -m clef_jax.prepare` with --overwrite.",
+            f"{path} does not exist, so {version_dir} is not a complete prepared data set. Run "
+            f"{invocation('prepare --overwrite')}.",
             problem="not_prepared",
         )
-    metadata = json.loads(path.read_text())
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
     if metadata["format"] != FORMAT:
         raise UserError(
-            f"{path} has format {metadata['format']}, this version reads format {FORMAT}. "
-            "Prepare the data set again with `python -m clef_jax.prepare --overwrite`.",
+            f"{path} has format {metadata['format']}, but this version reads format {FORMAT}. "
+            f"Prepare the data set again with {invocation('prepare --overwrite')}.",
             problem="other_format",
         )
     return metadata
 
 
 def find(data_dir: str | pathlib.Path, dataset: str) -> pathlib.Path:
-    """The folder of a prepared data set, newest version first.
+    """Returns the folder of a prepared data set, of its newest version unless one is given.
 
     Args:
         data_dir: the `--data-dir` that was given to prepare.
         dataset: `name` (its default config) or `name/config`, with an optional `/version`.
 
     Raises:
-        UserError: it is not prepared there, or only half.
+        UserError: the data set is not prepared in this folder, or its build was interrupted.
     """
     data_dir = pathlib.Path(data_dir)
     name, _, rest = dataset.strip("/").partition("/")
     if not rest:
         rest = _default_config(data_dir / name)
     wanted = data_dir / name / rest
-    found = [p.parent for p in (wanted / METADATA_FILE, *wanted.glob(f"*.*.*/{METADATA_FILE}"))]
-    finished = [p for p in found if _is_finished(p)]
-    if finished:
-        return max(finished, key=_version)
+    folders = [p.parent for p in (wanted / METADATA_FILE, *wanted.glob(f"*.*.*/{METADATA_FILE}"))]
+    complete = [folder for folder in folders if _is_complete(folder)]
+    if complete:
+        return max(complete, key=_version)
     raise _not_prepared(data_dir, dataset, wanted)
 
 
 def _default_config(folder: pathlib.Path) -> str:
-    """TFDS notes a data set's default config beside its configs."""
-    noted = folder / ".config" / "metadata.json"
-    return json.loads(noted.read_text())["default_config_name"] if noted.is_file() else ""
+    """Returns a data set's default config from the file that TFDS writes; empty if it is absent."""
+    file = folder / ".config" / "metadata.json"
+    return json.loads(file.read_text())["default_config_name"] if file.is_file() else ""
 
 
-def _is_finished(version_dir: pathlib.Path) -> bool:
-    """Unfinished and replaced data sets stand in folders of other names beside it."""
+def _is_complete(version_dir: pathlib.Path) -> bool:
+    """Returns whether a folder is a complete data set; incomplete ones have other names."""
     is_version = re.fullmatch(r"\d+\.\d+\.\d+", version_dir.name) is not None
     return is_version and (version_dir / METADATA_FILE).is_file()
 
@@ -207,15 +235,16 @@ def _version(version_dir: pathlib.Path) -> tuple[int, ...]:
     return tuple(int(part) for part in version_dir.name.split("."))
 
 
-def prepared(data_dir: str | pathlib.Path) -> list[str]:
-    """Every finished data set under a folder, as `name/config`."""
+def list_prepared(data_dir: str | pathlib.Path) -> list[str]:
+    """Returns all complete data sets of a data folder as `name` or `name/config`, sorted."""
     data_dir = pathlib.Path(data_dir)
-    found = {p.parent for n in (2, 3) for p in data_dir.glob("*/" * n + METADATA_FILE)}
-    return sorted({str(p.parent.relative_to(data_dir)) for p in found if _is_finished(p)})
+    folders = {p.parent for n in (2, 3) for p in data_dir.glob("*/" * n + METADATA_FILE)}
+    return sorted({str(p.parent.relative_to(data_dir)) for p in folders if _is_complete(p)})
 
 
 def _not_prepared(data_dir: pathlib.Path, dataset: str, wanted: pathlib.Path) -> UserError:
-    command = f"python -m clef_jax.prepare --dataset={dataset} --source=... --data-dir={data_dir}"
+    line = f"prepare --dataset={dataset} --source=... --data-dir={data_dir}"
+    command = invocation(line)
     if not data_dir.is_dir():
         return UserError(
             f"The data folder {data_dir} does not exist. Prepare the data with `{command}`.",
@@ -223,12 +252,12 @@ def _not_prepared(data_dir: pathlib.Path, dataset: str, wanted: pathlib.Path) ->
         )
     if any(wanted.glob("incomplete.*")) or any(wanted.glob(f"{UNFINISHED}*")):
         return UserError(
-            f"{dataset} in {data_dir} is half built: a prepare is still running, or was "
-            f"killed. If none runs, start it again: `{command}`.",
+            f"The build of {dataset} in {data_dir} is not complete: it is still running, or was "
+            f"interrupted. If it is not running, resume it with `{command}`.",
             problem="half_built",
         )
-    others = prepared(data_dir)
-    hint = f" It holds {', '.join(others)}." if others else ""
+    others = list_prepared(data_dir)
+    hint = f" Available: {', '.join(others)}." if others else ""
     hint += plugin.did_you_mean(dataset, others)
     return UserError(
         f"{dataset} is not prepared in {data_dir}.{hint} Prepare it with `{command}`.",
@@ -241,16 +270,16 @@ def write(
     metadata: Mapping[str, Any],
     splits: Mapping[str, Mapping[str, np.ndarray]],
 ) -> None:
-    """Writes the index files of a data set; the JSON file, which completes them, is the last.
+    """Writes the index files of a data set. The JSON file is written last: it marks completeness.
 
     Args:
         version_dir: the folder of the shards.
-        metadata: everything that `load` reads from the JSON file but the format number.
-        splits: for each split the per-record arrays of `columns`.
+        metadata: contents of the JSON file, without the format number.
+        splits: for each split, the arrays that `columns` returns.
     """
     for split, arrays in splits.items():
         file = version_dir / f"index_{split}.npz"
-        with files.appearing(file) as half, half.open("wb") as stream:
+        with files.atomic_file(file) as half, half.open("wb") as stream:
             np.savez_compressed(stream, **arrays)  # pyright: ignore[reportArgumentType]
     text = json.dumps({"format": FORMAT, **metadata}, indent=1, allow_nan=False)
     files.write_text(version_dir / METADATA_FILE, text + "\n")
@@ -259,10 +288,10 @@ def write(
 def columns(
     patient_counts: Sequence[int], per_record: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """The arrays of one split from its records in stored order, a patient's records together.
+    """Returns the arrays that the index of one split stores.
 
     Args:
-        patient_counts: records of each patient, in stored order.
+        patient_counts: number of records of each patient, in stored order.
         per_record: `risk`, `completeness`, `sample_rate_hz`, `num_samples`, `usable_leads` [N] (a
             bit mask, bit i for lead i); `gain_per_mv`, `baseline` [N, L].
     """

@@ -1,4 +1,4 @@
-"""Judges signals: stored recordings lead by lead, and by the same limits any signals in millivolts.
+"""Checks the quality of stored recordings, and of signals in millivolts by the same limits.
 
 Shapes: L leads, N signals of one lead each, T time, I intervals of two seconds.
 """
@@ -12,49 +12,51 @@ import numpy as np
 
 from clef_jax import leads
 from clef_jax.data.record import Amplitude, Layout, Recording
+from clef_jax.errors import counted
 from clef_jax.finding import Action, Defect, Finding
 from clef_jax.signal.adc import MISSING_ADC, RAIL_ADC
 
 MAX_BAD_FRACTION = 0.2
-"""Largest fraction of bad samples in a usable lead: the longest gap that training's own
-zero-masking and gap filling leaves a beat of ordinary rate on both sides of is about 2 of 10 s."""
+"""Largest fraction of missing, flat or implausible samples in a usable lead. After a gap of 2 of
+10 s, the zero-masking and gap filling of training still leave a beat on either side."""
 FLAT_MV = 0.03
 """Largest peak-to-peak amplitude of a flat interval. A beat in any lead is several times taller,
-and the noise of a connected electrode not much lower."""
+and the noise of a connected electrode is not much lower."""
 FLAT_ADC_UNITS = 2
-"""The same limit where the samples are in no unit that is known."""
+"""The same limit for samples in an unknown unit."""
 FLAT_INTERVAL_SECONDS = 2.0
-"""Length of the intervals that are flat or not; holds a beat down to a rate of 30 per minute."""
+"""Length of an interval; it holds a beat at heart rates of 30 per minute and more."""
 FLAT_LEAD_FRACTION = 0.9
-"""Fraction of flat intervals from which a lead is called flat; below, it has a flat run."""
+"""Smallest fraction of flat intervals in a flat lead; a lead with fewer has a flat run."""
 MIN_PRESENT_FRACTION = 0.5
-"""Fraction of samples that an interval needs in order to be called flat: a few samples between gaps
-are alike without being flat."""
+"""Smallest fraction of present samples in a flat interval: a few samples between gaps are alike
+without being flat."""
 MAX_ECG_MV = 10.0
-"""No heart gives more at the skin; electrodes being touched do."""
+"""Largest plausible amplitude. No heart reaches it at the skin; touched electrodes do."""
 SHORTEST_SECONDS = FLAT_INTERVAL_SECONDS
-"""A recording that is shorter may hold no beat at all."""
+"""Shortest accepted recording; a shorter one may hold no beat."""
 
 
 class FlatIntervals(NamedTuple):
-    """Where signals have no amplitude."""
+    """Flat intervals of signals."""
 
     is_flat: np.ndarray
     """bool [N, I]."""
     fraction: np.ndarray
-    """float [N], of the intervals with enough samples."""
+    """float [N], flat intervals as a fraction of the intervals with enough samples."""
     num_samples: int
-    """Length of an interval. The rest of a signal is not judged."""
+    """Length of an interval in samples. The incomplete last interval of a signal is not checked."""
 
 
 def find_flat(
     signal: np.ndarray, missing: np.ndarray, sample_rate_hz: float, limit: np.ndarray | float
 ) -> FlatIntervals:
-    """Finds intervals whose peak-to-peak amplitude is small.
+    """Finds the intervals whose peak-to-peak amplitude is at most a limit.
 
     Args:
         signal: [N, T], either int16 with `MISSING_ADC` or floating point with NaN where missing.
-        missing: bool [N, T].
+        missing: bool [N, T], the samples that are missing.
+        sample_rate_hz: sampling rate of the signals.
         limit: largest amplitude of a flat interval, in the signal's unit; scalar or [N, 1].
     """
     num_samples = min(signal.shape[1], max(1, round(FLAT_INTERVAL_SECONDS * sample_rate_hz)))
@@ -69,27 +71,27 @@ def find_flat(
 
 
 def _peak_to_peak(intervals: np.ndarray, gaps: np.ndarray) -> np.ndarray:
-    """Returns the amplitude of intervals [N, I, T], [N, I]; of one without samples, any or NaN."""
+    """Returns the amplitudes [N, I] of intervals [N, I, T]; without samples they are undefined."""
     if intervals.dtype != np.int16:
         # fmin and fmax ignore NaN.
         return np.fmax.reduce(intervals, axis=2) - np.fmin.reduce(intervals, axis=2)
-    # A gap is int16's smallest value, so it is never the highest of an interval with samples.
+    # A gap is int16's smallest value, so it is never the maximum of an interval with samples.
     filled = np.where(gaps, RAIL_ADC, intervals) if gaps.any() else intervals
     return intervals.max(axis=2) - filled.min(axis=2).astype(np.int32)
 
 
 def is_usable(bad_fraction: np.ndarray, flat_fraction: np.ndarray) -> np.ndarray:
-    """Returns whether signals are good enough to train on and to embed, bool [N].
+    """Returns a mask, bool [N], of the signals that can be used for training and embedding.
 
     Args:
-        bad_fraction: [N], of samples that are missing, flat or of no possible amplitude.
-        flat_fraction: [N], of intervals, as `find_flat` gives it.
+        bad_fraction: [N], fraction of samples that are missing, flat or implausible.
+        flat_fraction: [N], fraction of flat intervals, as `find_flat` returns it.
     """
     return (bad_fraction <= MAX_BAD_FRACTION) & (flat_fraction < FLAT_LEAD_FRACTION)
 
 
 def arrange(recording: Recording, layout: Layout) -> Recording:
-    """Returns the recording with the layout's leads, found by name, in the layout's order.
+    """Returns the recording with the layout's leads, selected by name, in the layout's order.
 
     Raises:
         Defect: the rate or length differs from the layout's, or a lead is unknown, missing or
@@ -99,22 +101,27 @@ def arrange(recording: Recording, layout: Layout) -> Recording:
     if not rate > 0 or layout.sample_rate_hz not in (None, rate):
         fixed = layout.sample_rate_hz
         wanted = "" if fixed is None else f" instead of {fixed:g} Hz"
-        raise Defect("wrong_rate", f"Sampled at {rate:g} Hz{wanted}.")
+        raise Defect("wrong_rate", f"The sampling rate is {rate:g} Hz{wanted}.")
     if layout.num_samples not in (None, num_samples):
-        detail = f"{num_samples} samples instead of {layout.num_samples}."
+        detail = (
+            f"The recording has {counted(num_samples, 'sample')} instead of {layout.num_samples:,}."
+        )
         raise Defect("wrong_length", detail)
     if num_samples < SHORTEST_SECONDS * rate:
-        detail = f"{num_samples} samples at {rate:g} Hz are less than {SHORTEST_SECONDS:g} s."
+        detail = (
+            f"The recording is shorter than {SHORTEST_SECONDS:g} s: it has "
+            f"{counted(num_samples, 'sample')} at {rate:g} Hz."
+        )
         raise Defect("too_short", detail)
     names = [_canonical(name) for name in recording.lead_names]
     for name, count in collections.Counter(names).items():
         if count > 1:
-            raise Defect("duplicate_lead", f"Lead {name} occurs {count} times.", name)
+            raise Defect("duplicate_lead", f"Lead {name} occurs {counted(count, 'time')}.", name)
     absent = tuple(name for name in layout.leads if name not in names)
     missing = [name for name in absent if name not in layout.optional_leads]
     if missing:
         lead = missing[0] if len(missing) == 1 else None
-        raise Defect("missing_lead", f"It has no lead {', '.join(missing)}.", lead)
+        raise Defect("missing_lead", f"The recording has no lead {', '.join(missing)}.", lead)
     order = [names.index(name) if name not in absent else 0 for name in layout.leads]
     signal = np.ascontiguousarray(recording.signal[order])
     signal[[name in absent for name in layout.leads]] = MISSING_ADC
@@ -133,18 +140,22 @@ def _canonical(name: str) -> str:
     try:
         return leads.canonical(name)
     except ValueError:
-        raise Defect("unknown_lead", f"No lead is called {name!r}.") from None
+        raise Defect("unknown_lead", f"Unknown lead {name!r}.") from None
 
 
 def check(
     recording: Recording, record_id: str, amplitude: Amplitude = "mv"
 ) -> tuple[np.ndarray, list[Finding]]:
-    """Checks every lead; returns which are usable, bool [L], and what is wrong with any of them.
-
-    If no lead is usable, the last finding says that the recording is quarantined.
+    """Checks all leads of a recording.
 
     Args:
+        recording: a recording as `arrange` returns it.
+        record_id: the recording's id in findings.
         amplitude: as in `record.Layout`.
+
+    Returns:
+        A mask, bool [L], of the usable leads, and the findings of all leads. If no lead is usable,
+        the last finding states that the recording is quarantined.
     """
     missing = recording.signal == MISSING_ADC
     implausible, clipped = _extreme(recording, missing, amplitude)
@@ -161,13 +172,13 @@ def check(
     usable = is_usable(bad.mean(axis=1), intervals.fraction)
     masks = {
         "nan_run": (missing, "has no value"),
-        "clipped": (clipped, "is clipped at the converter's rail"),
-        "implausible_amplitude": (implausible, f"is beyond {MAX_ECG_MV:g} mV"),
+        "clipped": (clipped, "is clipped at the limit of the ADC"),
+        "implausible_amplitude": (implausible, f"exceeds {MAX_ECG_MV:g} mV"),
     }
     findings = []
     for number, name in enumerate(recording.lead_names):
         if name in recording.absent_leads:
-            detail = f"It has no lead {name}; the lead is stored as missing."
+            detail = f"The recording has no lead {name}; the lead is stored as missing."
             findings.append(Finding(record_id, "missing_lead", name, detail, "lead_unusable"))
             continue
         action: Action = "kept" if usable[number] else "lead_unusable"
@@ -188,9 +199,9 @@ def check(
 def _extreme(
     recording: Recording, missing: np.ndarray, amplitude: Amplitude
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns which samples are beyond any ECG's amplitude, and which at the converter's rail.
+    """Returns masks, bool [L, T] each, of implausible and of clipped samples.
 
-    Both are bool [L, T].
+    Implausible samples exceed `MAX_ECG_MV`; clipped samples are at the limit of the ADC.
     """
     signal, zero = recording.signal, recording.baseline
     clipped = (signal == RAIL_ADC) | (signal == -RAIL_ADC)
@@ -199,10 +210,10 @@ def _extreme(
     if amplitude == "mv_with_offset":
         known = np.ma.array(signal, mask=missing)
         zero = np.ma.median(known, axis=1).filled(0).astype(np.int64)
-    # In the signal's own units: comparing int16 is ten times faster than converting to millivolts.
-    reach = MAX_ECG_MV * recording.gain_per_mv
-    high = np.clip(zero + reach, -RAIL_ADC, RAIL_ADC).astype(np.int16)
-    low = np.clip(zero - reach, -RAIL_ADC, RAIL_ADC).astype(np.int16)
+    # The limits are in ADC units: comparing int16 takes a tenth of the time of converting to mV.
+    limit = MAX_ECG_MV * recording.gain_per_mv
+    high = np.clip(zero + limit, -RAIL_ADC, RAIL_ADC).astype(np.int16)
+    low = np.clip(zero - limit, -RAIL_ADC, RAIL_ADC).astype(np.int16)
     implausible = ((signal > high[:, None]) | (signal < low[:, None])) & ~missing
     return implausible & ~clipped, clipped
 
@@ -215,7 +226,7 @@ def _flat_findings(
     record_id: str, name: str, fraction: float, action: Action, amplitude: Amplitude
 ) -> Iterator[Finding]:
     if fraction >= FLAT_LEAD_FRACTION:
-        detail = f"Lead {name} stays within {_flat_words(amplitude)}: it recorded nothing."
+        detail = f"Lead {name} stays within {_flat_words(amplitude)}: no signal was recorded."
         yield Finding(record_id, "flat_lead", name, detail, action)
     elif fraction > 0:
         detail = f"{_percent(fraction)} of lead {name} stays within {_flat_words(amplitude)}."

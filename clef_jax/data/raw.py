@@ -1,6 +1,6 @@
-"""Reads prepared records fast: slices the signal out of the stored bytes and parses nothing else.
+"""Reads signals of prepared records fast: slices them out of the stored bytes without parsing.
 
-Decoding whole examples costs several times what training can afford per core.
+Decoding complete examples would take several times the CPU time that training has per record.
 Shapes: n records, k leads of each, L stored leads, T time.
 """
 
@@ -10,32 +10,35 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
 from clef_jax.data.index import Index
-from clef_jax.errors import UserError
+from clef_jax.errors import UserError, counted, invocation
 
-# Random access: reading ahead only costs time.
+# With random access, reading ahead only takes time.
 _READER_OPTIONS = "readahead_buffer_size:0"
 _GROUP_RECORDS = 16
-"""Records decompressed at a time. Few enough that their memory is used again for the next ones:
-whole batches are handed back to the system and fetched anew, which costs a fifth of the time."""
+"""Number of records that are decompressed at a time. Groups of this size reuse their memory; the
+memory of a complete batch would be returned to the system and allocated again, which takes a fifth
+of the time."""
 
 
 def feature(serialized: bytes, name: str) -> memoryview:
-    """The first value of a bytes feature of a serialized `tf.train.Example`, without a copy.
+    """Returns the first value of a bytes feature of a serialized `tf.train.Example`, uncopied.
 
-    Walks the map's entries by their lengths; anything unexpected goes to a real parser.
+    Walks the map's entries by their lengths; a message of another structure is parsed.
 
     Raises:
         KeyError: the example has no such bytes feature.
     """
-    found = _walk(serialized, name.encode())
-    return _parse(serialized, name) if found is None else found
+    value = _walk(serialized, name.encode())
+    return _parse(serialized, name) if value is None else value
 
 
 def _walk(data: bytes, key: bytes) -> memoryview | None:
-    """Example = {1: {1: entry}*}, entry = {1: key, 2: {1: {1: value}}}; None if otherwise."""
+    """Returns the value of a key, or None if the message has another structure than this.
+
+    Example = {1: {1: entry}*}, entry = {1: key, 2: {1: {1: value}}}, by field numbers.
+    """
     try:
         position = _enter(data, 0)[0]
         while position < len(data):
@@ -55,7 +58,7 @@ def _walk(data: bytes, key: bytes) -> memoryview | None:
 
 
 def _enter(data: bytes, position: int) -> tuple[int, int]:
-    """Bounds of the content of field 1, which must start at `position`."""
+    """Returns the bounds of the content of field 1, which must start at `position`."""
     if data[position] != 0x0A:
         raise ValueError("not a length-delimited field 1")
     length, start = _varint(data, position + 1)
@@ -89,8 +92,8 @@ def _parse(serialized: bytes, name: str) -> memoryview:
     return memoryview(values[0])
 
 
-def signal_of(serialized: bytes, num_leads: int) -> np.ndarray:
-    """The signal of a serialized record, without a copy: int16 [L, T]."""
+def signal_view(serialized: bytes, num_leads: int) -> np.ndarray:
+    """Returns the signal of a serialized record, int16 [L, T], without copying it."""
     return np.frombuffer(feature(serialized, "signal"), "<i2").reshape(num_leads, -1)
 
 
@@ -100,26 +103,29 @@ def slice_leads(
     signal_shape: tuple[int, int],
     start: np.ndarray | None = None,
 ) -> np.ndarray:
-    """T samples of leads [n, k] of serialized records of L leads: int16 [n, k, T].
+    """Returns samples, int16 [n, k, T], of some leads of serialized records.
 
     Args:
-        signal_shape: (L, T).
-        start: [n, k], the first sample of each; the record's if not given.
+        records: n serialized records of L leads.
+        leads: [n, k], lead numbers for each record.
+        signal_shape: (L, T), the number of stored leads and of samples to return.
+        start: [n, k], first sample of each lead; by default the record's first sample.
     """
     num_leads, num_samples = signal_shape
     out = np.empty((*leads.shape, num_samples), np.int16)
-    for i, (record, chosen) in enumerate(zip(records, leads, strict=True)):
-        signal = signal_of(record, num_leads)
+    for i, (record, numbers) in enumerate(zip(records, leads, strict=True)):
+        signal = signal_view(record, num_leads)
         if start is None:
-            out[i] = signal[chosen, :num_samples]
+            out[i] = signal[numbers, :num_samples]
             continue
-        for j, (lead, first) in enumerate(zip(chosen, start[i], strict=True)):
+        for j, (lead, first) in enumerate(zip(numbers, start[i], strict=True)):
             out[i, j] = signal[lead, first : first + num_samples]
     return out
 
 
 class Reader:
-    """Reads records of one split by row. Cheap to create and to pickle; opens shards on demand."""
+    """Reads records of one split by row. It is cheap to create and to pickle, and opens shards on
+    demand."""
 
     def __init__(self, index: Index):
         self._index = index
@@ -134,11 +140,17 @@ class Reader:
         Reader.__init__(self, index)
 
     def records(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
-        """The serialized records at these rows, in this order; each shard is asked once."""
+        """Returns the serialized records at some rows, in this order; reads each shard once.
+
+        Raises:
+            IndexError: a row is not in the split.
+            UserError: a shard cannot be read.
+        """
         rows = np.asarray(rows, np.int64)
         if rows.size and not (rows.min() >= 0 and rows.max() < self._shard_end[-1]):
             raise IndexError(
-                f"Rows {rows.min()} to {rows.max()} of a split of {self._shard_end[-1]} records."
+                f"Rows {rows.min()} to {rows.max()} exceed the split's {self._shard_end[-1]} "
+                "records."
             )
         shards = np.searchsorted(self._shard_end, rows, side="right")
         positions = rows - (self._shard_end - self._index.shard_lengths)[shards]
@@ -147,8 +159,8 @@ class Reader:
         for group in np.split(order, np.flatnonzero(np.diff(shards[order])) + 1):
             if len(group):
                 records = self._read(int(shards[group[0]]), positions[group].tolist())
-                for where, record in zip(group, records, strict=True):
-                    out[where] = record
+                for number, record in zip(group, records, strict=True):
+                    out[number] = record
         return out
 
     def read(
@@ -158,16 +170,22 @@ class Reader:
         num_samples: int | None = None,
         start: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Some leads of some records, in analogue-to-digital units.
+        """Reads some leads of some records.
 
         Args:
-            rows: [n] positions in the split.
-            leads: [n, k] lead numbers for each record, or [k] for all alike.
-            num_samples: T, how much of the records; without it as much as all of these have.
-            start: [n, k], the first sample of each; the record's if not given.
+            rows: [n], positions in the split.
+            leads: [n, k], lead numbers for each record, or [k], the same for all records.
+            num_samples: T, number of samples; by default the length of the shortest record.
+            start: [n, k], first sample of each lead; by default the record's first sample.
 
         Returns:
-            int16 [n, k, T]; the voltage is `(x - index.baseline) / index.gain_per_mv`.
+            Samples in ADC units, int16 [n, k, T]; the voltage in millivolts is
+            `(x - index.baseline) / index.gain_per_mv`.
+
+        Raises:
+            IndexError: a row is not in the split.
+            UserError: a shard cannot be read.
+            ValueError: a record is shorter than `num_samples`.
         """
         rows, leads = np.asarray(rows, np.int64), np.asarray(leads, np.int64)
         leads = np.broadcast_to(leads, (len(rows), leads.shape[-1]))
@@ -175,10 +193,12 @@ class Reader:
         shortest = int((lengths[self._index.position(rows)] if len(rows) else lengths).min())
         num_samples = shortest if num_samples is None else num_samples
         if num_samples > shortest:
-            raise ValueError(f"A record has {shortest} samples, fewer than {num_samples}.")
+            raise ValueError(
+                f"A record has {counted(shortest, 'sample')}, fewer than {num_samples:,}."
+            )
         shape = (len(self._index.lead_names), num_samples)
         out = np.empty((*leads.shape, num_samples), np.int16)
-        order = np.argsort(rows, kind="stable")  # a group's records share shards
+        order = np.argsort(rows, kind="stable")  # records of a group are mostly in one shard
         for done in range(0, len(rows), _GROUP_RECORDS):
             group = order[done : done + _GROUP_RECORDS]
             first = None if start is None else start[group]
@@ -186,7 +206,7 @@ class Reader:
         return out
 
     def texts(self, rows: Sequence[int] | np.ndarray, name: str = "record_id") -> list[str]:
-        """A text feature of some records, for example to say which recordings were at fault."""
+        """Returns a text feature of some records, for example to name bad recordings in a log."""
         return [str(feature(record, name), "utf-8") for record in self.records(rows)]
 
     def _read(self, number: int, positions: list[int]) -> list[bytes]:
@@ -195,13 +215,17 @@ class Reader:
         except (RuntimeError, IndexError) as error:
             raise UserError(
                 f"The shard {self._index.shard_paths[number]} cannot be read: "
-                f"{str(error).splitlines()[0]}. It is gone, damaged or cut short: restore it from "
-                "a copy, or prepare the data set again; `python -m clef_jax.prepare --check` reads "
-                "all of it.",
+                f"{str(error).splitlines()[0]}. It is missing, damaged or truncated: restore it "
+                "from a copy, or prepare the data set again. "
+                f"{invocation('prepare --check')} verifies all shards.",
                 problem="unreadable_shard",
             ) from error
 
     def _shard(self, number: int) -> Any:
+        from array_record.python import (  # has no wheels for Windows
+            array_record_module,  # pyright: ignore[reportAttributeAccessIssue]
+        )
+
         shard = self._shards.get(number)
         if shard is None:
             with self._lock:
@@ -224,5 +248,5 @@ def _reader(index: Index) -> Reader:
 def read_leads(
     index: Index, rows: Sequence[int] | np.ndarray, leads: Sequence[int] | np.ndarray
 ) -> np.ndarray:
-    """`Reader.read` with shards kept open between calls: int16 [n, k, T]."""
+    """Calls `Reader.read`, and keeps the shards open between calls; returns int16 [n, k, T]."""
     return _reader(index).read(rows, leads)

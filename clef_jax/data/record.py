@@ -1,4 +1,4 @@
-"""What one prepared recording holds: the same in every data set, and that data set's own labels.
+"""Contents of a prepared recording: the features of all data sets, and each data set's labels.
 
 Shapes: L leads, T time.
 """
@@ -15,38 +15,40 @@ Amplitude = Literal["mv", "mv_with_offset", "arbitrary"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Label:
-    """Something that a source says about a recording, stored under its own name."""
+    """A label of recordings, stored under its own name."""
 
     name: str
     kind: Literal["class", "classes", "number", "numbers"]
-    """One class name, "" where unknown; any number of class names; a number, NaN where unknown; any
-    number of numbers."""
+    """`class`: one class name, empty where unknown. `classes`: any number of class names. `number`:
+    one number, NaN where unknown. `numbers`: any number of numbers."""
     description: str
     """One sentence, without a full stop."""
     unit: str = ""
+    """Unit of numbers; empty for classes and for numbers without a unit."""
     classes: tuple[str, ...] = ()
-    """All classes there can be, if the source does not decide it."""
+    """All possible classes; empty if the source defines them."""
 
     @property
     def missing(self) -> Any:
+        """The value that means unknown."""
         return {"class": "", "classes": (), "number": np.nan, "numbers": ()}[self.kind]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The form that all recordings of one data set share."""
+    """Leads, sampling rate, length, amplitude and labels of the recordings of a data set."""
 
     leads: tuple[str, ...]
     """Canonical lead names, in stored order; at most 16."""
     sample_rate_hz: float | None
-    """None if every recording has a rate of its own."""
+    """Sampling rate of all recordings; None if they differ."""
     num_samples: int | None
-    """None if every recording has a length of its own."""
+    """Length of all recordings in samples; None if they differ."""
     optional_leads: tuple[str, ...] = ()
     """Leads that a recording may lack; they are stored as missing."""
     amplitude: Amplitude = "mv"
-    """Whether samples are millivolts, millivolts on a constant offset of the amplifier's, or in no
-    unit that is known: then nothing can be said about amplitudes."""
+    """Unit of the samples: millivolts, millivolts plus a constant offset of the amplifier, or an
+    unknown unit, whose amplitude is not checked."""
     labels: tuple[Label, ...] = ()
 
     def __post_init__(self):
@@ -54,33 +56,34 @@ class Layout:
             raise ValueError(f"A layout holds 1 to 16 leads, not {len(self.leads)}.")
         taken = {label.name for label in self.labels} & {*_BASE_NAMES, *OBSERVED_NAMES}
         if taken:
-            raise ValueError(f"The labels {', '.join(sorted(taken))} have names of other features.")
+            names = ", ".join(sorted(taken))
+            raise ValueError(f"The labels {names} have the names of features; rename them.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Recording:
-    """One recording as its source stores it, leads in the source's own order.
+    """One recording as its source stores it, with the leads in the source's order.
 
     The voltage of a sample is `(signal - baseline) / gain_per_mv` millivolts.
     """
 
     signal: np.ndarray
-    """int16 [L, T], analogue-to-digital units, `MISSING_ADC` where nothing was recorded."""
+    """int16 [L, T], samples in ADC units, `MISSING_ADC` where nothing was recorded."""
     lead_names: tuple[str, ...]
     gain_per_mv: np.ndarray
-    """float32 [L]."""
+    """float32 [L], ADC units per millivolt."""
     baseline: np.ndarray
-    """int32 [L], the value at 0 mV."""
+    """int32 [L], the sample value at 0 mV."""
     sample_rate_hz: float
     absent_leads: tuple[str, ...] = ()
-    """Leads that the source does not have and that are stored as missing."""
+    """Leads that the source lacks and that are stored as missing."""
     bad_checksums: tuple[str, ...] = ()
     """Leads whose samples contradict the checksum in the header."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Observed:
-    """Clinical values as observed for one recording; NaN is missing, yes is 1 and no is 0."""
+    """Clinical values as observed for one recording; NaN is missing, 1 is yes and 0 is no."""
 
     age_years: float = np.nan
     male: float = np.nan
@@ -112,8 +115,8 @@ _BASE_NAMES = (
 
 @functools.cache
 def features(layout: Layout) -> Any:
-    """The TFDS features of a data set: one example is one recording."""
-    import tensorflow_datasets as tfds  # a second to import, and reading shards does not need it
+    """Returns the TFDS features of a data set, in which one example is one recording."""
+    import tensorflow_datasets as tfds  # a second to import; reading shards does not need it
 
     num_leads = len(layout.leads)
     clinical = {name: tfds.features.Scalar(np.float32) for name in OBSERVED_NAMES}
@@ -148,10 +151,13 @@ def features(layout: Layout) -> Any:
 
 
 def label_values(layout: Layout, known: Mapping[str, Any]) -> dict[str, Any]:
-    """Every label of the layout: as known, or as missing.
+    """Returns the value of each label of the layout; labels without a known value are missing.
+
+    Args:
+        known: known values by label name.
 
     Raises:
-        ValueError: a label or a class that the layout does not declare.
+        ValueError: the layout does not declare a label or a class.
     """
     unknown = set(known) - {label.name for label in layout.labels}
     if unknown:
@@ -178,7 +184,7 @@ def _serializer(layout: Layout) -> Any:
 
 
 def serialize(example: dict[str, Any], layout: Layout) -> bytes:
-    """One example as the bytes of a `tf.train.Example`, the same bytes in every process."""
+    """Returns an example as the bytes of a `tf.train.Example`, identical in every process."""
     encoded = features(layout).encode_example(example)
-    # TFDS leaves the order of the map's entries to the process's hash seed.
+    # Without `deterministic`, the order of the map's entries depends on the process's hash seed.
     return _serializer(layout).get_tf_example(encoded).SerializeToString(deterministic=True)

@@ -1,2 +1,5 @@
-"""Embeds whatever recordings there are, in a stream: opened, cut, encoded and written in order,
-with memory that does not depend on how many or how long they are."""
+"""Models in use: loads encoders with their preprocessing and embeds recordings.
+
+Recordings are opened, cut into windows, encoded and written in order, with memory that depends
+neither on their number nor on their length.
+"""

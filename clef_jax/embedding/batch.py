@@ -1,13 +1,14 @@
-"""Windows of recordings to features: the one way in which an encoder is used.
+"""Encodes windows of recordings and averages their features.
 
-`embed`, evaluation, fine-tuning and geometry all take windows from `read`, features from `encode`
-or `start`, and a recording's embedding from `MeanFeatures`, so that the features that are evaluated
-are the features that are shipped.
+Embedding, evaluation, fine-tuning and geometry all take windows from `read`, features from `encode`
+or `start`, and a recording's embedding from `MeanFeatures`, so that evaluation measures exactly the
+embeddings that users get.
 
 Shapes: C leads that the encoder takes at once, T samples of a signal, W windows, S samples of a
 window, D features of all layers.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,29 +18,36 @@ from clef_jax.embedding import window as window_lib
 from clef_jax.embedding.encoder import Encoder
 from clef_jax.embedding.window import Windower, WindowQuality
 
-if TYPE_CHECKING:  # a loaded model reads no files, and needs no formats
+if TYPE_CHECKING:  # a loaded model embeds arrays without importing the file formats
     from clef_jax.formats import Opened
 
 BATCH_WINDOWS = 64
-"""Windows that each device takes at a time."""
+"""Number of windows that each device encodes at a time."""
+BATCH_SIZES = (1, 8, 64)
+"""Numbers of windows that each device encodes at a time where a user waits for a few of them; there
+are few numbers, because each one is compiled."""
 
 
 class Windows(NamedTuple):
-    """Windows of one signal, as an encoder takes them."""
+    """Windows of one signal and their quality: the input of an encoder."""
 
     signal_mv: np.ndarray
-    """float32 [W, C, S], mV at the rate of the windower; NaN where a sample is missing, unless the
-    rate was changed, which fills gaps."""
+    """Signals in mV at the windower's output rate, float32 [W, C, S]; NaN where missing, unless
+    resampling has filled the gaps."""
     quality: WindowQuality
 
 
 def make_windower(
     encoder: Encoder, sample_rate_hz: float, stride_seconds: float | None = None
 ) -> Windower:
-    """Returns what cuts and resamples signals of a rate for an encoder.
+    """Returns the windower that cuts and resamples signals of a rate for an encoder.
+
+    Args:
+        sample_rate_hz: sampling rate of the signals.
+        stride_seconds: time between the starts of consecutive windows; by default their length.
 
     Raises:
-        UserError: the rate is too low, or the stride does not fit the encoder's window.
+        UserError: the rate is too low or too high, or the stride does not fit the encoder's window.
     """
     return Windower(
         encoder.recipe,
@@ -55,8 +63,13 @@ def cut(
     """Cuts the windows that start at the samples `first` [W] out of a signal [C, T].
 
     Args:
-        signal_mv: mV, or another unit if `unit_known` is false; NaN where missing.
+        signal_mv: signal in mV, or in an unknown unit if `unit_known` is false; NaN where missing.
+        windower: windower for the rate of the signal.
     """
+    num_samples = signal_mv.shape[-1]
+    num_padded = windower.num_padded(num_samples)
+    if num_padded:  # by the mirror image until it is resampled, so that the filter sees no step
+        signal_mv = np.pad(signal_mv, [(0, 0), (num_padded, 0)], mode="symmetric")
     windows = window_lib.cut(signal_mv, windower.num_samples, first)  # [C, W, S']
     quality = window_lib.worst(
         [
@@ -64,7 +77,9 @@ def cut(
             for lead in windows
         ]
     )
-    return Windows(windower.resample(windows.swapaxes(0, 1)), quality)
+    if flags := windower.flags(num_samples):
+        quality = dataclasses.replace(quality, flags=flags)
+    return Windows(windower.resample(windows.swapaxes(0, 1), num_padded), quality)
 
 
 def read(
@@ -76,11 +91,12 @@ def read(
     """Reads the windows that start at the samples `first` [W] of a recording.
 
     Args:
-        opened: the recording; one shorter than a window is mirrored at its end.
-        leads: for each input of the encoder its C rows among the recording's leads.
+        opened: the recording; a recording shorter than a window is continued by its mirror image.
+        leads: for each group of leads that is encoded together, its C rows in the recording.
+        windower: windower for the rate of the recording.
 
     Returns:
-        The windows of each input of the encoder.
+        The windows of each group of leads.
 
     Raises:
         Defect: the samples can no longer be read.
@@ -97,11 +113,11 @@ def read(
 def start(
     encoder: Encoder, signal_mv: np.ndarray, sample_rate_hz: float, batch_size: int
 ) -> Callable[[], np.ndarray]:
-    """Starts to encode at most `batch_size` windows, padded to that number.
+    """Starts to encode up to `batch_size` windows, padded to that number with zeros.
 
     Args:
-        signal_mv: float32 [n, C, S].
-        sample_rate_hz: rate of the windows.
+        signal_mv: windows in mV, float32 [n, C, S].
+        sample_rate_hz: sampling rate of the windows.
 
     Returns:
         A function that waits for the devices and returns the features, float32 [n, D].
@@ -121,24 +137,28 @@ def encode(
     sample_rate_hz: float,
     sizes: Sequence[int] = (BATCH_WINDOWS,),
 ) -> np.ndarray:
-    """Encodes windows [W, C, S] in batches: float32 [W, D].
+    """Encodes windows [W, C, S] in batches, and returns their features, float32 [W, D].
 
     Args:
-        sizes: windows that each device may take at a time, ascending; few, because each is
-            compiled. A batch takes the smallest size that holds what is left.
+        sample_rate_hz: sampling rate of the windows.
+        sizes: allowed numbers of windows per device in a batch, ascending; few, because each one is
+            compiled. A batch has the smallest size that holds all remaining windows.
     """
     started, num_devices, done = [], encoder.mesh.size, 0
     while done < len(signal_mv):
-        left = -(-(len(signal_mv) - done) // num_devices)
-        size = num_devices * next((n for n in sizes if n >= left), sizes[-1])
+        remaining = -(-(len(signal_mv) - done) // num_devices)
+        size = num_devices * next((n for n in sizes if n >= remaining), sizes[-1])
         started.append(start(encoder, signal_mv[done : done + size], sample_rate_hz, size))
         done += size
     return np.concatenate([features() for features in started])
 
 
 class MeanFeatures:
-    """The embedding of a recording's lead: the mean of its usable windows' features, or of all
-    windows' where none is usable. Summed in float64, in the order of the windows."""
+    """Averages the features of a lead's windows to its embedding.
+
+    The mean is taken over the usable windows, or over all windows if none is usable. It is summed
+    in float64, in the order of the windows.
+    """
 
     def __init__(self):
         self._sum: dict[bool, Any] = {True: 0.0, False: 0.0}
@@ -156,7 +176,7 @@ class MeanFeatures:
 
     @property
     def num_windows(self) -> int:
-        """Windows that the mean is taken over."""
+        """Number of windows that the mean is taken over."""
         return self._count[self.usable]
 
     def result(self) -> np.ndarray:
@@ -167,7 +187,11 @@ class MeanFeatures:
 
 
 def mean(features: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """Returns the embedding float32 [D] of windows with features [W, D], bool `usable` [W]."""
+    """Returns the embedding, float32 [D]: the mean of features [W, D]; see `MeanFeatures`.
+
+    Args:
+        usable: mask of the usable windows, bool [W].
+    """
     total = MeanFeatures()
     for row, is_usable in zip(features, usable.tolist(), strict=True):
         total.add(row, is_usable)

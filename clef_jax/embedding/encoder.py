@@ -20,13 +20,14 @@ from jax.sharding import Mesh
 
 from clef_jax import machine, mesh as mesh_lib, models, plugin
 from clef_jax.embedding.recipe import Recipe
-from clef_jax.errors import UserError
+from clef_jax.errors import WrongArgument, counted
 from clef_jax.models import cost, size as size_lib
 from clef_jax.signal import device
+from clef_jax.signal.running_median import running_median
 
 
 class Encoder(Protocol):
-    """Interface of anything that maps windows of signals to features: a network, or a formula."""
+    """Interface of anything that maps windows of signals to features, such as a network."""
 
     @property
     def name(self) -> str:
@@ -34,10 +35,14 @@ class Encoder(Protocol):
         ...
 
     @property
-    def recipe(self) -> Recipe: ...
+    def recipe(self) -> Recipe:
+        """Preprocessing that is applied to a window before the encoder."""
+        ...
 
     @property
-    def mesh(self) -> Mesh: ...
+    def mesh(self) -> Mesh:
+        """Devices that the encoder runs on."""
+        ...
 
     @property
     def layers(self) -> Mapping[str, slice]:
@@ -45,7 +50,9 @@ class Encoder(Protocol):
         ...
 
     @property
-    def num_features(self) -> int: ...
+    def num_features(self) -> int:
+        """Number of features of all layers together, D."""
+        ...
 
     @property
     def fingerprint(self) -> str:
@@ -54,7 +61,7 @@ class Encoder(Protocol):
 
     @property
     def costs(self) -> Mapping[str, float]:
-        """`parameters`, and `flops` of a window where they are known."""
+        """Number of `parameters`, and `flops` per window where they are known."""
         ...
 
     @property
@@ -63,24 +70,30 @@ class Encoder(Protocol):
         ...
 
     def window_rate_hz(self, sample_rate_hz: float) -> float:
-        """Returns the sampling rate of the windows that the encoder takes of a recording."""
+        """Returns the sampling rate in Hz of the windows that the encoder takes.
+
+        Args:
+            sample_rate_hz: sampling rate of the recording.
+        """
         ...
 
     def __call__(self, signal_mv: np.ndarray, sample_rate_hz: float) -> Any:
-        """Returns the features float32 [B, D] of windows, possibly not computed yet.
+        """Returns the features of windows, float32 [B, D]; the devices may still compute them.
 
         Args:
-            signal_mv: float32 [B, C, T], mV, not finite where missing; B divides by the number of
-                devices.
-            sample_rate_hz: rate of the windows, as `window_rate_hz` returns it.
+            signal_mv: windows in mV, float32 [B, C, T], not finite where missing; B is a multiple
+                of the number of devices.
+            sample_rate_hz: sampling rate of the windows, as `window_rate_hz` returns it.
         """
         ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Embedder:
-    """A network with its weights and preprocessing, as `embedding.run.load`, `of_encoder` and
-    `random` return it."""
+    """A network with its weights and preprocessing.
+
+    `embedding.checkpoint.load`, `of_encoder` and `random` return it.
+    """
 
     name: str
     """Name of the encoder in tables."""
@@ -90,7 +103,10 @@ class Embedder:
     graph: nnx.GraphDef
     params: nnx.State
     run: Mapping[str, Any] | None = None
-    """Settings, data and position of the training run; None for an untrained network."""
+    """Settings, data and position of the training run; None if the network has none."""
+
+    def __repr__(self) -> str:
+        return f"Embedder(name={self.name!r}, size={self.size!r}, recipe={self.recipe!r})"
 
     @property
     def layers(self) -> dict[str, slice]:
@@ -105,6 +121,7 @@ class Embedder:
 
     @property
     def num_features(self) -> int:
+        """Number of features of all layers together, D."""
         return sum(size_lib.by_name(self.size).stage_channels)
 
     @property
@@ -113,8 +130,8 @@ class Embedder:
         size = size_lib.by_name(self.size)
         num_samples = self.recipe.num_samples(self.recipe.sample_rate_hz)
         return {
-            "parameters": cost.num_parameters(size),
-            "flops": cost.forward_flops(size, num_samples),
+            "parameters": cost.num_parameters(size, self.in_channels),
+            "flops": cost.forward_flops(size, num_samples, self.in_channels),
         }
 
     @property
@@ -128,7 +145,7 @@ class Embedder:
 
     @property
     def encoder(self) -> models.Net1D:
-        """The network, as a module."""
+        """The network as a Flax module."""
         return nnx.merge(self.graph, self.params)
 
     @property
@@ -139,41 +156,73 @@ class Embedder:
     @functools.cached_property
     def _fingerprint(self) -> str:
         digest = hashlib.sha256(repr((self.size, self.recipe)).encode())
+        digest.update(self.recipe.variant.encode())
         for path, leaf in jax.tree_util.tree_leaves_with_path(self.params):
             digest.update(jax.tree_util.keystr(path).encode())
             digest.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
         return digest.hexdigest()
 
     def window_rate_hz(self, sample_rate_hz: float) -> float:
-        """Returns the rate of the windows that the encoder takes: always its own."""
+        """Returns the sampling rate of the windows that the encoder takes: always its own."""
         return self.recipe.sample_rate_hz
 
     def __call__(self, signal_mv: np.ndarray, sample_rate_hz: float) -> jax.Array:
-        """Returns the features of windows: float32 [B, D], on the devices.
+        """Returns the features of windows, float32 [B, D], on the devices.
 
         Args:
-            signal_mv: float32 [B, C, T] in mV; what is not finite is missing. B divides by the
-                number of devices, and T is `recipe.num_samples(sample_rate_hz)`.
-            sample_rate_hz: rate of the windows. At another rate than the encoder's, for which
-                `embedding.batch` resamples, the devices resample in float32.
+            signal_mv: windows in mV, float32 [B, C, T], not finite where missing. B is a multiple
+                of the number of devices, and T is `recipe.num_samples(sample_rate_hz)`.
+            sample_rate_hz: sampling rate of the windows. If it is not the encoder's, the devices
+                resample in float32; `embedding.batch` resamples beforehand instead.
 
         Raises:
             ValueError: T is not the number of samples of a window at this rate.
         """
-        wanted = self.recipe.num_samples(sample_rate_hz)
-        if signal_mv.shape[-1] != wanted:
-            raise ValueError(f"A window has {wanted} samples, not {signal_mv.shape[-1]}.")
+        self._check(signal_mv, sample_rate_hz)
         step = _compiled(self.graph, self.recipe, self.mesh)
         return step(self.params, mesh_lib.to_devices({"signal_mv": signal_mv}, self.mesh))
 
+    def time_steps(self, signal_mv: np.ndarray, sample_rate_hz: float, layer: str) -> jax.Array:
+        """Returns the time steps of a layer, float32 [B, n, D'], on the devices.
+
+        Their mean over time is the layer's features, up to rounding.
+
+        Args:
+            signal_mv, sample_rate_hz: as for `__call__`.
+            layer: `last`, or a name in `layers`.
+
+        Raises:
+            UserError: the layer is unknown.
+            ValueError: as for `__call__`.
+        """
+        self._check(signal_mv, sample_rate_hz)
+        stage = list(self.layers.values()).index(layer_slice(self, layer))
+        step = _compiled(self.graph, self.recipe, self.mesh, stage)
+        return step(self.params, mesh_lib.to_devices({"signal_mv": signal_mv}, self.mesh))
+
+    def _check(self, signal_mv: np.ndarray, sample_rate_hz: float) -> None:
+        wanted = self.recipe.num_samples(sample_rate_hz)
+        if signal_mv.shape[-1] != wanted:
+            raise ValueError(
+                f"A window at {sample_rate_hz:g} Hz has {counted(wanted, 'sample')}, not "
+                f"{signal_mv.shape[-1]:,}."
+            )
+
 
 @functools.lru_cache(maxsize=32)
-def _compiled(graph: nnx.GraphDef, recipe: Recipe, mesh: Mesh) -> Callable:
-    """Returns (params, batch) -> features; encoders of one shape share it, to compile only once."""
+def _compiled(
+    graph: nnx.GraphDef, recipe: Recipe, mesh: Mesh, stage: int | None = None
+) -> Callable:
+    """Returns a function (params, batch) -> features, compiled once for encoders of one shape.
+
+    With the number of a stage, it returns the time steps of this stage instead.
+    """
     bandpass = make_bandpass(recipe, mesh)
 
     def local(params: nnx.State, batch: dict[str, jax.Array], bandpass: device.Bandpass | None):
         signal = prepare(batch["signal_mv"], bandpass, recipe).swapaxes(1, 2)
+        if stage is not None:
+            return nnx.merge(graph, params).time_steps(signal, stage).astype(jnp.float32)
         stages = nnx.merge(graph, params).stages(signal)
         return jnp.concatenate([stage.astype(jnp.float32) for stage in stages], axis=1)
 
@@ -191,27 +240,47 @@ def _compiled(graph: nnx.GraphDef, recipe: Recipe, mesh: Mesh) -> Callable:
 
 
 def make_bandpass(recipe: Recipe, mesh: Mesh) -> device.Bandpass | None:
-    """Returns the filter for `prepare`, on every device; None if the recipe has no band-pass."""
+    """Returns the filter for `prepare`, on every device; None if the recipe has no filter."""
     if recipe.band_hz is None:
         return None
-    num_samples = recipe.num_samples(recipe.sample_rate_hz)
-    bandpass = device.make_bandpass(num_samples, recipe.sample_rate_hz, *recipe.band_hz)
+    bandpass = make_filter(recipe, recipe.band_hz)
     return jax.device_put(bandpass, mesh_lib.everywhere(mesh))
 
 
+def make_filter(recipe: Recipe, band_hz: tuple[float, float]) -> device.Bandpass:
+    """Returns the filter of a recipe with a pass band, as a linear map."""
+    rate_hz = recipe.sample_rate_hz
+    num_samples = recipe.num_samples(rate_hz)
+    if recipe.preparation is None:
+        return device.make_bandpass(num_samples, rate_hz, *band_hz)
+    return device.make_chain(num_samples, rate_hz, recipe.preparation.zero_phase(rate_hz))
+
+
 def prepare(signal_mv: jax.Array, bandpass: device.Bandpass | None, recipe: Recipe) -> jax.Array:
-    """Turns windows into what the encoder takes: fills gaps, resamples, filters and scales.
+    """Preprocesses windows for the encoder: fills gaps, resamples, filters and scales.
 
     Maps float32 [..., T] in mV, not finite where missing, to float32 [..., T'] at the recipe's
-    rate. T is the number of samples of a window at any rate.
+    rate. T is the number of samples of a window at the rate of the signal. For variants that scale
+    all leads of a window together, [B, C, T] are windows of C leads.
     """
     *leading, num_samples = signal_mv.shape
-    signal = device.fill_gaps(signal_mv.reshape(-1, num_samples))
+    signal = signal_mv.reshape(-1, num_samples)
+    if recipe.zero_gaps:
+        signal = jnp.where(jnp.isfinite(signal), signal, 0)
+    else:
+        signal = device.fill_gaps(signal)
     signal = device.resample_to_count(signal, recipe.num_samples(recipe.sample_rate_hz))
     if bandpass is not None:
         signal = device.bandpass(signal, bandpass)
+    prepared_samples = signal.shape[-1]
+    if recipe.preparation is not None:
+        count = recipe.preparation.median_samples(recipe.sample_rate_hz)
+        if count is not None:
+            signal = signal - running_median(signal, count)
+        num_leads = leading[-1] if len(leading) > 1 else 1
+        signal = signal.reshape(-1, num_leads * prepared_samples)
     signal = device.zscore(signal) if recipe.zscored else signal
-    return signal.reshape(*leading, signal.shape[-1])
+    return signal.reshape(*leading, prepared_samples)
 
 
 def of_encoder(encoder: models.Net1D, mesh: Mesh, *, name: str, recipe: Recipe) -> Embedder:
@@ -229,8 +298,18 @@ def random(size: str, mesh: Mesh, *, seed: int, recipe: Recipe | None = None) ->
     return of_encoder(encoder, mesh, name=f"random {size}, seed {seed}", recipe=recipe or Recipe())
 
 
-def layer_slice(embedder: Encoder, layer: str) -> slice:
-    """Returns the slice of the features of a layer: `last`, or a name in `layers`.
+class _Layered(Protocol):
+    """Anything with named layers."""
+
+    @property
+    def layers(self) -> Mapping[str, slice]: ...
+
+
+def layer_slice(embedder: _Layered, layer: str) -> slice:
+    """Returns the slice of a layer's features among those of all layers.
+
+    Args:
+        layer: `last`, or a name in `layers`.
 
     Raises:
         UserError: the layer is unknown; the message lists the available ones.
@@ -239,5 +318,5 @@ def layer_slice(embedder: Encoder, layer: str) -> slice:
     if layer == "last":
         return list(layers.values())[-1]
     if layer not in layers:
-        raise UserError(plugin.unknown("layer", layer, ("last", *layers)))
+        raise WrongArgument(plugin.unknown("layer", layer, ("last", *layers)))
     return layers[layer]

@@ -1,32 +1,53 @@
-"""Model folders: weights, shape, preprocessing, fingerprint and model card of one model.
+"""Saves and loads model folders: weights, configuration, preprocessing and card of a model.
 
 The layout is that of a Hugging Face repository, so that uploading the folder publishes the model:
 `model.safetensors` under the public reference's names (without its unused batch-norm tensors),
-`config.json`, `preprocessor_config.json` and `README.md`; with a head also `head.safetensors`.
+`config.json`, `preprocessor_config.json` and `README.md`; with a head also `head.safetensors`. The
+modules of `auto_map` let the library `transformers` load it.
 """
 
+import contextlib
 import dataclasses
+import math
 import pathlib
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jax.sharding import Mesh
 
 from clef_jax import convert, files
 from clef_jax.convert import safetensors_file
-from clef_jax.embedding import config_file, encoder as encoder_lib, head as head_lib
+from clef_jax.embedding import (
+    auto_map,
+    card,
+    config_file,
+    encoder as encoder_lib,
+    head as head_lib,
+)
 from clef_jax.embedding.config_file import CONFIG
 from clef_jax.embedding.encoder import Embedder
 from clef_jax.embedding.head import Head
+from clef_jax.embedding.preparation import PREPARATIONS
 from clef_jax.embedding.recipe import Recipe
 from clef_jax.errors import UserError
-from clef_jax.models import Net1D, cost, size as size_lib
+from clef_jax.models import Net1D, size as size_lib
+from clef_jax.training import EMA
 
-FORMAT = 1
-MODEL_TYPE = "clef-net1d"
+FORMAT, FORMAT_WITH_VARIANT = 1, 2
+"""Versions of the layout; earlier versions of this package, which know no variants of the
+preprocessing, reject the second."""
+MODEL_TYPE, PUBLISHED_TYPE = "clef-net1d", "published-encoder"
+"""Types of models: ours, and those that `foreign_folder` writes."""
 WEIGHTS, PREPROCESSOR, CARD = ("model.safetensors", "preprocessor_config.json", "README.md")
+FILES = (CONFIG, WEIGHTS, PREPROCESSOR, CARD)
+"""Files that every model folder has."""
+_SIGNALS = {"unit": "mV", "missing": "NaN"}
+"""Form of the signals that every encoder takes, as the preprocessing of a folder states it."""
+_MAX_WINDOW_SAMPLES = 10_000_000
+"""Most samples of an encoder's window, so that a damaged configuration does not fill the memory."""
 _RUN_SETTINGS = ("objective", "dataset", "leads", "window_start", "global_batch_size", "seed")
-"""Settings of the training run that a model folder states; paths are private and excluded."""
+"""Settings of the training run that a model folder states; paths are excluded as private."""
 
 
 def is_model(folder: pathlib.Path) -> bool:
@@ -40,34 +61,73 @@ def save(
     *,
     head: Head | None = None,
 ) -> pathlib.Path:
-    """Writes a model folder; replaces the model that the folder holds already.
+    """Writes a model folder; replaces the model that the folder holds already, unless an error
+    occurs, such as a full disk.
 
     Args:
-        head: the head of the model, if it has one.
+        head: head to store with the model; by default none.
 
     Raises:
-        UserError: the folder holds something else, or the head does not fit the model.
+        UserError: the folder holds other files or cannot be written, or the head does not fit the
+            model.
     """
     folder = pathlib.Path(folder).expanduser()
-    if folder.is_dir() and any(folder.iterdir()) and not is_model(folder):
+    check_output(folder)
+    if head is not None:
+        head_lib.check(folder / head_lib.ARRAYS, head, _config(model))
+    files.make_folder(folder)
+    config = _config(model)
+    with replacing(folder) as new:
+        names = write_weights(new / WEIGHTS, model)
+        config |= auto_map.config_entries(names)
+        if head is not None:
+            head_lib.write_arrays(new, head, config)
+            config["head"] = head_lib.entry(head)
+        entries = _preprocessor(model.recipe) | auto_map.preprocessor_entries()
+        config_file.write(new / PREPROCESSOR, entries)
+        auto_map.write(new)
+        files.write_text(new / CARD, card.render(model, describe_run(model.run), head))
+        config_file.write(new / CONFIG, config)
+    return folder
+
+
+@contextlib.contextmanager
+def replacing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a new folder whose files then replace the model of an existing folder."""
+    with files.writing(folder), tempfile.TemporaryDirectory(prefix=".half", dir=folder) as half:
+        new = pathlib.Path(half)
+        yield new
+        # Remove the configuration first and add it last: without it, a folder is no model.
+        (folder / CONFIG).unlink(missing_ok=True)
+        head_lib.remove(folder)
+        auto_map.remove(folder)
+        for file in sorted(new.iterdir(), key=lambda file: file.name == CONFIG):
+            file.replace(folder / file.name)
+
+
+def needed_files(config: Mapping[str, Any]) -> list[str]:
+    """Returns the files from which the model of a configuration is loaded, beside `config.json`."""
+    return [WEIGHTS, PREPROCESSOR, *([head_lib.ARRAYS] if config.get("head") else [])]
+
+
+def check_output(folder: pathlib.Path) -> None:
+    """Raises UserError if no model can be written to a folder, or it holds other files."""
+    files.check_output_folder(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not _is_ours(folder):
         raise UserError(
-            f"{folder} holds other files than a model. Name a new folder, so that nothing is "
-            "mixed.",
+            f"{folder} is not empty and not a model folder of this package; choose a new folder, "
+            "so that a model is not mixed with other files.",
             problem="not_a_model_folder",
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    # Remove the configuration first and write it last: without it, a folder is no model.
-    (folder / CONFIG).unlink(missing_ok=True)
-    write_weights(folder / WEIGHTS, model)
-    config = _config(model)
-    head_lib.remove(folder)
-    if head is not None:
-        head_lib.write_arrays(folder, head, config)
-        config["head"] = head_lib.entry(head)
-    config_file.write(folder / PREPROCESSOR, _preprocessor(model.recipe))
-    files.write_text(folder / CARD, _card(model))
-    config_file.write(folder / CONFIG, config)
-    return folder
+
+
+def _is_ours(folder: pathlib.Path) -> bool:
+    """Returns whether `save` wrote the model of a folder, perhaps interrupted before its end."""
+    try:
+        return config_file.read(folder / CONFIG).get("model_type") in (MODEL_TYPE, PUBLISHED_TYPE)
+    except UserError:
+        is_new = not (folder / CONFIG).exists()
+        return is_new and "fingerprint" in safetensors_file.read_metadata(folder / WEIGHTS)
 
 
 def load_head(folder: str | pathlib.Path) -> Head | None:
@@ -79,32 +139,36 @@ def load_head(folder: str | pathlib.Path) -> Head | None:
     return head_lib.load(pathlib.Path(folder).expanduser())
 
 
-def write_weights(path: pathlib.Path, model: Embedder) -> None:
-    """Writes the weights alone, without the reference's unused batch-norm tensors."""
+def write_weights(path: pathlib.Path, model: Embedder) -> list[str]:
+    """Writes the weights alone, without the reference's unused batch-norm tensors; returns their
+    names."""
     arrays = convert.to_torch(model.encoder, norms=False)
     about = {"format": "pt", "fingerprint": model.fingerprint}
     safetensors_file.write_safetensors(path, arrays, about)
+    return list(arrays)
 
 
 def load(folder: str | pathlib.Path, mesh: Mesh, *, name: str | None = None) -> Embedder:
     """Loads the model of a folder.
 
     Raises:
-        UserError: the folder is incomplete or of a later format, or its weights are not those that
-            its configuration was written for.
+        UserError: the folder is incomplete or of an unknown format, or its weights are not those
+            that its configuration was written for.
     """
     folder = pathlib.Path(folder).expanduser().resolve()
     config, recipe = config_file.read(folder / CONFIG), _recipe(folder)
     _check_format(config, folder)
+    _check_architecture(config, folder)
     encoder = read_encoder(folder, config)
     model = encoder_lib.of_encoder(encoder, mesh, name=name or folder.name, recipe=recipe)
+    _check_network(config, model, folder)
     run = config.get("run")
     model = dataclasses.replace(model, run=run and {"model": run})
     claimed = config.get("fingerprint")
     if claimed is not None and claimed != model.fingerprint:
         raise UserError(
             f"The weights or the preprocessing in {folder} are not those that {CONFIG} was written "
-            "for: a file was damaged or exchanged. If that was on purpose, delete the line "
+            "for: a file was damaged or replaced. If you replaced it on purpose, delete the line "
             f'"fingerprint" from {CONFIG}.',
             problem="other_fingerprint",
         )
@@ -117,13 +181,13 @@ def read_encoder(folder: pathlib.Path, config: Mapping[str, Any]) -> Net1D:
     try:
         return convert.from_torch(arrays, str(config.get("size")))
     except (ValueError, TypeError) as error:
-        raise UserError(f"{folder / WEIGHTS} cannot be used: {error}") from error
+        raise UserError(f"The weights in {folder / WEIGHTS} cannot be used: {error}") from error
 
 
 def _config(model: Embedder) -> dict[str, Any]:
     size = size_lib.by_name(model.size)
     config = {
-        "format": FORMAT,
+        "format": FORMAT_WITH_VARIANT if model.recipe.variant else FORMAT,
         "model_type": MODEL_TYPE,
         "library_name": "clef_jax",
         "size": model.size,
@@ -133,116 +197,127 @@ def _config(model: Embedder) -> dict[str, Any]:
         "layers": {name: part.stop - part.start for name, part in model.layers.items()},
         "fingerprint": model.fingerprint,
     }
-    run = told_of_run(model.run)
+    run = describe_run(model.run)
     return {**config, "run": run} if run else config
 
 
-def told_of_run(run: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Returns the public facts of a pre-training run: settings and length, but no path."""
+def describe_run(run: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Returns the public metadata of a pre-training run: settings and number of steps, no paths."""
     if run is None:
         return {}
     if "model" in run:
         return dict(run["model"])
     config = run.get("config", {})
-    facts = {name: config[name] for name in _RUN_SETTINGS if name in config}
+    metadata = {name: config[name] for name in _RUN_SETTINGS if name in config}
     if "position" in run:
-        facts["num_steps"] = run["position"]["next_step"]
-    return facts
+        metadata["num_steps"] = run["position"]["next_step"]
+    if run.get("weights") == EMA:
+        metadata["weights"] = f"moving average, decay {config['ema_decay']:g}"
+    return metadata
 
 
 def _preprocessor(recipe: Recipe) -> dict[str, Any]:
-    return {**dataclasses.asdict(recipe), "unit": "mV", "missing": "NaN"}
+    described = {"description": recipe.preparation.sentence} if recipe.preparation else {}
+    return {**recipe.settings(), **described, **_SIGNALS}
 
 
 def _recipe(folder: pathlib.Path) -> Recipe:
     stored = config_file.read(folder / PREPROCESSOR)
+    for name, value in _SIGNALS.items():
+        if stored.get(name, value) != value:
+            raise UserError(
+                f"{folder / PREPROCESSOR} states {name} {stored[name]!r}, but encoders take only "
+                f"signals with {name} {value!r}; save the model with a supported preprocessing.",
+                problem=f"unsupported_{name}",
+            )
+    stored = {"variant": "", **stored}
     names = {field.name for field in dataclasses.fields(Recipe)}
     lacking = names - set(stored)
     if lacking:
-        raise UserError(f"{folder / PREPROCESSOR} says nothing of {', '.join(sorted(lacking))}.")
+        raise UserError(f"{folder / PREPROCESSOR} lacks {', '.join(sorted(lacking))}.")
     chosen = {name: stored[name] for name in names}
+    wrong = [name for name, value in chosen.items() if not _is_supported(name, value)]
+    if wrong:
+        raise UserError(
+            f"{folder / PREPROCESSOR} states {wrong[0]} {chosen[wrong[0]]!r}, which no encoder "
+            "supports; save the model again.",
+            problem="unsupported_preprocessing",
+        )
     if chosen["band_hz"] is not None:
         chosen["band_hz"] = tuple(chosen["band_hz"])
-    return Recipe(**chosen)
+    recipe = Recipe(**chosen)
+    if recipe.preparation and (recipe.preparation.band_hz, True) != (
+        recipe.band_hz,
+        recipe.zscored,
+    ):
+        raise UserError(
+            f"{folder / PREPROCESSOR} states another filter or scale than the variant "
+            f"{recipe.variant!r} has; save the model again.",
+            problem="unsupported_preprocessing",
+        )
+    if recipe.num_samples(recipe.sample_rate_hz) > _MAX_WINDOW_SAMPLES:
+        raise UserError(
+            f"{folder / PREPROCESSOR} states windows of {recipe.window_seconds:g} s at "
+            f"{recipe.sample_rate_hz:g} Hz, more samples than an encoder takes.",
+            problem="unsupported_preprocessing",
+        )
+    return recipe
+
+
+def _is_supported(name: str, value: Any) -> bool:
+    """Returns whether a setting of the preprocessing has the right type and a possible value."""
+    if name == "variant":
+        return isinstance(value, str) and value in ("", *PREPARATIONS)
+    if name == "zscored":
+        return isinstance(value, bool)
+    if name == "band_hz":
+        pair = value if isinstance(value, list) and len(value) == 2 else []
+        low_high = pair and all(_is_supported("", item) for item in pair) and pair[0] < pair[1]
+        return value is None or bool(low_high)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 < value < math.inf
 
 
 def _check_format(config: Mapping[str, Any], folder: pathlib.Path) -> None:
     if config.get("model_type") != MODEL_TYPE:
         raise UserError(
-            f"{folder / CONFIG} describes a model of the type {config.get('model_type')!r}, not "
+            f"{folder / CONFIG} states the model type {config.get('model_type')!r} instead of "
             f"{MODEL_TYPE!r}."
         )
-    if config.get("format") != FORMAT:
+    if config.get("format") not in (FORMAT, FORMAT_WITH_VARIANT):
         raise UserError(
-            f"{folder} has format {config.get('format')!r} of a model folder, and this version "
-            f"reads {FORMAT}; update clef_jax, or save the model again."
+            f"{folder} has the model folder format {config.get('format')!r}, but this version "
+            f"reads only {FORMAT} and {FORMAT_WITH_VARIANT}; update clef_jax, or save the model "
+            "again."
         )
 
 
-def _card(model: Embedder) -> str:
-    """Returns the model card: use, preprocessing, origin, limits and licence."""
-    recipe, size = model.recipe, size_lib.by_name(model.size)
-    flops = model.costs["flops"] / 1e9
-    band = "none" if recipe.band_hz is None else f"{recipe.band_hz[0]}-{recipe.band_hz[1]} Hz"
-    channels = model.in_channels
-    leads = "one ECG lead" if channels == 1 else f"{channels} ECG leads"
-    run = told_of_run(model.run)
-    origin = (
-        "\n".join(f"| {name} | {value} |" for name, value in run.items())
-        or "| origin | converted or untrained weights |"
-    )
-    return f"""---
-library_name: clef_jax
-pipeline_tag: feature-extraction
-tags:
-- ecg
-- electrocardiogram
-- time-series
-- contrastive-learning
----
+def _check_architecture(config: Mapping[str, Any], folder: pathlib.Path) -> None:
+    """Raises UserError if the configuration states a network that its size does not have."""
+    stated, size = config.get("architecture", {}), config.get("size")
+    if not isinstance(size, str) or size not in size_lib.SIZES:
+        return  # the reader of the weights reports it
+    _check_stated(stated, dataclasses.asdict(size_lib.by_name(size)), size, folder)
 
-# ECG encoder, {model.size}
 
-Turns {recipe.window_seconds:g} seconds of {leads} into {size.embedding_width} numbers:
-a ResNeXt-1D with {cost.num_parameters(size):,} weights and {flops:.2g} GFLOP a window, of the kind
-that CLEF (arXiv 2512.02180) pre-trains without diagnoses.
+def _check_network(config: Mapping[str, Any], model: Embedder, folder: pathlib.Path) -> None:
+    """Raises UserError if the configuration contradicts the network of the weights."""
+    names = ("in_channels", "embedding_width", "layers")
+    stated = {name: config[name] for name in names if name in config}
+    _check_stated(stated, _config(model), model.size, folder)
 
-```python
-import clef_jax
 
-model = clef_jax.load("PATH/TO/THIS/FOLDER")
-embedding = model.embed(signal_mv, sample_rate_hz=250)  # any rate, any length, NaN = missing
-```
-
-`python -m clef_jax.embed --checkpoint=PATH/TO/THIS/FOLDER --input=RECORDINGS --out=FILE.parquet`
-embeds files. `python -m clef_jax.convert to-torch --standalone` writes a module for PyTorch.
-
-## Preprocessing
-
-Done by the calls above; anything else that feeds the network must do the same.
-
-| step | value |
-|---|---|
-| unit | mV; gaps are filled by straight lines |
-| sampling rate | resampled to {recipe.sample_rate_hz:g} Hz |
-| band-pass | {band}, Butterworth of order 5, forwards and backwards |
-| scale | {"mean 0 and deviation 1 in each window" if recipe.zscored else "millivolts"} |
-
-## Origin
-
-| | |
-|---|---|
-{origin}
-| fingerprint | `{model.fingerprint}` |
-
-## Limits
-
-Embeddings are features for research, not findings about a patient: no diagnosis, no risk and no
-treatment follows from one without a model that was trained and judged for that purpose, on people
-like those it is used for. Check each window's quality flags: flat or mostly missing input still
-gives numbers.
-
-## Licence
-
-Of the weights: say here which terms the data they were learned from leave you.
-"""
+def _check_stated(stated: Any, actual: Mapping[str, Any], size: str, folder: pathlib.Path) -> None:
+    """Raises UserError for the first entry of a stated network that is not the actual one."""
+    entries = stated if isinstance(stated, dict) else {"architecture": stated}
+    for name, value in entries.items():
+        own = actual.get(name)
+        own = list(own) if isinstance(own, tuple) else own
+        if name not in actual or value != own:
+            instead = f" instead of {own!r}" if name in actual else ", which is unknown"
+            raise UserError(
+                f"{folder / CONFIG} states the network's {name} {value!r}{instead}; this version "
+                f"supports no such network of size {size!r}. Update clef_jax, or save the model "
+                "again.",
+                problem="unsupported_architecture",
+            )

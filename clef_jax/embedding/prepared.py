@@ -1,6 +1,6 @@
-"""Embeddings of a prepared data set, computed once for all tasks and kept on disk.
+"""Embeds prepared data sets once for all tasks, and caches the embeddings on disk.
 
-A recording has the embedding that `python -m clef_jax.embed` writes for it, to the bit.
+The embedding of a recording is bit-identical to the one that `python -m clef_jax.embed` writes.
 
 Shapes: N recordings of a split, D features of all layers.
 """
@@ -8,6 +8,7 @@ Shapes: N recordings of a split, D features of all layers.
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import pathlib
 import time
@@ -21,7 +22,7 @@ from clef_jax import files
 from clef_jax.data import index as index_lib, metadata
 from clef_jax.embedding import inputs
 from clef_jax.embedding.encoder import Encoder
-from clef_jax.embedding.stream import Stream, refuse
+from clef_jax.embedding.stream import Stream, raise_on_finding
 
 _FEATURES_FILE, _COST_FILE = "features.npy", "cost.json"
 _FORMAT = 3
@@ -29,24 +30,25 @@ _FORMAT = 3
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Embedded:
-    """One split, embedded."""
+    """Embeddings of one lead of a split."""
 
     index: index_lib.Index
     lead: str
     features: np.ndarray
-    """float32 [N, D], read from disk as needed; NaN where the lead is not usable."""
+    """Features of all layers, float32 [N, D], read from disk as needed; NaN where the lead is not
+    usable."""
     cache_dir: pathlib.Path
     windows_per_second: float
-    """Speed at which the split was embedded, reading included."""
+    """Speed at which the split was embedded, including the time to read it."""
 
     @property
     def usable(self) -> np.ndarray:
-        """bool [N]."""
+        """Mask of the recordings whose lead is usable, bool [N]."""
         return self.index.usable_leads[:, self.index.lead_row(self.lead)]
 
     @property
-    def facts(self) -> list[dict[str, Any]]:
-        """What is known of each recording, as TFDS gives it; read once for all models and tasks."""
+    def metadata(self) -> list[dict[str, Any]]:
+        """Metadata of each recording, as TFDS stores them; read once for all models and tasks."""
         index = self.index
         return _metadata(index.version_dir, index.split, index.fingerprint, self.cache_dir)
 
@@ -55,7 +57,7 @@ class Embedded:
 def _metadata(
     version_dir: pathlib.Path, split: str, fingerprint: str, cache_dir: pathlib.Path
 ) -> list[dict[str, Any]]:
-    del fingerprint  # a folder that was prepared again is another argument
+    del fingerprint  # only part of the cache key: it changes when the folder is prepared again
     return metadata.load(index_lib.load(version_dir, split), cache_dir)
 
 
@@ -66,18 +68,20 @@ def embed(
     cache_dir: pathlib.Path,
     console: rich.console.Console | None = None,
 ) -> Embedded:
-    """Embeds one lead of a split, or reads what was embedded before.
+    """Embeds one lead of a split, or reads its embeddings from the cache.
 
-    The cache's folder is named after weights, preprocessing, data and lead, so that it can hold
-    nothing else. Without a console there is no progress bar.
+    The cache folder is named after a digest of weights, preprocessing, data and lead.
+
+    Args:
+        console: shows a progress bar if it is a terminal; by default there is none.
 
     Raises:
-        UserError: the data set has no such lead, or a recording cannot be embedded.
+        UserError: the data set lacks the lead, or a recording cannot be embedded.
     """
     index.lead_row(lead)
     folder = cache_dir / _key(encoder, index, lead)
     if not (folder / _COST_FILE).is_file():
-        with files.appearing_folder(folder) as half:
+        with files.atomic_folder(folder) as half:
             _write(encoder, index, lead, half, console)
     features = np.load(folder / _FEATURES_FILE, mmap_mode="r", allow_pickle=False)
     cost = json.loads((folder / _COST_FILE).read_text())
@@ -97,10 +101,10 @@ def _write(
     console: rich.console.Console | None,
 ) -> None:
     shape = (index.num_records, encoder.num_features)
-    features = np.lib.format.open_memmap(folder / _FEATURES_FILE, "w+", np.float32, shape)
-    features[:] = np.nan
     positions = np.flatnonzero(index.usable_leads[:, index.lead_row(lead)])
-    stream = Stream(encoder, slice(0, encoder.num_features), refuse)
+    if console is not None and not console.is_terminal:
+        console.print(f"{encoder.name}: embedding {index.dataset}, {index.split}", soft_wrap=True)
+    stream = Stream(encoder, slice(0, encoder.num_features), raise_on_finding)
     recordings = rich.progress.track(
         inputs.stored(index, positions, lead),
         f"Embedding {index.dataset}, {index.split}",
@@ -110,8 +114,15 @@ def _write(
         transient=True,
     )
     start = time.monotonic()
-    for position, row in zip(positions, stream(iter(recordings)), strict=True):
-        features[position] = row.embedding
-    features.flush()
+    missing, num_written = np.full(encoder.num_features, np.nan, "<f4").tobytes(), 0
+    # Written, not mapped to memory: on a full disk, a write to mapped memory kills the process.
+    with (folder / _FEATURES_FILE).open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for position, row in zip(positions, stream(iter(recordings)), strict=True):
+            file.writelines(itertools.repeat(missing, int(position) - num_written))
+            file.write(np.asarray(row.embedding, "<f4").tobytes())
+            num_written = int(position) + 1
+        file.writelines(itertools.repeat(missing, index.num_records - num_written))
     cost = {"num_windows": stream.num_windows, "seconds": max(time.monotonic() - start, 1e-6)}
     (folder / _COST_FILE).write_text(json.dumps(cost))

@@ -1,111 +1,82 @@
-"""Pretrained models and their use: `clef_jax.load(path).embed(signal, sample_rate_hz)`.
+"""Loads pretrained models: `clef_jax.load(path).embed(signal, sample_rate_hz)`.
 
 Shapes: T samples of a signal, W windows, D features of a layer.
 """
 
 import dataclasses
+import importlib
 import pathlib
-import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from clef_jax import lead_order, mesh as mesh_lib, plugin
+from clef_jax import mesh as mesh_lib
 from clef_jax.embedding import (
+    array,
     batch,
     encoder as encoder_lib,
-    folder as model_folder,
+    foreign_folder,
+    loading,
+    prediction,
+    signals as signals_lib,
+    window as window_lib,
 )
 from clef_jax.embedding.encoder import Embedder
+from clef_jax.embedding.foreign import ForeignEncoder
+from clef_jax.embedding.head import Head
+from clef_jax.embedding.lead_selection import ALL_LEADS
+from clef_jax.embedding.prediction import Prediction
 from clef_jax.embedding.recipe import Recipe
-from clef_jax.embedding.window import Windower, WindowQuality
+from clef_jax.embedding.signals import EmbeddedWindows, Signals
+from clef_jax.embedding.streaming import MAX_JITTER_SECONDS, PacketStream
 from clef_jax.errors import UserError
-from clef_jax.signal import unit as unit_lib
-from clef_jax.signal.adc import MISSING_ADC
-from clef_jax.training import CHECKPOINTS_FOLDER
+from clef_jax.training import TRAINED, Weights
 
-_BATCH_WINDOWS = (1, 8, 64)
-"""Numbers of windows in a batch of a device; there are few, because each one is compiled."""
-_WINDOWS_TOGETHER = 1024
-"""Number of windows that are cut and resampled together."""
-_MOST_LEADS = 16
-"""An axis of at most this length is taken for leads, not for time."""
+if TYPE_CHECKING:  # a floor above
+    from clef_jax.explaining.explanation import Explanation
+    from clef_jax.fitting.labelled_model import LabelledModel
 
 
-def load(path: str | pathlib.Path, mesh: Mesh | None = None) -> "Pretrained":
+def load(
+    path: str | pathlib.Path,
+    mesh: Mesh | None = None,
+    *,
+    weights: Weights = TRAINED,
+    variant: str | None = None,
+) -> "Pretrained":
     """Loads the model at a path: a training run, a model folder, or a file of weights.
 
     Files are Lightning `.ckpt`, PyTorch `.pt` or `.pth`, or `.safetensors`, with the reference's
-    names; the model size is inferred from the shapes, and the preprocessing is the paper's.
+    names, which imply the size and the paper's preprocessing, or those of published encoders.
 
     Args:
+        path: a training run, a model folder, a file of weights, or `hf:ORG/NAME@REVISION`.
         mesh: devices to run on; by default this process's own.
+        weights: `trained`, or `ema` for the moving average that a training run may keep.
+        variant: preprocessing of a published encoder: `prescribed` by its authors, the default,
+            `as_reference`, or another that it has.
 
     Raises:
-        UserError: the path does not exist or holds no model; the message says which.
+        UserError: the path holds no such model, or the variant is unknown.
     """
     mesh = mesh or mesh_lib.make_mesh(jax.local_devices())
-    where = pathlib.Path(path).expanduser()
-    if where.is_dir():
-        return Pretrained(_of_folder(where, mesh))
-    if where.is_file():
-        from clef_jax.embedding import weight_file  # only files of weights need it
-
-        return Pretrained(weight_file.read(where, mesh).model)
-    raise UserError(f"No model found at {path}.{_nearby(where)}")
-
-
-def _of_folder(folder: pathlib.Path, mesh: Mesh) -> Embedder:
-    if (folder / CHECKPOINTS_FOLDER).is_dir():
-        from clef_jax.embedding import run  # Orbax, which it needs, takes a second to import
-
-        return run.load(folder, mesh)
-    if (folder / model_folder.CONFIG).is_file():
-        return model_folder.load(folder, mesh)
-    for parent in (folder, folder.parent):
-        if parent.name == CHECKPOINTS_FOLDER:
-            raise UserError(
-                f"{folder} is inside a training run; give the run itself: {parent.parent}."
-            )
-    raise UserError(
-        f"{folder} holds no model: neither {CHECKPOINTS_FOLDER}/ of a training run nor "
-        f"{model_folder.CONFIG} of a model folder."
-    )
-
-
-def _nearby(path: pathlib.Path) -> str:
-    if not path.parent.is_dir():
-        return f" The folder {path.parent} does not exist."
-    names = [entry.name for entry in path.parent.iterdir()]
-    return plugin.did_you_mean(path.name, names) or " Check the path."
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class EmbeddedWindows:
-    """Embeddings, start times and quality of the windows of a signal."""
-
-    features: np.ndarray
-    """Embedding of each window, float32 [W, D]."""
-    start_seconds: np.ndarray
-    """Start of each window in seconds from the start of the signal, [W]."""
-    quality: WindowQuality
-
-    def mean(self) -> np.ndarray:
-        """Returns the embedding of the signal, float32 [D]; see `batch.MeanFeatures`."""
-        return batch.mean(self.features, self.quality.usable)
+    return Pretrained(*loading.read(path, mesh, weights=weights, variant=variant))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pretrained:
     """An encoder with its preprocessing, as `load` returns it."""
 
-    embedder: Embedder
+    embedder: Embedder | ForeignEncoder
+    head: Head | None = dataclasses.field(default=None, repr=False)
+    """What makes answers of features; None if the model only embeds."""
 
     @property
     def name(self) -> str:
+        """Name of the encoder in tables."""
         return self.embedder.name
 
     @property
@@ -129,8 +100,8 @@ class Pretrained:
         return self.embedder.fingerprint
 
     def save(self, folder: str | pathlib.Path) -> pathlib.Path:
-        """Writes a model folder: weights, configuration, preprocessing, fingerprint, card."""
-        return model_folder.save(self.embedder, folder)
+        """Writes a model folder: weights, configuration, preprocessing, fingerprint, card, head."""
+        return foreign_folder.save_any(self.embedder, folder, head=self.head)
 
     def embed(
         self,
@@ -148,7 +119,8 @@ class Pretrained:
 
         Args:
             signal: [..., T], one or many signals, for example [12, T]; NaN (or -32768 among
-                integers) is missing. The layout [T, 12] of wfdb is accepted, too.
+                integers) is missing, and so is what a masked array masks. Time may also come
+                before the leads, as in wfdb's [T, 12] and in [N, T, 12].
             sample_rate_hz: sampling rate of `signal` in Hz.
             layer: name in `layers`, number from 1, or `all`; by default the last layer.
             lead: the only row to embed, by name or by number from 0; by default all rows. Names
@@ -163,24 +135,101 @@ class Pretrained:
         Returns:
             The embeddings, float32 [..., D], or [..., W, D] with `each_window`. A signal longer
             than the encoder's window is cut into windows, whose usable embeddings are averaged; a
-            shorter signal is continued by its mirror image.
+            shorter signal of 2 s or more is continued by its mirror image.
 
         Raises:
-            UserError: the signal, rate, lead, layer or unit is invalid; the message says why.
+            UserError: the signal, rate, lead, layer or unit is invalid; the message says why. Below
+                2 s or 50 Hz there is no embedding.
 
         Warns:
-            UserWarning: a window is flat, is mostly missing, or exceeds the amplitude of an ECG.
+            UserWarning: a window is flat, is mostly missing, or exceeds the amplitude of an ECG; or
+                the signal is shorter than a window, or sampled below 100 Hz.
         """
-        rows = _one_lead(_rows(signal, lead_names), lead, lead_names)
-        signal_mv, unit_known = _to_mv(rows, unit)
-        num_leads = self._check_leads(signal_mv)
+        model, signals = self.interpret(signal, lead, lead_names, unit)
+        windower = batch.make_windower(model.embedder, sample_rate_hz, stride_seconds)
+        embedded = list(signals_lib.embed(model.embedder, signals, windower, model.part(layer)))
+        window_lib.warn([item.quality for item in embedded], stacklevel=3)
+        out = np.stack([x.features if each_window else x.mean() for x in embedded])
+        return out.reshape(*signals.leading, *out.shape[1:])
+
+    def predict(
+        self,
+        signal: Any,
+        sample_rate_hz: float,
+        lead: str | int | None = None,
+        *,
+        lead_names: Sequence[str] | None = None,
+        unit: str | None = None,
+        stride_seconds: float | None = None,
+        each_window: bool = False,
+        prevalence: Mapping[str, float] | float | None = None,
+        age_years: float | None = None,
+    ) -> Prediction:
+        """Answers the questions of the model's head about signals of any length at any rate.
+
+        Args:
+            signal, sample_rate_hz, lead, lead_names, unit, stride_seconds: as in `embed`.
+            each_window: answer for every window instead of the mean of a signal's windows.
+            prevalence: fraction of positives among the people whose signals these are, by the name
+                of the output; by default the one that the head's calibration assumes.
+            age_years: age of the patient, which is compared with those of the fit.
+
+        Returns:
+            The answers, with an axis of outputs behind those of the signals; NaN for a signal
+            without a usable window. What is unlike the recordings of the fit is in the `problems`.
+
+        Raises:
+            UserError: the model has no head, or an argument is invalid; the message says which.
+
+        Warns:
+            UserWarning: as `embed`.
+        """
+        model, signals = self.interpret(signal, lead, lead_names, unit)
+        head = prediction.require_head(model.head, model.name)
+        corrected = prediction.prevalence_of(head, prevalence)
+        encoder, part = prediction.encoder_of(head, model.embedder)
+        windower = batch.make_windower(encoder, sample_rate_hz, stride_seconds)
+        embedded = list(signals_lib.embed(encoder, signals, windower, part))
+        qualities = [item.quality for item in embedded]
+        window_lib.warn(qualities, stacklevel=3)
+        flags = prediction.flags_of(
+            head, signals.leading, sample_rate_hz, signals.lead_names, age_years
+        )
+        return prediction.predict(
+            head,
+            [item.features if each_window else item.mean() for item in embedded],
+            qualities,
+            flags,
+            leading=signals.leading,
+            prevalence=corrected,
+            start_seconds=embedded[0].start_seconds if each_window else None,
+            model_fingerprint=model.fingerprint,
+        )
+
+    def interpret(
+        self,
+        signal: Any,
+        lead: str | int | None,
+        lead_names: Sequence[str] | None,
+        unit: str | None,
+    ) -> tuple["Pretrained", Signals]:
+        """Returns the model for what a user gives, and the signals for it; see `embed`."""
+        rows = array.one_lead(array.rows(signal, lead_names), lead, lead_names)
+        model = self
+        if self._takes_one_of_several and lead is None:
+            rows = array.in_standard_order(rows, lead_names)
+        elif lead is not None and self._takes_one_of_several:
+            model = self._of_lead(lead, lead_names)
+        signal_mv, unit_known = array.to_mv(rows, unit)
+        num_leads = array.check_leads(signal_mv, model.in_channels)
         leading = signal_mv.shape[: -1 if num_leads == 1 else -2]
         signals = signal_mv.reshape(-1, num_leads, signal_mv.shape[-1])
-        windower = batch.make_windower(self.embedder, sample_rate_hz, stride_seconds)
-        embedded = list(self._embed(signals, windower, self.part(layer), unit_known))
-        _warn(embedded)
-        out = np.stack([x.features if each_window else x.mean() for x in embedded])
-        return out.reshape(*leading, *out.shape[1:])
+        if isinstance(lead, str):
+            lead_names = (lead,)
+        elif lead is not None:
+            lead_names = lead_names and (lead_names[lead],)
+        names = None if lead_names is None or num_leads > 1 else tuple(lead_names)
+        return model, Signals(signals, leading, unit_known, names)
 
     def windows(
         self,
@@ -196,28 +245,69 @@ class Pretrained:
         Raises:
             UserError: the signal, rate or layer is invalid, as in `embed`.
         """
-        self._check_leads(signal_mv)
+        signal_mv = array.unmasked(signal_mv)
+        array.check_leads(signal_mv, self.in_channels)
         windower = batch.make_windower(self.embedder, sample_rate_hz, stride_seconds)
-        signals = np.atleast_2d(signal_mv)[None]
-        return next(self._embed(signals, windower, self.part(layer), unit_known))
+        signals = Signals(np.atleast_2d(signal_mv)[None], (), unit_known, None)
+        return next(signals_lib.embed(self.embedder, signals, windower, self.part(layer)))
 
-    def _embed(
-        self, signals_mv: np.ndarray, windower: Windower, part: slice, unit_known: bool
-    ) -> Iterator[EmbeddedWindows]:
-        """Yields the embedded windows of each of the signals [N, C, T], in bounded batches."""
-        first = windower.starts(signals_mv.shape[-1])
-        group_size = max(1, _WINDOWS_TOGETHER // len(first))
-        for start in range(0, len(signals_mv), group_size):
-            group = [
-                batch.cut(signal, windower, first, unit_known=unit_known)
-                for signal in signals_mv[start : start + group_size]
-            ]
-            windows_mv = np.concatenate([windows.signal_mv for windows in group])
-            rate_hz = windower.window_rate_hz
-            features = batch.encode(self.embedder, windows_mv, rate_hz, _BATCH_WINDOWS)[:, part]
-            by_signal = np.split(features, len(group))
-            for windows, rows in zip(group, by_signal, strict=True):
-                yield EmbeddedWindows(rows, first / windower.sample_rate_hz, windows.quality)
+    def stream(
+        self,
+        sample_rate_hz: float,
+        layer: str | int | None = None,
+        lead: str | None = None,
+        *,
+        lead_names: Sequence[str] | None = None,
+        unit: str | None = None,
+        stride_seconds: float | None = None,
+        max_jitter_seconds: float = MAX_JITTER_SECONDS,
+        prevalence: Mapping[str, float] | float | None = None,
+        age_years: float | None = None,
+    ) -> PacketStream:
+        """Returns a stream that embeds a signal while it is recorded, as `windows` would later, and
+        that answers, where the model has a head, as `predict` with `each_window` would.
+
+        Args:
+            sample_rate_hz, layer, lead, lead_names, unit, stride_seconds: as in `embed`; 12 leads
+                without names arrive in the standard order.
+            max_jitter_seconds: as in `PacketStream`.
+            prevalence, age_years: as in `predict`.
+
+        Raises:
+            UserError: an argument is invalid; the message says which.
+        """
+        model = self if lead is None else self.for_leads([lead])
+        windower = batch.make_windower(model.embedder, sample_rate_hz, stride_seconds)
+        answerer = prediction.window_answerer(
+            model.head,
+            model.embedder,
+            prevalence,
+            sample_rate_hz=windower.sample_rate_hz,
+            lead_names=lead_names or (None if lead is None else (lead,)),
+            age_years=age_years,
+        )
+        return PacketStream(
+            model.embedder,
+            model.part(layer),
+            windower,
+            answerer=answerer,
+            lead_names=lead_names,
+            unit=unit,
+            max_jitter_seconds=max_jitter_seconds,
+        )
+
+    def fit(
+        self, recordings: Sequence[Any], labels: Any, *, patients: Any = None, **options: Any
+    ) -> "LabelledModel":
+        """Returns this model with a head fitted to labels; see `fitting.from_python.fit`."""
+        # Fitting needs evaluation, which needs loaded models: it is imported when it is called.
+        fitting = importlib.import_module("clef_jax.fitting.from_python")
+        return fitting.fit(self.embedder, recordings, labels, patients=patients, **options)
+
+    def explain(self, signal: Any, sample_rate_hz: float, **options: Any) -> "Explanation":
+        """Returns what moved the answer to a signal; see `explaining.from_python.explain`."""
+        explaining = importlib.import_module("clef_jax.explaining.from_python")
+        return explaining.explain(self, signal, sample_rate_hz, **options)
 
     def part(self, layer: str | int | None) -> slice:
         """Returns the slice of a layer's features among those of all layers.
@@ -228,90 +318,40 @@ class Pretrained:
         if layer == "all":
             return slice(0, self.embedder.num_features)
         if isinstance(layer, int):
-            layer = f"stage_{layer}"
+            names = list(self.embedder.layers)
+            layer = names[layer - 1] if 1 <= layer <= len(names) else f"stage_{layer}"
         return encoder_lib.layer_slice(self.embedder, layer or "last")
 
-    def _check_leads(self, signal_mv: np.ndarray) -> int:
-        """Returns the number of leads of the encoder; raises if the signal has another number."""
-        wanted = self.in_channels
-        if wanted > 1 and (signal_mv.ndim < 2 or signal_mv.shape[-2] != wanted):
+    def for_leads(self, leads: Sequence[str]) -> "Pretrained":
+        """Returns the model for leads; a published encoder of several has a form for one alone.
+
+        Raises:
+            UserError: the encoder has another network for each of several leads.
+        """
+        if not self._takes_one_of_several or ALL_LEADS in leads:
+            return self
+        if len(leads) > 1:
             raise UserError(
-                f"This encoder takes {wanted} leads at once, [..., {wanted}, samples], but got an "
-                f"array of shape {list(signal_mv.shape)}; choose no single lead.",
-                problem="wrong_lead_count",
+                f"{self.name} has another network for each lead; embed {' and '.join(leads)} one "
+                "after the other, or all leads together.",
+                problem="several_networks",
             )
-        return wanted
+        return self._of_lead(leads[0], None)
 
+    @property
+    def _takes_one_of_several(self) -> bool:
+        """Whether the network takes several leads, and has a form for each of them alone."""
+        return self.in_channels > 1 and isinstance(self.embedder, ForeignEncoder)
 
-def _rows(signal: Any, lead_names: Sequence[str] | None) -> np.ndarray:
-    """Returns `signal` as an array [..., T] with time as the last axis."""
-    rows = np.asarray(signal)
-    if rows.ndim == 0 or rows.size == 0:
-        raise UserError(f"The signal is empty: it has the shape {list(rows.shape)}.")
-    if not (np.issubdtype(rows.dtype, np.floating) or np.issubdtype(rows.dtype, np.integer)):
-        raise UserError(f"The signal must be real numbers, not {rows.dtype}.")
-    if rows.ndim == 2 and rows.shape[1] <= _MOST_LEADS < rows.shape[0]:
-        rows = rows.T
-    if rows.shape[-1] <= _MOST_LEADS:
-        raise UserError(
-            f"A signal of shape {list(rows.shape)} has only {rows.shape[-1]} samples along its "
-            "last axis, which is time."
-        )
-    if lead_names is not None and (rows.ndim < 2 or rows.shape[-2] != len(lead_names)):
-        raise UserError(
-            f"{len(lead_names)} lead names do not fit a signal of shape {list(rows.shape)}."
-        )
-    return rows
-
-
-def _one_lead(
-    rows: np.ndarray, lead: str | int | None, lead_names: Sequence[str] | None
-) -> np.ndarray:
-    """Selects the requested lead of rows [..., L, T]; returns all rows if `lead` is None."""
-    if lead is None:
-        return rows
-    if rows.ndim == 1:
-        if isinstance(lead, str) or lead == 0:
-            return rows  # a single signal has no other lead
-        raise UserError(f"There is no lead {lead} in a single signal.")
-    count = rows.shape[-2]
-    if isinstance(lead, str):
-        named = lead_names is not None
-        row = lead_order.find(lead, lead_names) if named else lead_order.find_unnamed(lead, rows)
-        return rows[..., row, :]
-    if not 0 <= lead < count:
-        raise UserError(f"There is no lead {lead}; the {count} rows are 0 to {count - 1}.")
-    return rows[..., lead, :]
-
-
-def _to_mv(rows: np.ndarray, unit: str | None) -> tuple[np.ndarray, bool]:
-    """Returns millivolts, NaN where samples are missing, and whether the unit is known."""
-    whole = np.issubdtype(rows.dtype, np.integer)
-    unit = unit or ("adc" if whole else "mV")
-    known = unit != "adc"
-    factor = unit_lib.millivolts(unit) if known else 1.0
-    if factor is None:
-        raise UserError(plugin.unknown("unit", unit, unit_lib.UNITS))
-    signal = rows.astype(np.float64)
-    if whole:
-        signal[rows == MISSING_ADC] = np.nan
-    signal[~np.isfinite(signal)] = np.nan
-    return signal * factor, known
-
-
-def _warn(embedded: Sequence[EmbeddedWindows]) -> None:
-    """Warns about unusable windows and about implausible amplitudes."""
-    problems = [name for x in embedded for window in x.quality.problems for name in window]
-    descriptions = {
-        "no_samples": "hold no sample at all",
-        "flat_lead": "are flat: nothing was recorded, or it is not in mV (say unit=...)",
-        "implausible_amplitude": "reach more than an ECG can, so they may not be in mV "
-        "(say unit=...)",
-    }
-    for name, words in descriptions.items():
-        if count := problems.count(name):
-            total = sum(len(x.features) for x in embedded)
-            warnings.warn(f"{count} of {total} windows {words}.", stacklevel=3)
-    unusable = sum(int((~x.quality.usable).sum()) for x in embedded)
-    if unusable and not any(problems.count(name) for name in descriptions):
-        warnings.warn(f"{unusable} windows are mostly missing or flat.", stacklevel=3)
+    def _of_lead(self, lead: str | int, lead_names: Sequence[str] | None) -> "Pretrained":
+        """Returns the model for one lead alone."""
+        assert isinstance(self.embedder, ForeignEncoder)
+        if not isinstance(lead, str):
+            if lead_names is None:
+                raise UserError(
+                    f"{self.name} has another network for each lead; name the lead, such as "
+                    f"lead='II', instead of its number {lead}.",
+                    problem="unnamed_lead",
+                )
+            lead = lead_names[lead]
+        return Pretrained(self.embedder.for_lead(lead))

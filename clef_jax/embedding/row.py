@@ -1,36 +1,45 @@
-"""Rows of a table of embeddings, made of encoded windows.
+"""Gathers encoded windows into the rows of a table of embeddings.
 
 Shapes: W windows, D features.
 """
 
+import collections
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from clef_jax.embedding.batch import MeanFeatures
 from clef_jax.embedding.lead_selection import Lead
-from clef_jax.embedding.window import Windower
+from clef_jax.embedding.window import PROBLEMS, Windower
+from clef_jax.errors import counted
+from clef_jax.finding import Finding
 from clef_jax.formats import Opened
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Row:
-    """One embedding and where it comes from."""
+    """One embedding with its recording, lead, time and quality."""
 
     recording: str
+    """Name of the recording."""
     lead: str
+    """Name of the lead, or its number if it has no name."""
     start_seconds: float
     duration_seconds: float
     num_windows: int
-    """Windows that the embedding is the mean of."""
+    """Number of windows that the embedding is the mean of."""
     missing_fraction: float
+    """Fraction of samples that are missing."""
     problems: tuple[str, ...]
-    """Codes as in a quality report; empty where nothing is wrong."""
+    """Problem codes as in a quality report; empty where nothing is wrong."""
     usable: bool
+    """Whether the window, or any window of the lead, is usable."""
     embedding: np.ndarray
-    """float32 [D]."""
+    """Embedding, float32 [D]."""
+    findings: tuple[Finding, ...] = ()
+    """One finding for each of the problems."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -41,13 +50,21 @@ class OpenRecording:
     leads: tuple[Lead, ...]
     windower: Windower
     starts: np.ndarray
-    """[W], first sample of each window."""
+    """First sample of each window, [W]."""
     failed: bool = False
-    """Whether a part of it could not be read."""
+    """Whether any of its windows could not be read."""
+
+    def release(self) -> None:
+        """Lets go of the samples, which may be in memory, when all windows have been read."""
+        self.opened = dataclasses.replace(self.opened, read=_released)
+
+
+def _released(start: int, num_samples: int) -> np.ndarray:
+    raise AssertionError(f"Samples {start} to {start + num_samples} are read after the last ones.")
 
 
 class WindowIndex(NamedTuple):
-    """Which window of which lead of a recording was encoded, and its quality."""
+    """Recording, lead, number and quality of an encoded window."""
 
     recording: OpenRecording
     lead: int
@@ -58,8 +75,10 @@ class WindowIndex(NamedTuple):
 
 
 class RowGatherer:
-    """Makes rows of windows: one of each window, or one of each lead once all its windows are
-    encoded. The windows of a recording must come together."""
+    """Makes a row of every window, or of every lead from the mean of its windows.
+
+    The windows of a recording must be added one after the other.
+    """
 
     def __init__(self, *, each_window: bool):
         self._each_window = each_window
@@ -67,7 +86,7 @@ class RowGatherer:
         self._leads: dict[int, _LeadRow] = {}
 
     def add(self, index: WindowIndex, features: np.ndarray) -> Iterator[Row]:
-        """Adds the features [D] of a window, and yields the rows that it completes."""
+        """Adds the features [D] of a window, and yields the rows that are now complete."""
         if self._each_window:
             yield _window_row(index, features)
             return
@@ -77,7 +96,7 @@ class RowGatherer:
         self._leads.setdefault(index.lead, _LeadRow()).add(index, features)
 
     def finish(self) -> Iterator[Row]:
-        """Yields the rows of the last recording; none if it could not be read to its end."""
+        """Yields the rows of the last recording; none if part of it could not be read."""
         recording, leads = self._recording, self._leads
         self._recording, self._leads = None, {}
         if recording is not None and not recording.failed:
@@ -92,7 +111,7 @@ class _LeadRow:
         self._mean = MeanFeatures()
         self._num_windows = 0
         self._missing = 0.0
-        self._problems: set[str] = set()
+        self._problems: collections.Counter[str] = collections.Counter()
 
     def add(self, index: WindowIndex, features: np.ndarray) -> None:
         self._mean.add(features, index.usable)
@@ -102,6 +121,12 @@ class _LeadRow:
 
     def row(self, recording: OpenRecording, lead: str) -> Row:
         opened = recording.opened
+        where = {
+            name: f"In {count} of {counted(self._num_windows, 'window')}, lead {lead}"
+            if count < self._num_windows
+            else f"Lead {lead}"
+            for name, count in self._problems.items()
+        }
         return Row(
             recording=opened.name,
             lead=lead,
@@ -112,20 +137,47 @@ class _LeadRow:
             problems=tuple(sorted(self._problems)),
             usable=self._mean.usable,
             embedding=self._mean.result(),
+            findings=_findings(opened.name, lead, where, usable=self._mean.usable),
         )
 
 
 def _window_row(index: WindowIndex, features: np.ndarray) -> Row:
     recording, opened = index.recording, index.recording.opened
     num_samples = min(recording.windower.num_samples, opened.num_samples)
+    lead = recording.leads[index.lead].name
+    start_seconds = int(recording.starts[index.window]) / opened.sample_rate_hz
+    where = f"In the window from {start_seconds:g} s, lead {lead}"
     return Row(
         recording=opened.name,
-        lead=recording.leads[index.lead].name,
-        start_seconds=int(recording.starts[index.window]) / opened.sample_rate_hz,
+        lead=lead,
+        start_seconds=start_seconds,
         duration_seconds=num_samples / opened.sample_rate_hz,
         num_windows=1,
         missing_fraction=index.missing_fraction,
         problems=index.problems,
         usable=index.usable,
         embedding=features,
+        findings=_findings(
+            opened.name, lead, dict.fromkeys(index.problems, where), usable=index.usable
+        ),
+    )
+
+
+def _findings(
+    recording: str, lead: str, where: Mapping[str, str], *, usable: bool
+) -> tuple[Finding, ...]:
+    """Returns the findings about a row, sorted by problem.
+
+    Args:
+        where: the window and the lead that have each problem, as the start of a sentence.
+    """
+    return tuple(
+        Finding(
+            recording,
+            problem,
+            lead,
+            f"{where[problem]} {PROBLEMS.get(problem, problem)}.",
+            "kept" if usable else "lead_unusable",
+        )
+        for problem in sorted(where)
     )

@@ -1,9 +1,10 @@
-"""Recordings to embeddings: read ahead by threads, encoded in full batches, returned in order."""
+"""Embeds a stream of recordings: threads read ahead, devices encode full batches."""
 
 import collections
 import concurrent.futures
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,31 +13,33 @@ from clef_jax.embedding.encoder import Encoder
 from clef_jax.embedding.lead_selection import ReportFinding
 from clef_jax.embedding.row import OpenRecording, Row, RowGatherer, WindowIndex
 from clef_jax.errors import UserError
-from clef_jax.finding import Defect, Finding
+from clef_jax.finding import Defect, Finding, catch_failures
 from clef_jax.formats import Opened
 
 _WINDOWS_READ = 32
-"""Windows of a recording that are read at a time, so that its length costs no memory."""
+"""Most windows that are read at a time, so that long recordings need no more memory."""
+_SAMPLES_READ = 4 << 20
+"""Most samples of all leads that are read at a time, unless a single window has more."""
 _THREADS = 2
 _READ_AHEAD = 8
-"""Parts of recordings that wait to be encoded."""
+"""Number of window batches that are read before they are encoded."""
 
 
-def refuse(finding: Finding) -> None:
-    """Raises an error for a recording that was prepared and yet cannot be embedded.
+def raise_on_finding(finding: Finding) -> None:
+    """Raises an error for a finding; suits prepared recordings, which should have no findings.
 
     Raises:
-        UserError: always; names the recording.
+        UserError: always; the message names the recording.
     """
     raise UserError(
-        f"The recording {finding.record_id} cannot be embedded. {finding.detail}",
+        f"Recording {finding.record_id} cannot be embedded. {finding.detail}",
         problem=finding.problem,
     )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Part:
-    """Some windows of all selected leads of a recording."""
+    """Consecutive windows of all selected leads of a recording."""
 
     recording: OpenRecording
     first: int
@@ -44,7 +47,7 @@ class _Part:
     leads: tuple[batch.Windows, ...]
 
     def windows(self) -> Iterator[tuple[WindowIndex, np.ndarray]]:
-        """Yields every window [C, S], lead by lead."""
+        """Yields the index and the signal [C, S] of every window, lead by lead."""
         for lead, (signal_mv, quality) in enumerate(self.leads):
             missing, usable = quality.missing_fraction.tolist(), quality.usable.tolist()
             for number, problems in enumerate(quality.problems):
@@ -59,16 +62,24 @@ class _Part:
                 yield index, signal_mv[number]
 
 
+class _Reading(NamedTuple):
+    """A batch of windows that a thread reads."""
+
+    future: "concurrent.futures.Future[_Part | None]"
+    completed: OpenRecording | None
+    """The recording if these are its last windows, else None."""
+
+
 class Stream:
     """Embeds recordings in order, with memory that does not depend on their number or length.
 
     Args:
-        encoder: what turns windows into features.
-        features: where the features to return are among those of all layers.
-        report_finding: is called with what is wrong with a recording, from several threads.
+        encoder: encoder of the windows.
+        features: slice of the features to return among those of all layers.
+        report_finding: receives findings about recordings, from several threads.
         leads: leads to embed, as `lead_selection.select` takes them.
-        stride_seconds: from one window's start to the next one's; by default end to end.
-        each_window: whether every window gives a row, rather than their mean.
+        stride_seconds: time between the starts of consecutive windows; by default their length.
+        each_window: whether to return a row for every window instead of one for their mean.
 
     Raises:
         UserError: the stride does not fit the encoder's window.
@@ -90,15 +101,15 @@ class Stream:
         self._batch_size = batch.BATCH_WINDOWS * encoder.mesh.size
         self._each_window = each_window
         self.num_windows = 0
-        """Windows encoded so far."""
+        """Number of windows encoded so far."""
 
     @property
     def num_features(self) -> int:
-        """Features of a row."""
+        """Number of features of a row."""
         return self._features.stop - self._features.start
 
     def __call__(self, recordings: Iterator[Opened]) -> Iterator[Row]:
-        """Yields the rows of all selected leads of all recordings, or of all their windows."""
+        """Yields a row for each selected lead of each recording, or for each of their windows."""
         gatherer = RowGatherer(each_window=self._each_window)
         for indices, features in self._encoded(self._batches(self._parts(recordings))):
             self.num_windows += len(indices)
@@ -109,8 +120,10 @@ class Stream:
     def _encoded(
         self, batches: Iterator[tuple[list[WindowIndex], list[np.ndarray]]]
     ) -> Iterator[tuple[list[WindowIndex], Callable[[], np.ndarray]]]:
-        """Yields batches and their features; the next batch is on the devices before a batch is
-        yielded."""
+        """Yields batches and their features, one batch behind.
+
+        The devices encode the next batch while the caller uses the yielded one.
+        """
         waiting = None
         for indices, windows in batches:
             rate_hz = indices[0].recording.windower.window_rate_hz
@@ -124,7 +137,7 @@ class Stream:
     def _batches(
         self, parts: Iterator[_Part]
     ) -> Iterator[tuple[list[WindowIndex], list[np.ndarray]]]:
-        """Yields full batches of windows of one rate, and what is left of them."""
+        """Yields batches of windows of one sampling rate; the last one may be smaller."""
         indices: list[WindowIndex] = []
         windows: list[np.ndarray] = []
         for part in parts:
@@ -142,61 +155,80 @@ class Stream:
             yield indices, windows
 
     def _parts(self, recordings: Iterator[Opened]) -> Iterator[_Part]:
-        """Yields parts of recordings in order, some of them read ahead."""
-        reading: collections.deque[concurrent.futures.Future[_Part | None]] = collections.deque()
+        """Yields the window batches of recordings in order; threads read ahead."""
+        reading: collections.deque[_Reading] = collections.deque()
         with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
             try:
                 for recording in self._usable(recordings):
-                    for first in range(0, len(recording.starts), _WINDOWS_READ):
-                        reading.append(pool.submit(self._read, recording, first))
+                    count = _windows_read(recording)
+                    for first in range(0, len(recording.starts), count):
+                        future = pool.submit(self._read, recording, first, count)
+                        is_last = first + count >= len(recording.starts)
+                        reading.append(_Reading(future, recording if is_last else None))
                         while len(reading) > _READ_AHEAD:
                             yield from _result(reading.popleft())
                 while reading:
                     yield from _result(reading.popleft())
             finally:
-                for future in reading:
-                    future.cancel()
+                for item in reading:
+                    item.future.cancel()
 
     def _usable(self, recordings: Iterator[Opened]) -> Iterator[OpenRecording]:
-        """Yields the recordings whose leads and rate can be used, and reports the others."""
+        """Yields the recordings whose leads and rate the encoder can use; reports the others."""
         for opened in recordings:
             try:
                 windower = batch.make_windower(
                     self._encoder, opened.sample_rate_hz, self._stride_seconds
                 )
+                starts = windower.starts(opened.num_samples)
                 leads = lead_selection.select(
                     opened, self._leads, self._encoder.in_channels, self._report_finding
                 )
             except Defect as defect:
                 self._report_finding(defect.finding(opened.name))
             except UserError as error:
-                self._report_finding(Defect("wrong_rate", str(error)).finding(opened.name))
+                defect = Defect(error.problem or "wrong_rate", str(error))
+                self._report_finding(defect.finding(opened.name))
             else:
-                yield OpenRecording(opened, leads, windower, windower.starts(opened.num_samples))
+                yield OpenRecording(opened, leads, windower, starts)
 
-    def _read(self, recording: OpenRecording, first: int) -> _Part | None:
-        """Reads a part; returns None once the recording could not be read."""
+    def _read(self, recording: OpenRecording, first: int, count: int) -> _Part | None:
+        """Reads windows from number `first` on; None if any window could not be read so far."""
         if recording.failed:
             return None
         try:
-            return _read_part(recording, first)
+            with catch_failures(recording.opened.name):
+                return _read_part(recording, first, count)
         except Defect as defect:
             recording.failed = True
             self._report_finding(defect.finding(recording.opened.name))
-            return None
+        except UserError as error:
+            recording.failed = True
+            defect = Defect(error.problem or "unreadable", str(error))
+            self._report_finding(defect.finding(recording.opened.name))
+        return None
 
 
-def _read_part(recording: OpenRecording, first: int) -> _Part:
+def _windows_read(recording: OpenRecording) -> int:
+    """Returns how many windows to read at a time; fewer for high rates and many leads."""
+    windower = recording.windower
+    samples = max(windower.num_samples, windower.num_resampled) * len(recording.opened.lead_names)
+    return max(1, min(_WINDOWS_READ, _SAMPLES_READ // samples))
+
+
+def _read_part(recording: OpenRecording, first: int, count: int) -> _Part:
     windows = batch.read(
         recording.opened,
         [lead.rows for lead in recording.leads],
         recording.windower,
-        recording.starts[first : first + _WINDOWS_READ],
+        recording.starts[first : first + count],
     )
     return _Part(recording, first, tuple(windows))
 
 
-def _result(future: "concurrent.futures.Future[_Part | None]") -> Iterator[_Part]:
-    part = future.result()
+def _result(item: _Reading) -> Iterator[_Part]:
+    part = item.future.result()
+    if item.completed is not None:
+        item.completed.release()
     if part is not None:
         yield part

@@ -1,27 +1,31 @@
-"""Writes embeddings to Parquet or NumPy's .npz while they are computed.
+"""Writes embeddings to a Parquet or NumPy .npz file while they are computed.
 
 Shapes: N rows, D features.
 """
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clef_jax import files
+from clef_jax.embedding import settings
 from clef_jax.embedding.row import Row
-from clef_jax.errors import UserError
+from clef_jax.finding import Finding
 
+_FINDING = {field.name for field in dataclasses.fields(Finding)}
+_MAX_LINE = 1 << 20
 _GROUP_ROWS = 4096
 """Number of rows that are written together."""
-EMBEDDING, FACTS = "embedding", "clef_jax"
+EMBEDDING, METADATA = "embedding", "clef_jax"
 _COLUMNS = {
     "recording": pa.string(),
     "lead": pa.string(),
@@ -40,25 +44,55 @@ class _Writer(Protocol):
     def close(self) -> None: ...
 
 
-def check(path: pathlib.Path) -> None:
-    """Raises UserError if the suffix of the file's name is unknown."""
-    if path.suffix not in _WRITERS:
-        raise UserError(f"--out={path} should end in {' or '.join(_WRITERS)}.")
+def check_outputs(path: pathlib.Path, report: pathlib.Path, *, overwrite: bool) -> None:
+    """Raises UserError if a table or a report must not be written; call it before the work.
+
+    Args:
+        path: table to write.
+        report: list of the problems of recordings to write.
+        overwrite: whether files of another origin may be replaced.
+    """
+    settings.check_suffix(path)
+    files.check_output(path, is_table, overwrite=overwrite)
+    files.check_output(report, is_report, overwrite=overwrite)
+
+
+def is_table(path: pathlib.Path) -> bool:
+    """Returns whether a file is a table of embeddings, of any version of this package."""
+    try:
+        if path.suffix == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                return {f"{EMBEDDING}.npy", f"{METADATA}.npy"} <= set(archive.namelist())
+        schema = pq.read_schema(path)
+        return EMBEDDING in schema.names and METADATA.encode() in (schema.metadata or {})
+    except (OSError, ValueError, zipfile.BadZipFile, pa.ArrowException):
+        return False
+
+
+def is_report(path: pathlib.Path) -> bool:
+    """Returns whether a file is empty or begins with a finding."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            line = file.readline(_MAX_LINE)
+            return not line or set(json.loads(line)) == _FINDING
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 @contextlib.contextmanager
 def create(
-    path: pathlib.Path, num_features: int, facts: Mapping[str, Any]
+    path: pathlib.Path, num_features: int, metadata: Mapping[str, Any]
 ) -> Iterator[Callable[[Row], None]]:
-    """Yields a function that adds a row; the file appears when the block ends without an error.
+    """Yields a function that adds a row; the file appears if the block ends without an error.
 
     Args:
-        facts: metadata that is stored in the file: model, preprocessing, layer.
+        num_features: number of features of each row.
+        metadata: metadata to store in the file: model, preprocessing, layer.
     """
-    check(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with files.appearing(path) as half:
-        writer = _WRITERS[path.suffix](half, num_features, facts)
+    settings.check_suffix(path)
+    files.make_folder(path.parent)
+    with files.atomic_file(path) as half:
+        writer = _WRITERS[path.suffix](half, num_features, metadata)
         group: list[Row] = []
 
         def add(row: Row) -> None:
@@ -74,12 +108,23 @@ def create(
             writer.close()
 
 
-class _Parquet:
-    """Writes one row group at a time; the facts are metadata of the schema."""
+@contextlib.contextmanager
+def create_report(path: pathlib.Path) -> Iterator[TextIO]:
+    """Yields a text file for the problems of recordings; it appears as in `create`."""
+    files.make_folder(path.parent)
+    with (
+        files.atomic_file(path) as half,
+        half.open("w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        yield file
 
-    def __init__(self, path: pathlib.Path, num_features: int, facts: Mapping[str, Any]):
+
+class _Parquet:
+    """Writes one row group at a time; the metadata are those of the schema."""
+
+    def __init__(self, path: pathlib.Path, num_features: int, metadata: Mapping[str, Any]):
         columns = {**_COLUMNS, EMBEDDING: pa.list_(pa.float32(), num_features)}
-        schema = pa.schema(columns).with_metadata({FACTS: json.dumps(facts)})
+        schema = pa.schema(columns).with_metadata({METADATA: json.dumps(metadata)})
         self._schema = schema
         self._writer = pq.ParquetWriter(path, schema, compression="zstd")
 
@@ -100,8 +145,8 @@ class _Parquet:
 class _Npz:
     """Writes features to a temporary file in the same folder until their number is known."""
 
-    def __init__(self, path: pathlib.Path, num_features: int, facts: Mapping[str, Any]):
-        self._path, self._num_features, self._facts = path, num_features, facts
+    def __init__(self, path: pathlib.Path, num_features: int, metadata: Mapping[str, Any]):
+        self._path, self._num_features, self._metadata = path, num_features, metadata
         self._features = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 closed by close
         self._columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
 
@@ -113,6 +158,13 @@ class _Npz:
                 column.append(" ".join(value) if name == "problems" else value)
 
     def close(self) -> None:
+        try:
+            self._write_archive()
+        finally:
+            with contextlib.suppress(OSError):  # of a full disk, which was reported already
+                self._features.close()
+
+    def _write_archive(self) -> None:
         count = len(self._columns["recording"])
         self._features.seek(0)
         with zipfile.ZipFile(self._path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
@@ -128,9 +180,8 @@ class _Npz:
             for name, column in self._columns.items():
                 with archive.open(f"{name}.npy", "w") as out:
                     np.lib.format.write_array(out, np.array(column, _numpy(name)))
-            with archive.open(f"{FACTS}.npy", "w") as out:
-                np.lib.format.write_array(out, np.array(json.dumps(self._facts)))
-        self._features.close()
+            with archive.open(f"{METADATA}.npy", "w") as out:
+                np.lib.format.write_array(out, np.array(json.dumps(self._metadata)))
 
 
 def _numpy(column: str) -> Any:
@@ -140,6 +191,6 @@ def _numpy(column: str) -> Any:
 
 
 _WRITERS: dict[str, Callable[[pathlib.Path, int, Mapping[str, Any]], _Writer]] = {
-    ".parquet": _Parquet,
-    ".npz": _Npz,
+    settings.PARQUET: _Parquet,
+    settings.NPZ: _Npz,
 }

@@ -1,1 +1,1 @@
-"""Evaluation of encoders: probes on their features, scores with intervals, a page."""
+"""Evaluates encoders: probes on their features, scores with confidence intervals, and a page."""

@@ -1,6 +1,6 @@
 """Clinical baseline: predicts tasks from age, sex and systolic pressure.
 
-A pre-trained encoder that is not better has learned nothing beyond these three.
+An encoder that predicts no better adds nothing to these three.
 
 Shapes: N recordings, M columns of metadata, K outputs.
 """
@@ -10,21 +10,23 @@ import numpy as np
 from clef_jax.embedding.prepared import Embedded
 
 COLUMNS = ("age_years", "male", "sbp_mmhg")
-"""Metadata of the patient that the baseline reads."""
+"""Metadata of the patient that the baseline uses."""
 _TYPICAL = np.array([60.0, 0.5, 130.0])
-"""Subtracted from the columns. They are the same for all splits, so that test recordings do not
-depend on each other."""
+"""Typical values, which are subtracted from the columns. They are constants, because the mean of a
+split would make the features of its recordings depend on each other."""
 _SAME_CORRELATION = 0.999
+"""Correlation above which a column counts as identical to the target."""
 
 
 def features(split: Embedded, excluded: tuple[str, ...] = ()) -> np.ndarray:
-    """Returns each column, and whether it is known: float32 [N, 2 M].
+    """Returns the values of the columns and whether they are known, float32 [N, 2 M].
 
     Rows are NaN where an encoder has no features either, so that all models predict the same
     recordings.
 
     Args:
-        excluded: columns that are the target of the task.
+        split: Embedded split with the metadata of its recordings.
+        excluded: Columns to omit, because they are the target of the task.
     """
     values = _values(split)
     known = np.isfinite(values)
@@ -39,7 +41,8 @@ def leaking(split: Embedded, target: np.ndarray) -> tuple[str, ...]:
     """Returns the columns that are the target itself, possibly shifted and scaled.
 
     Args:
-        target: [N, K]; NaN where unknown.
+        split: Embedded split with the metadata of its recordings.
+        target: Targets of the task, [N, K]; NaN where unknown.
     """
     return tuple(
         name
@@ -50,7 +53,7 @@ def leaking(split: Embedded, target: np.ndarray) -> tuple[str, ...]:
 
 def _values(split: Embedded) -> np.ndarray:
     """Returns the columns, float64 [N, M]; NaN where unknown."""
-    return np.array([[record[name] for name in COLUMNS] for record in split.facts], float)
+    return np.array([[record[name] for name in COLUMNS] for record in split.metadata], float)
 
 
 def _is_same(values: np.ndarray, target: np.ndarray) -> bool:

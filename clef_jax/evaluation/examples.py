@@ -1,4 +1,4 @@
-"""Examples that probes are fitted to, and how patients are divided into folds or sampled.
+"""Examples for probes, and the division of their patients into folds or random samples.
 
 Shapes: N recordings, D features, K outputs.
 """
@@ -13,15 +13,15 @@ class Examples:
     """Recordings with features and targets."""
 
     features: np.ndarray
-    """[N, D], finite."""
+    """Features, [N, D]; all are finite."""
     target: np.ndarray
-    """[N, K]: 0 and 1, one-hot for multiclass; values of a regression."""
+    """Targets, [N, K]: one-hot if multiclass, 0 or 1 in other classifications, else numbers."""
     patient: np.ndarray
-    """int [N]."""
+    """Number of each recording's patient, int [N]."""
 
-    def at(self, chosen: np.ndarray) -> "Examples":
-        """Returns the examples of a mask or of positions."""
-        return Examples(self.features[chosen], self.target[chosen], self.patient[chosen])
+    def at(self, selected: np.ndarray) -> "Examples":
+        """Returns the examples that a mask or an array of positions selects."""
+        return Examples(self.features[selected], self.target[selected], self.patient[selected])
 
     def __len__(self) -> int:
         return len(self.target)
@@ -30,16 +30,17 @@ class Examples:
 def folds(patient: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
     """Returns the fold of each recording, int [N].
 
-    All recordings of a patient are in one fold, and folds have the same number of patients, or
-    nearly so.
+    All recordings of a patient are in one fold. The numbers of patients in the folds differ by at
+    most one.
     """
     return _random_order(patient, seed) % num_folds
 
 
 def sample_patients(patient: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Returns a mask, bool [N], of the recordings of a fraction of the patients, at least two.
+    """Returns a mask, bool [N], of the recordings of a random fraction of the patients.
 
-    With the same seed, a smaller fraction's patients are a subset of a larger one's.
+    At least two patients are sampled. With the same seed, a smaller fraction's patients are a
+    subset of a larger one's.
     """
     order = _random_order(patient, seed)
     num_patients = max(2, round(fraction * (order.max() + 1))) if len(order) else 0
@@ -47,7 +48,7 @@ def sample_patients(patient: np.ndarray, fraction: float, seed: int) -> np.ndarr
 
 
 def _random_order(patient: np.ndarray, seed: int) -> np.ndarray:
-    """Returns for each recording the position of its patient in a random order: int [N]."""
+    """Returns the position of each recording's patient in a random order, int [N]."""
     _, number = np.unique(patient, return_inverse=True)
     if not len(number):
         return number

@@ -1,4 +1,4 @@
-"""Measures how distances of embeddings relate to clinical risk, age, sex and identity.
+"""Measures how distances between embeddings relate to clinical risk, age, sex and identity.
 
 Distances are cosine distances between the embeddings of a `space.Sample`.
 
@@ -6,21 +6,28 @@ Shapes: N recordings, D features.
 """
 
 import dataclasses
+import pathlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.stats
 
 from clef_jax.data import index as index_lib
-from clef_jax.embedding.encoder import Encoder
+from clef_jax.errors import counted
 from clef_jax.evaluation import space
+from clef_jax.evaluation.feature_source import Model
+from clef_jax.evaluation.score import plain
 from clef_jax.evaluation.space import MIN_RECORDINGS, Sample
 from clef_jax.training import health
 
 AGE_BAND_YEARS = 5
-"""Matched patients have the same sex and are in the same band of age."""
+"""Width of an age band; matched patients have the same sex and are in the same age band."""
 NUM_QUINTILES = 5
+_ROUNDING = 1e-12
+"""Spread of distances below which they are equal but for rounding."""
 _MIN_PAIRS = 30
+"""Smallest number of pairs for a test."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +37,9 @@ class Measure:
     name: str
     value: float
     p_value: float = float("nan")
-    """p-value of the permutation test; NaN where there is none."""
+    """p-value of the permutation test; NaN for measures without a test."""
     note: str = ""
-    """What the value refers to, for readers."""
+    """Remark for readers, such as the number of patients."""
 
     def __str__(self) -> str:
         if not np.isfinite(self.value):
@@ -49,31 +56,48 @@ class Geometry:
     sample: Sample
     measures: tuple[Measure, ...]
     similarity_by_quintiles: np.ndarray
-    """[5, 5]: quantiles .05, .25, .5, .75, .95 (columns) of the similarity of two patients, by the
-    number of quintiles that their risks are apart (rows); NaN where risk is unknown."""
+    """Quantiles .05, .25, .5, .75, .95 (columns) of the similarity of two patients, by the
+    difference of their risk quintiles (rows), [5, 5]; NaN if too few risks are known."""
+
+    def to_json(self) -> Iterator[dict[str, Any]]:
+        """Yields a flat JSON object for each measure, with None where a number is not defined."""
+        for item in self.measures:
+            yield {
+                "model": self.model,
+                "dataset": self.sample.dataset,
+                "lead": self.sample.lead,
+                "measure": item.name,
+                "value": plain(item.value),
+                "p_value": plain(item.p_value),
+                "note": item.note,
+            }
 
 
 def measure(
-    encoder: Encoder,
+    encoder: Model,
     splits: Mapping[str, index_lib.Index],
     lead: str,
     features: slice,
     *,
     num_permutations: int = 999,
     seed: int = 0,
+    cache_dir: pathlib.Path | None = None,
 ) -> Geometry:
     """Measures the embeddings of an encoder on a prepared data set.
 
     Args:
-        splits: indexes of the splits of the data set.
-        features: columns of the layer among the features of all layers.
-        num_permutations: permutations of each test.
-        seed: selects the recordings, the noise and the permutations.
+        encoder: Encoder, or another source of features.
+        splits: Indexes of the data set's splits.
+        lead: Name of the lead to embed.
+        features: Columns of the layer among the features of all layers.
+        num_permutations: Number of permutations of each test.
+        seed: Seed of the sampled recordings, the noise and the permutations.
+        cache_dir: Folder for cached embeddings, which only a source of features needs.
 
     Raises:
-        UserError: the data set has no such lead, or too few recordings of it.
+        UserError: the data set lacks the lead, or has too few recordings with it.
     """
-    sample = space.take(encoder, splits, lead, features, seed)
+    sample = space.take(encoder, splits, lead, features, seed, cache_dir)
     measures = tuple(_measures(sample, num_permutations, seed))
     return Geometry(encoder.name, sample, measures, similarity_by_quintiles(sample))
 
@@ -82,26 +106,31 @@ def _measures(sample: Sample, num_permutations: int, seed: int) -> Iterator[Meas
     yield from _risk_measures(sample, num_permutations, seed)
     unit = sample.embedding[_one_per_patient(sample)]
     spread = health.measure(unit, unit, np.full(len(unit), np.nan))
-    yield Measure("uniformity", spread["uniformity"], note="lower is more spread")
-    yield Measure("effective rank", spread["effective_rank"], note=f"of {unit.shape[1]} features")
+    yield Measure("uniformity", spread["uniformity"], note="lower means more evenly spread")
+    yield Measure(
+        "effective rank", spread["effective_rank"], note=f"of {counted(unit.shape[1], 'feature')}"
+    )
     yield from _retrieval(sample)
     similarity = 1 - _distances(unit)[np.triu_indices(len(unit), 1)]
-    yield Measure("similarity of two patients", float(similarity.mean()), note="for comparison")
+    yield Measure("similarity of two patients", float(similarity.mean()), note="mean of all pairs")
     yield from _stability(sample)
 
 
 def _stability(sample: Sample) -> Iterator[Measure]:
-    """Yields how similar the embeddings on other leads and with noise are to the sample's."""
+    """Yields the similarity of the sample's embeddings to those on other leads and with noise."""
     for name, (numbers, variant) in sample.variants.items():
         embedding = sample.embedding[numbers]
         similarity = float((embedding * variant).sum(axis=1).mean())
-        yield Measure(f"similarity to {name}", similarity, note="of the same recording")
+        yield Measure(f"similarity with {name}", similarity, note="of the same recording")
         nearest = (variant @ embedding.T).argmax(axis=1)
         fraction = float((nearest == np.arange(len(numbers))).mean())
-        yield Measure(f"found again from {name}", fraction, note=f"among {len(numbers)}")
+        note = f"fraction nearest to the same recording, among {len(numbers)}"
+        yield Measure(f"retrieval with {name}", fraction, note=note)
         if name.startswith("lead"):
             squared = float(((embedding - variant) ** 2).sum(axis=1).mean())
-            yield Measure(f"alignment with {name}", squared, note="0 is best")
+            yield Measure(
+                f"alignment with {name}", squared, note="mean squared distance, 0 is best"
+            )
 
 
 def _one_per_patient(sample: Sample) -> np.ndarray:
@@ -117,8 +146,8 @@ def _distances(unit: np.ndarray) -> np.ndarray:
 def _risk_measures(sample: Sample, num_permutations: int, seed: int) -> Iterator[Measure]:
     """Yields correlations of distance with risk, age and sex over pairs of patients.
 
-    Each patient has one recording. A value that is unknown or equal for nearly all patients has no
-    measure.
+    One recording per patient is used. A value that too few patients have, or that is equal for all
+    patients, has no measure.
     """
     numbers = _one_per_patient(sample)
     known = numbers[np.isfinite(sample.risk[numbers])]
@@ -126,17 +155,19 @@ def _risk_measures(sample: Sample, num_permutations: int, seed: int) -> Iterator
         distance = _distances(sample.embedding[known])
         one_stratum = np.zeros(len(known), int)
         value, p = mantel(distance, sample.risk[known], one_stratum, num_permutations, seed)
-        yield Measure("distance and risk", value, p, f"{len(known)} patients, all pairs")
+        yield Measure("distance and risk", value, p, f"{counted(len(known), 'patient')}, all pairs")
         matched = _matched(sample.age_years[known], sample.male[known])
         value, p = mantel(distance, sample.risk[known], matched, num_permutations, seed)
-        note = f"pairs of one sex and {AGE_BAND_YEARS} years of age"
+        note = f"pairs of the same sex and {AGE_BAND_YEARS}-year age band"
         yield Measure("distance and risk, matched", value, p, note)
     for name, values in (("age", sample.age_years), ("sex", sample.male)):
         known = numbers[np.isfinite(values[numbers])]
         if len(known) >= MIN_RECORDINGS and np.ptp(values[known]) > 0:
             distance, one_stratum = _distances(sample.embedding[known]), np.zeros(len(known), int)
             value, p = mantel(distance, values[known], one_stratum, num_permutations, seed)
-            yield Measure(f"distance and {name}", value, p, f"{len(known)} patients, all pairs")
+            yield Measure(
+                f"distance and {name}", value, p, f"{counted(len(known), 'patient')}, all pairs"
+            )
 
 
 def _matched(age_years: np.ndarray, male: np.ndarray) -> np.ndarray:
@@ -151,22 +182,24 @@ def mantel(
 ) -> tuple[float, float]:
     """Tests whether distance correlates with the difference of a value (Mantel 1967).
 
-    Only pairs within a stratum are compared, and values are permuted within strata, so that what
-    defines the strata cannot explain a correlation.
+    Only pairs within a stratum are compared, and values are permuted within strata, so that the
+    properties that define the strata cannot explain a correlation.
 
     Args:
-        distance: [N, N], symmetric.
-        value: [N].
-        stratum: int [N]; -1 excludes a recording.
+        distance: Symmetric distances, [N, N].
+        value: Value of each recording, [N].
+        stratum: Stratum of each recording, int [N]; -1 excludes a recording.
+        num_permutations: Number of permutations.
+        seed: Seed of the permutations.
 
     Returns:
         Spearman's correlation of distance and |difference of value| over pairs, and its two-sided
-        p-value, which is at least 1 / (num_permutations + 1); NaN, NaN where fewer than 30 pairs
-        remain.
+        p-value, which is at least 1 / (num_permutations + 1); both are NaN with fewer than 30
+        pairs, or if all distances are equal.
     """
     same_stratum = (stratum[:, None] == stratum[None]) & (stratum >= 0)[:, None]
     first, second = np.nonzero(np.triu(same_stratum, 1))
-    if len(first) < _MIN_PAIRS:
+    if len(first) < _MIN_PAIRS or np.ptp(distance[first, second]) < _ROUNDING:
         return float("nan"), float("nan")
     near = _centred_ranks(distance[first, second], first, second, len(value))
     gap = _centred_ranks(np.abs(value[first] - value[second]), first, second, len(value))
@@ -174,7 +207,8 @@ def mantel(
     members = [np.flatnonzero(stratum == s) for s in np.unique(stratum) if s >= 0]
     blocks = [(near[np.ix_(rows, rows)], gap[np.ix_(rows, rows)]) for rows in members]
     for _ in range(num_permutations):
-        # Pairs within strata stay pairs within strata, so the ranks move with the patients.
+        # A permutation within strata maps pairs within strata to such pairs, so the ranks of the
+        # pairs need not be computed again.
         permuted = 0.0
         for near_block, gap_block in blocks:
             order = rng.permutation(len(gap_block))
@@ -186,14 +220,15 @@ def mantel(
 def _centred_ranks(
     values: np.ndarray, first: np.ndarray, second: np.ndarray, num: int
 ) -> np.ndarray:
-    """Returns the ranks of the values of pairs, centred and of unit length, float32 [num, num].
+    """Returns a matrix of the centred ranks of pairs, of unit length, float32 [num, num].
 
-    Other entries are 0. Each pair is in both halves of the matrix, which is why a half has the
-    length 1 / sqrt(2).
+    Other entries are 0. Each pair is in both halves of the symmetric matrix, so the ranks of one
+    half have the length 1 / sqrt(2).
 
     Args:
-        values: [P], of P pairs.
-        first, second: int [P], the members of each pair.
+        values: Values of P pairs, [P].
+        first, second: Members of each pair, int [P].
+        num: Number of recordings.
     """
     rank = scipy.stats.rankdata(values)
     rank -= rank.mean()
@@ -212,7 +247,7 @@ def _retrieval(sample: Sample) -> Iterator[Measure]:
     similarity = sample.embedding[queries] @ sample.embedding.T
     similarity[np.arange(len(queries)), queries] = -np.inf
     same = sample.patient[similarity.argmax(axis=1)] == sample.patient[queries]
-    note = f"{len(queries)} recordings among {len(sample.patient)}"
+    note = f"fraction of {counted(len(queries), 'recording')} among {len(sample.patient)}"
     yield Measure("nearest is the same patient", float(same.mean()), note=note)
 
 
@@ -228,10 +263,8 @@ def side_by_side(geometries: Sequence[Geometry]) -> list[list[str]]:
 
 
 def similarity_by_quintiles(sample: Sample) -> np.ndarray:
-    """Returns quantiles of the similarity of patients by their difference in risk, [5, 5].
-
-    See `Geometry.similarity_by_quintiles`.
-    """
+    """Returns quantiles of the similarity of two patients by the difference of their risk, [5, 5];
+    see `Geometry.similarity_by_quintiles`."""
     numbers = _one_per_patient(sample)
     known = numbers[np.isfinite(sample.risk[numbers])]
     quantiles = np.full((NUM_QUINTILES, 5), np.nan)
@@ -241,10 +274,10 @@ def similarity_by_quintiles(sample: Sample) -> np.ndarray:
     quintile = (rank * NUM_QUINTILES // len(known)).astype(int)
     first, second = np.triu_indices(len(known), 1)
     similarity = 1 - _distances(sample.embedding[known])[first, second]
-    apart = np.abs(quintile[first] - quintile[second])
+    difference = np.abs(quintile[first] - quintile[second])
     for steps in range(NUM_QUINTILES):
-        if (apart == steps).any():
+        if (difference == steps).any():
             quantiles[steps] = np.quantile(
-                similarity[apart == steps], [0.05, 0.25, 0.5, 0.75, 0.95]
+                similarity[difference == steps], [0.05, 0.25, 0.5, 0.75, 0.95]
             )
     return quantiles

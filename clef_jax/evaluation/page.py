@@ -1,108 +1,122 @@
-"""The page of an evaluation: tables with intervals, comparisons, groups, curves and costs."""
+"""The page of an evaluation: one screen that answers, then folded sections.
+
+The sections are tasks, label efficiency, comparisons, groups, geometry, costs and settings.
+"""
 
 import html
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from clef_jax.evaluation import geometry, plot, published, result as result_lib, score
+from clef_jax.errors import counted
+from clef_jax.evaluation import geometry, geometry_plot, overview, plot, score, task_section
+from clef_jax.evaluation.best import Standing
 from clef_jax.evaluation.geometry import Geometry
 from clef_jax.evaluation.result import ALPHA, Comparison, Result
-from clef_jax.evaluation.score import Scored
-from clef_jax.page import template
+from clef_jax.page import chart, template
+from clef_jax.statistics.bootstrap import Interval
+
+_TITLE = "Encoder evaluation"
+
+
+def is_page(path: pathlib.Path) -> bool:
+    """Returns whether a file is the page of an evaluation."""
+    return template.is_document(path, _TITLE)
 
 
 def render(
     about: Mapping[str, Any],
     results: Sequence[Result],
     compared: Sequence[Comparison],
-    spaces: Sequence[Geometry],
+    geometries: Sequence[Geometry],
     problems: Sequence[str],
+    standings: Mapping[str, Standing],
 ) -> str:
-    """Returns the page as HTML that contains its pictures.
+    """Returns the page as HTML with its charts.
 
     Args:
-        about: command, settings, fingerprints of the models, and costs.
-        problems: sentences that say what could not be evaluated.
+        about: Command, settings, fingerprints of the models, and costs.
+        results: Results of all tasks.
+        compared: Comparisons of models.
+        geometries: Geometry of each encoder's embeddings; may be empty.
+        problems: Messages about what could not be evaluated.
+        standings: Best models of each task.
     """
-    whole = [one for one in results if one.label_fraction == 1]
+    full = [result for result in results if result.label_fraction == 1]
     by_task: dict[str, list[Result]] = {}
-    for one in whole:
-        by_task.setdefault(one.task.name, []).append(one)
+    for result in full:
+        by_task.setdefault(result.task.name, []).append(result)
+    order = {row: n for n, row in enumerate(dict.fromkeys(result.row for result in results))}
+    sections = {
+        "tasks": ("Tasks", _tasks(by_task, standings, order)),
+        "label_shares": ("Label efficiency", _efficiency(results, order)),
+        "comparisons": ("Model comparison", _comparisons(compared)),
+        "groups": ("Patient subgroups", _groups(by_task)),
+        "geometry": ("Geometry of the embeddings", _geometry(geometries)),
+        "costs": ("Costs", _costs(about.get("costs", {}))),
+        "settings": ("Settings and fingerprints", _origins(about, full)),
+    }
+    sections = {anchor: item for anchor, item in sections.items() if item[1]}
     return template.document(
-        "Encoder evaluation",
-        f"<p>Command: <code>{html.escape(about['command'])}</code></p>",
-        *(f"<p><b>{html.escape(problem)}</b></p>" for problem in problems),
-        _overview(by_task, compared),
-        _efficiency(results),
-        _comparisons(compared),
-        _groups(by_task),
-        _space(spaces),
-        *(_task(found) for found in by_task.values()),
-        _costs(about.get("costs", {})),
-        _origins(about, whole),
+        _TITLE,
+        *(f'<p class="warning"><b>{html.escape(problem)}</b></p>' for problem in problems),
+        overview.render(by_task, standings),
+        template.links({anchor: title for anchor, (title, _) in sections.items()}),
+        *(content for _, content in sections.values()),
     )
 
 
-def _overview(by_task: Mapping[str, Sequence[Result]], compared: Sequence[Comparison]) -> str:
-    rows = list(dict.fromkeys(one.row for found in by_task.values() for one in found))
-    header = ["model"] + [
-        f"{name}: {score.primary(found[0].task).name}, {found[0].task.unit}".rstrip(", ")
-        for name, found in by_task.items()
-    ]
-    cells = {(task, one.row): one for task, found in by_task.items() for one in found}
-    best = {task: _best(found) for task, found in by_task.items()}
-    marks = {(one.task, one.second): "*" for one in compared if one.is_significant}
-
-    def cell(task: str, row: str) -> str:
-        if (task, row) not in cells:
-            return ""
-        shown = _cell(cells[task, row].primary()) + marks.get((task, row), "")
-        return f'<span class="best">{shown}</span>' if best[task] == row else shown
-
-    lines = [[html.escape(row), *(cell(task, row) for task in by_task)] for row in rows]
-    first = f" * differs from {rows[0]} (p < {ALPHA} after Holm's correction)." if marks else ""
-    caption = (
-        "Each task's main score with its 95 % interval over patients; bold is the best of a "
-        f"column, which may be due to chance.{first}"
-    )
-    return template.section("Results", caption, template.table(header, lines))
-
-
-def _best(found: Sequence[Result]) -> str:
-    sign = 1 if score.primary(found[0].task).higher_is_better else -1
-    known = [one for one in found if np.isfinite(one.primary().value)]
-    return max(known, key=lambda one: sign * one.primary().value).row if known else ""
-
-
-def _cell(one: Scored) -> str:
-    if not np.isfinite(one.value):
-        return "not defined"
-    interval = ""
-    if np.isfinite(one.interval.low):
-        interval = (
-            f' <span class="interval">{one.interval.low:.3g} to {one.interval.high:.3g}</span>'
-        )
-    return f"{one.value:.3g}{interval}"
-
-
-def _efficiency(results: Sequence[Result]) -> str:
-    partial = list(dict.fromkeys(one.task.name for one in results if one.label_fraction < 1))
-    pictures = []
-    for name in partial:
-        by_model: dict[str, dict[float, list[float]]] = {}
-        for one in (one for one in results if one.task.name == name):
-            found = by_model.setdefault(one.row, {}).setdefault(one.label_fraction, [])
-            found.append(one.primary().value)
-        task = next(one.task for one in results if one.task.name == name)
-        drawn = plot.label_efficiency(by_model, score.primary(task).name)
-        pictures.append(f"<h3>{html.escape(name)}</h3>")
-        pictures.append(template.picture(drawn, f"{name}: score over fraction of labels"))
-    if not partial:
+def _tasks(
+    by_task: Mapping[str, Sequence[Result]],
+    standings: Mapping[str, Standing],
+    order: plot.Order,
+) -> str:
+    """Returns a folded section for each task, below the legend that they share."""
+    if not by_task:
         return ""
-    caption = "Scores with labels of fewer training patients; bands span the samples of patients."
-    return template.section("Label efficiency", caption, *pictures, anchor="label_shares")
+    legend = f'<div class="shared">{chart.legend(list(order))}</div>'
+    tasks = [
+        task_section.render(of_task, standings[name], order) for name, of_task in by_task.items()
+    ]
+    caption = "Markers and lines of the models are the same in all charts."
+    return template.section("Tasks", caption, legend, *tasks, anchor="tasks")
+
+
+def _efficiency(results: Sequence[Result], order: plot.Order) -> str:
+    """Returns the section on fractions of the labels; empty if only all labels were used."""
+    names = dict.fromkeys(result.task.name for result in results if result.label_fraction < 1)
+    if not names:
+        return ""
+    charts = []
+    for name in names:
+        of_task = [result for result in results if result.task.name == name]
+        by_model: dict[str, dict[float, list[float]]] = {}
+        for result in of_task:
+            by_fraction = by_model.setdefault(result.row, {})
+            by_fraction.setdefault(result.label_fraction, []).append(result.primary().value)
+        primary = score.primary(of_task[0].task).name
+        charts.append(plot.label_efficiency(by_model, name, primary, order))
+    caption = (
+        "Main score with the labels of fewer training patients: mean over samples of the "
+        "patients, with a band from the lowest to the highest score."
+    )
+    return template.folded(
+        "Label efficiency",
+        chart.legend(list(order)),
+        chart.grid(*charts),
+        caption=caption,
+        level=2,
+        anchor="label_shares",
+    )
+
+
+def _interval(interval: Interval, form: str) -> str:
+    """Returns an interval as HTML, with its numbers in a format; empty if it is not defined."""
+    if not np.isfinite(interval.low):
+        return ""
+    return template.interval(f"{interval.low:{form}}", f"{interval.high:{form}}")
 
 
 def _comparisons(compared: Sequence[Comparison]) -> str:
@@ -110,159 +124,122 @@ def _comparisons(compared: Sequence[Comparison]) -> str:
         return ""
     rows = [
         [
-            html.escape(one.task),
-            html.escape(one.second),
-            f"{one.difference.value:+.3g} "
-            f'<span class="interval">{one.difference.interval.low:+.3g} to '
-            f"{one.difference.interval.high:+.3g}</span>",
-            f"{one.difference.p_value:.3g}",
-            f"{one.p_holm:.3g}",
+            html.escape(item.task),
+            html.escape(item.second),
+            f"{item.difference.value:+.3g}" + _interval(item.difference.interval, "+.3g"),
+            f"{item.difference.p_value:.3g}",
+            f"{item.p_holm:.3g}",
+            "yes" if item.is_significant else "no",
         ]
-        for one in compared
+        for item in compared
     ]
-    header = ("task", "compared with", "difference", "p", f"p (Holm, {len(rows)} tests)")
-    caption = (
-        f"{compared[0].first} minus each other model on the same recordings; p-values from "
-        "swapping the predictions of whole patients at random."
+    header = (
+        *("task", "compared with", "difference", "p"),
+        *(f"p (Holm, {counted(len(rows), 'test')})", f"below {ALPHA}"),
     )
-    return template.section(
+    caption = (
+        f"Difference of the main score: {compared[0].first} minus each other model, on the same "
+        "recordings, with its 95 % confidence interval. The p-values come from swapping the "
+        "predictions of whole patients at random."
+    )
+    num_significant = sum(item.is_significant for item in compared)
+    return template.folded(
         "Model comparison",
-        caption,
-        template.folded(f"{len(rows)} comparisons", template.table(header, rows)),
+        template.table(header, rows, name="comparisons"),
+        caption=caption,
+        gist=f"{num_significant} of {counted(len(rows), 'difference')} significant",
+        level=2,
         anchor="comparisons",
     )
 
 
 def _groups(by_task: Mapping[str, Sequence[Result]]) -> str:
+    """Returns the section on groups of patients, for the first model; empty without groups."""
     names = list(score.GROUPS)
     rows = []
-    for task, found in by_task.items():
-        main = score.primary(found[0].task).name
-        told = {s.name: _cell(s) for s in found[0].scores}
-        cells = [told.get(f"{main}, {group}", "") for group in names]
-        gaps = [told.get(f"{main}, {a} minus {b}", "") for a, b in (names[:2], names[2:])]
-        if any(cells):
-            rows.append(
-                [html.escape(task), html.escape(main), *cells[:2], gaps[0], *cells[2:], gaps[1]]
-            )
-    if not rows:
-        return ""
-    header = ("task", "score", *names[:2], "gap", *names[2:], "gap")
-    who = next(iter(by_task.values()))[0].row
-    caption = (
-        f"{who}. The main score of each group with at least {score.MIN_GROUP_PATIENTS} patients, "
-        "over the classes that both groups have."
-    )
-    return template.section(
-        "Patient subgroups", caption, template.table(header, rows), anchor="groups"
-    )
-
-
-def _space(spaces: Sequence[Geometry]) -> str:
-    if not spaces:
-        return ""
-    sample = spaces[0].sample
-    rows = [[html.escape(cell) for cell in row] for row in geometry.side_by_side(spaces)]
-    caption = (
-        f"{len(sample.patient)} recordings of {sample.dataset}, lead {sample.lead}; "
-        f"{int(sample.in_training_split.sum())} of them are of its training split. Correlations of "
-        "distance are Spearman's over pairs of patients, with p-values by permutation; matched "
-        "pairs are of one sex and age band, so that these explain nothing."
-    )
-    pictures = [
-        part
-        for one in spaces
-        for part in (
-            f"<h3>{html.escape(one.model)}</h3>",
-            template.picture(plot.geometry(one), f"maps of the embeddings of {one.model}"),
-        )
-    ]
-    header = ("measure", *(one.model for one in spaces), "")
-    table = template.table(header, rows)
-    return template.section(
-        "Geometry of the embeddings", caption, table, *pictures, anchor="geometry"
-    )
-
-
-def _task(found: Sequence[Result]) -> str:
-    task, predictions = found[0].task, found[0].predictions
-    how = "cross-validated by patient" if predictions.cross_validated else "tested once"
-    caption = (
-        f"{task.description} {len(predictions.target):,} recordings of "
-        f"{len(np.unique(predictions.patient)):,} patients, {how}; "
-        f"{predictions.num_left_out:,} excluded without a target or a usable lead {task.lead}."
-    )
-    names = list(dict.fromkeys(s.name for one in found for s in one.scores if s.in_table))
-    rows = [
-        [html.escape(one.row), html.escape(one.predictions.layer)]
-        + [next((_cell(s) for s in one.scores if s.name == name), "") for name in names]
-        for one in found
-    ]
-    drawn = plot.curves(found)
-    notes = [*task.caveats, *result_lib.notes(found)]
-    return template.section(
-        task.name,
-        caption,
-        *(f"<p>{html.escape(note)}</p>" for note in notes),
-        template.table(("model", "layer", *names), rows),
-        template.picture(drawn, f"curves of {task.name}") if drawn else "",
-        template.folded("Every score", _every_score(found)),
-        _published(found[0]),
-    )
-
-
-def _every_score(found: Sequence[Result]) -> str:
-    names = list(dict.fromkeys(s.name for one in found for s in one.scores))
-    told = {(one.row, s.name): _cell(s) for one in found for s in one.scores}
-    rows = [
-        [html.escape(name), *(told.get((one.row, name), "") for one in found)] for name in names
-    ]
-    return template.table(("score", *(one.row for one in found)), rows)
-
-
-def _published(one: Result) -> str:
-    rows = [
-        [
-            html.escape(line.model),
-            f"{line.score} {line.value:.3g}",
-            html.escape(line.differs(one.task.lead, one.method) or "same protocol"),
-            html.escape(line.source),
+    for task, of_task in by_task.items():
+        primary = score.primary(of_task[0].task).name
+        cell_of = {scored.name: overview.cell(scored) for scored in of_task[0].scores}
+        cells = [cell_of.get(f"{primary}, {group}", "") for group in names]
+        differences = [
+            cell_of.get(f"{primary}, {a} minus {b}", "") for a, b in (names[:2], names[2:])
         ]
-        for line in published.for_task(one.task.name)
-    ]
+        if any(cells):
+            row = [*cells[:2], differences[0], *cells[2:], differences[1]]
+            rows.append([html.escape(task), html.escape(primary), *row])
     if not rows:
         return ""
-    header = ("model", "score", "how it differs", "source")
-    return template.folded("Published results", template.table(header, rows))
+    header = ("task", "score", *names[:2], "difference", *names[2:], "difference")
+    model = next(iter(by_task.values()))[0].row
+    caption = (
+        f"Main score of {model} in each group with at least {score.MIN_GROUP_PATIENTS} "
+        "patients, over the classes that occur in both groups; differences are the first group "
+        "minus the second."
+    )
+    table = template.table(header, rows, name="groups")
+    return template.folded("Patient subgroups", table, caption=caption, level=2, anchor="groups")
+
+
+def _geometry(geometries: Sequence[Geometry]) -> str:
+    if not geometries:
+        return ""
+    sample = geometries[0].sample
+    rows = [[html.escape(cell) for cell in row] for row in geometry.side_by_side(geometries)]
+    caption = (
+        f"{counted(len(sample.patient), 'recording')} of {sample.dataset}, lead {sample.lead}; "
+        f"{int(sample.in_training_split.sum())} of them are in its training split. Correlations of "
+        "distance are Spearman's over pairs of patients, with p-values from permutations. Matched "
+        "pairs have the same sex and age band, so that sex and age do not explain the correlation."
+    )
+    maps = [
+        template.folded(measured.model, chart.grid(*geometry_plot.charts(measured)), level=3)
+        for measured in geometries
+    ]
+    header = ("measure", *(measured.model for measured in geometries), "remark")
+    table = template.table(header, rows, name="geometry")
+    return template.folded(
+        "Geometry of the embeddings", table, *maps, caption=caption, level=2, anchor="geometry"
+    )
 
 
 def _costs(costs: Mapping[str, Mapping[str, float]]) -> str:
     names = {
         "parameters": "parameters",
-        "flops": "FLOPs of a window",
+        "flops": "FLOPs per window",
         "windows_per_second": "windows embedded per second",
-        "seconds_asked": "seconds of probes and intervals",
+        "seconds_asked": "seconds for probes and intervals",
     }
+    if not costs:
+        return ""
     rows = [
-        [html.escape(model), *(f"{found[n]:,.4g}" if n in found else "" for n in names)]
-        for model, found in costs.items()
+        [html.escape(model), *(f"{of_model[n]:,.4g}" if n in of_model else "" for n in names)]
+        for model, of_model in costs.items()
     ]
-    caption = "Speeds are of this machine, on the day when the features were computed."
-    return template.section(
-        "Costs", caption, template.table(("model", *names.values()), rows), anchor="costs"
-    )
+    caption = "Speeds were measured on this machine when the features were computed."
+    table = template.table(("model", *names.values()), rows, name="costs")
+    return template.folded("Costs", table, caption=caption, level=2, anchor="costs")
 
 
-def _origins(about: Mapping[str, Any], whole: Sequence[Result]) -> str:
+def _origins(about: Mapping[str, Any], full: Sequence[Result]) -> str:
+    inputs = about.get("inputs", {})
     fingerprints = [
-        [html.escape(name), f"<code>{html.escape(mark[:64])}</code>"]
-        for name, mark in about["models"].items()
+        [
+            html.escape(name),
+            html.escape(inputs.get(name, "")),
+            f"<code>{html.escape(fingerprint[:64])}</code>",
+        ]
+        for name, fingerprint in about["models"].items()
     ]
+    columns = ("encoder", "input of a published encoder", "fingerprint of weights and input")
     settings = [[html.escape(k), html.escape(str(v))] for k, v in about["settings"].items()]
-    data = sorted({one.task.dataset for one in whole})
+    data = sorted({result.task.dataset for result in full})
     return template.folded(
         "Settings and fingerprints",
-        f"<p>Data sets: {html.escape(', '.join(data))}.</p>",
-        template.table(("encoder", "fingerprint of weights and preprocessing"), fingerprints),
+        f"<p>Command: <code>{html.escape(about['command'])}</code></p>",
+        template.notes(about.get("remarks", ())),
+        f"<p>Data sets: {html.escape(', '.join(data)) or 'none'}.</p>",
+        template.table(columns, fingerprints),
         template.table(("setting", "value"), settings),
+        level=2,
+        anchor="settings",
     )

@@ -1,11 +1,22 @@
-"""Published results of other groups, for comparison where the protocol matches.
+"""Published results of other groups, each with its protocol.
 
-`published.csv` holds them, each with its protocol and source; add lines, never change one.
+They are in `published.csv`, with their sources. A line has one of the protocols of `METHODS`, is
+`from scratch` if the network was trained on the labels alone, or has no protocol if its source
+states none.
 """
 
 import csv
 import importlib.resources
 from typing import NamedTuple
+
+METHODS = {
+    "linear": "linear",
+    "attention": "attention",
+    "fine-tuned": "finetune",
+    "logistic": "logistic",
+    "logistic best stage": "logistic best stage",
+}
+"""Our probe of the same kind, by the protocol of a published result."""
 
 
 class Published(NamedTuple):
@@ -16,18 +27,27 @@ class Published(NamedTuple):
     score: str
     value: float
     leads: str
-    """Name of the lead, or the number of leads."""
+    """Name of the lead, or the number of leads; empty if the source does not state it."""
     protocol: str
+    """How the encoder was evaluated; empty if the source does not state it."""
     source: str
 
+    @property
+    def method(self) -> str:
+        """Our probe of the same kind; empty if there is none."""
+        return METHODS.get(self.protocol, "")
+
     def differs(self, lead: str, method: str) -> str:
-        """Returns how the protocol differs from that of a result of ours; empty if it does not."""
-        ours = {"linear": "frozen encoder", "knn": "frozen encoder", "finetune": "fine-tuned"}
+        """Returns how the protocol differs from one with a lead and a method; empty if equal."""
         differences = []
-        if self.leads != lead:
-            many = f"{self.leads} leads" if self.leads.isdigit() else f"lead {self.leads}"
-            differences.append(f"{many}, not lead {lead}")
-        if self.protocol != ours.get(method, method):
+        if not self.leads:
+            differences.append("lead not stated")
+        elif self.leads != lead:
+            used = f"{self.leads} leads" if self.leads.isdigit() else f"lead {self.leads}"
+            differences.append(f"{used}, not lead {lead}")
+        if not self.protocol:
+            differences.append("protocol not stated")
+        elif self.method != method:
             differences.append(self.protocol)
         return "; ".join(differences)
 

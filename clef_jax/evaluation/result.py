@@ -1,38 +1,45 @@
-"""Results of an evaluation, their comparison, and their files: JSON, CSV and Parquet."""
+"""Results of an evaluation: their comparison, console tables, and JSON, CSV and Parquet files."""
 
 import csv
 import dataclasses
 import json
 import math
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import rich.table
 
 from clef_jax import files
+from clef_jax.errors import counted
 from clef_jax.evaluation import score
+from clef_jax.evaluation.geometry import Geometry
 from clef_jax.evaluation.prediction import Predictions
-from clef_jax.statistics import comparison
+from clef_jax.statistics import classification, comparison
 from clef_jax.tasks import Task
 
+_MOST_NAMES = 8
+"""Largest number of absent classes that a sentence names."""
 ALPHA = 0.05
 """Significance level of a difference, after Holm's correction."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """Predictions and scores of one model on one task, with one method and fraction of labels."""
+    """Predictions and scores of one model on one task, with one method and label fraction."""
 
     task: Task
     model: str
+    """Name of the model."""
     method: str
-    """linear, knn or finetune."""
+    """`linear`, `knn` or `finetune`."""
     label_fraction: float
     """Fraction of the training patients whose labels were used."""
     seed: int
+    """Seed of the folds, and of the patients whose labels were used."""
     predictions: Predictions
     scores: tuple[score.Scored, ...]
     seconds: float
@@ -40,13 +47,13 @@ class Result:
 
     @property
     def row(self) -> str:
-        """Returns the name of the row in a table."""
+        """Returns the name of the model's row in tables, with the method unless it is linear."""
         return self.model if self.method == "linear" else f"{self.model}, {self.method}"
 
     def primary(self) -> score.Scored:
-        """Returns the score that models are compared by."""
+        """Returns the score by which models are compared."""
         name = score.primary(self.task).name
-        return next(one for one in self.scores if one.name.startswith(name))
+        return next(scored for scored in self.scores if scored.name.startswith(name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +66,7 @@ class Comparison:
     score: str
     difference: comparison.Difference
     p_holm: float
-    """Adjusted for all comparisons of the evaluation."""
+    """p-value with Holm's correction for all comparisons of the evaluation."""
 
     @property
     def is_significant(self) -> bool:
@@ -80,9 +87,16 @@ class Comparison:
 
 
 def compare(results: Sequence[Result], *, num_resamples: int, seed: int) -> list[Comparison]:
-    """Compares the first row of each task with each other row of the same recordings."""
+    """Compares the first row of each task with each other row that predicted the same recordings.
+
+    Args:
+        results: Results of all tasks.
+        num_resamples: Number of resamples for each interval, and at least that many permutations.
+        seed: Seed of resamples and permutations.
+    """
     pairs = list(_pairs(results))
-    # A p-value is at least 1 / (permutations + 1): with few, none is significant when corrected.
+    # A p-value is at least 1 / (num_permutations + 1), so with too few permutations no corrected
+    # p-value could be significant.
     num_permutations = max(num_resamples, math.ceil(2 * len(pairs) / ALPHA))
     compared: list[tuple[Result, Result, comparison.Difference]] = []
     for first, other in pairs:
@@ -126,36 +140,54 @@ def _pairs(results: Sequence[Result]) -> Iterator[tuple[Result, Result]]:
 
 
 def notes(results: Sequence[Result]) -> list[str]:
-    """Returns sentences about classes that the test recordings do not distinguish."""
+    """Returns sentences about scores that are not defined, and about constant predictions."""
     first = results[0]
-    name, predictions = first.task.name, first.predictions
-    absent = next((one.absent for one in first.scores if one.absent), ())
-    if first.task.is_classification and not np.isfinite(first.primary().value):
-        return [
-            f"{name}: the {len(predictions.target)} test recordings are all alike in every class, "
-            "so no score that compares classes is defined. More test patients are needed."
-        ]
-    if absent:
-        return [
-            f"{name}: the means leave out {', '.join(absent)}, because all test recordings are "
-            "alike in them."
-        ]
-    return []
+    name, target = first.task.name, first.predictions.target
+    absent = next((scored.absent for scored in first.scores if scored.absent), ())
+    sentences = []
+    if first.task.is_classification and not classification.has_both_classes(target).any():
+        sentences.append(
+            f"{name}: all {counted(len(target), 'test recording')} have the same target in every "
+            "class, so scores that compare classes are not defined. More test patients are needed."
+        )
+    elif absent:
+        shown = [*absent[:_MOST_NAMES], *(["…"] if len(absent) > _MOST_NAMES else [])]
+        verb = "is" if len(absent) == 1 else "are"
+        sentences.append(
+            f"{name}: {len(absent)} of {counted(target.shape[1], 'class')} {verb} absent from mean "
+            f"scores, because all test recordings have the same target there: {', '.join(shown)}."
+        )
+    for reason, is_so in _REASONS.items():
+        rows = dict.fromkeys(result.row for result in results if is_so(result.predictions))
+        if rows:
+            sentences.append(f"{name}: {reason}: {', '.join(rows)}.")
+    return sentences
+
+
+_REASONS: dict[str, Callable[[Predictions], bool]] = {
+    "predictions are constant, in the test set or within each fold, by": lambda predictions: bool(
+        predictions.constant.all()
+    ),
+    "scores are not defined, because a prediction is not a number, by": lambda predictions: bool(
+        np.isnan(predictions.predicted).any()
+    ),
+}
+"""Sentences about predictions, without the rows of the table to which they apply."""
 
 
 def console_table(results: Sequence[Result]) -> rich.table.Table:
-    """Returns the main scores of the models on one task, as a table for the console.
+    """Returns a table for the console of the models' main scores on one task.
 
-    Models that were fitted to fewer labels have the mean of their main score over the samples of
-    labels.
+    A label fraction below 1 has a row with the mean of the primary score over the samples of
+    patients.
     """
     task, predictions = results[0].task, results[0].predictions
     shown = [scored for result in results for scored in result.scores if scored.in_table]
     names = list(dict.fromkeys(scored.name for scored in shown))
-    how = "cross-validated by patient" if predictions.cross_validated else "test recordings"
+    tested = "cross-validated by patient" if predictions.cross_validated else "in the test set"
     title = (
-        f"{task.name}: {len(predictions.target):,} recordings of "
-        f"{len(np.unique(predictions.patient)):,} patients, {how}, lead {task.lead}"
+        f"{task.name}: {counted(len(predictions.target), 'recording')} of "
+        f"{counted(len(np.unique(predictions.patient)), 'patient')}, {tested}, lead {task.lead}"
     )
     table = rich.table.Table("model", *names, title=title)
     values_of: dict[str, list[float]] = {}
@@ -168,7 +200,7 @@ def console_table(results: Sequence[Result]) -> rich.table.Table:
         table.add_row(result.row, *(cells.get(name, "") for name in names))
     for row, values in values_of.items():
         defined = [value for value in values if np.isfinite(value)]
-        mean = f"{np.mean(defined):.3g}, mean of {len(defined)}" if defined else "not defined"
+        mean = f"{np.mean(defined):.3g}, mean of {len(defined)}" if defined else score.UNDEFINED
         table.add_row(row, mean)
     return table
 
@@ -178,29 +210,87 @@ def write(
     out: pathlib.Path,
     about: Mapping[str, Any],
     compared: Sequence[Comparison] = (),
+    geometries: Sequence[Geometry] = (),
 ) -> None:
-    """Writes the results so far as JSON, CSV and Parquet, each file complete or not at all.
+    """Writes results.json, results.csv and results.parquet, each atomically.
 
     Args:
-        about: settings, fingerprints and costs, as JSON values.
+        results: Results so far.
+        out: Folder to write to.
+        about: Settings, fingerprints and costs, as JSON values.
+        compared: Comparisons of models.
+        geometries: Geometries of the embeddings so far.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out)
     lines = [line for result in results for line in _lines(result)]
-    comparisons = [one.to_json() for one in compared]
-    content = {**about, "results": lines, "comparisons": comparisons}
+    content = {
+        **about,
+        "results": lines,
+        "comparisons": [item.to_json() for item in compared],
+        "geometry": [line for measured in geometries for line in measured.to_json()],
+    }
     files.write_text(out / "results.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
-    table = out / "results.csv"
-    with files.appearing(table) as half, half.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
+    with (
+        files.atomic_file(out / "results.csv") as half,
+        half.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        writer = csv.DictWriter(stream, _COLUMNS.names, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(lines)
-    with files.appearing(out / "results.parquet") as half, duckdb.connect() as database:
-        database.read_csv(str(table)).write_parquet(str(half))
+        writer.writerows(
+            {k: files.spreadsheet_text(v) if isinstance(v, str) else v for k, v in line.items()}
+            for line in lines
+        )
+    with files.atomic_file(out / "results.parquet") as half:
+        pq.write_table(pa.Table.from_pylist(lines, _COLUMNS), half)
+
+
+def check_outputs(out: pathlib.Path, *, overwrite: bool) -> None:
+    """Raises UserError if a result file exists that no evaluation wrote, or none can be written.
+
+    Args:
+        out: Folder to write to.
+        overwrite: Whether any existing files may be replaced.
+    """
+    files.check_output_folder(out)
+    names = ("results", "comparisons")
+    head = ",".join(_COLUMNS.names[:6])
+    for name, is_ours in {
+        "results.json": lambda path: files.is_json_with(path, names),
+        "results.csv": lambda path: files.starts_with(path, head),
+        "results.parquet": _is_result_table,
+    }.items():
+        files.check_output(out / name, is_ours, overwrite=overwrite)
+
+
+def _is_result_table(path: pathlib.Path) -> bool:
+    try:
+        return pq.read_schema(path).names[:6] == _COLUMNS.names[:6]
+    except (OSError, pa.ArrowException):
+        return False
+
+
+_COLUMNS = pa.schema(
+    {
+        **dict.fromkeys(("task", "model", "method", "lead", "layer"), pa.string()),
+        "label_share": pa.float64(),
+        "seed": pa.int64(),
+        "score": pa.string(),
+        **dict.fromkeys(("value", "low", "high"), pa.float64()),
+        **dict.fromkeys(("unit", "absent"), pa.string()),
+        "num_resamples": pa.int64(),
+        "constant_predictions": pa.bool_(),
+        **dict.fromkeys(("num_train", "num_recordings", "num_patients"), pa.int64()),
+        "num_left_out": pa.int64(),
+        "cross_validated": pa.bool_(),
+    }
+)
+"""Columns of the tables; those of earlier versions begin alike."""
 
 
 def _lines(result: Result) -> Iterator[dict[str, Any]]:
+    """Yields a flat JSON object for each score of a result."""
     predictions = result.predictions
-    for one in result.scores:
+    for scored in result.scores:
         yield {
             "task": result.task.name,
             "model": result.model,
@@ -209,10 +299,10 @@ def _lines(result: Result) -> Iterator[dict[str, Any]]:
             "layer": predictions.layer,
             "label_share": result.label_fraction,
             "seed": result.seed,
-            **one.to_json(),
+            **scored.to_json(),
             "num_train": predictions.num_train,
             "num_recordings": len(predictions.target),
             "num_patients": len(np.unique(predictions.patient)),
-            "num_left_out": predictions.num_left_out,
+            "num_left_out": predictions.num_excluded,
             "cross_validated": predictions.cross_validated,
         }

@@ -1,4 +1,4 @@
-"""Finds the formats, and the format of a file."""
+"""Finds all formats, and the format of a file."""
 
 import functools
 import pathlib
@@ -21,18 +21,24 @@ def load() -> dict[str, Format]:
 
 @functools.cache
 def suffixes() -> dict[str, tuple[Format, ...]]:
-    """The formats of every suffix, in lower case; the empty one is of files without."""
-    every = sorted({suffix for form in load().values() for suffix in form.suffixes})
-    return {s: tuple(form for form in load().values() if s in form.suffixes) for s in every}
+    """Returns the formats of each suffix, in lower case; an empty one stands for no suffix."""
+    formats = load().values()
+    every = sorted({suffix for file_format in formats for suffix in file_format.suffixes})
+    return {s: tuple(f for f in formats if s in f.suffixes) for s in every}
+
+
+def suffix(path: pathlib.PurePath) -> str:
+    """Returns a file's suffix in lower case; none if it ends a number that is the file's name, as
+    in DICOM.
+    """
+    own = path.suffix.lower()
+    return "" if own[1:].isdigit() else own
 
 
 def find_format(path: pathlib.Path) -> Format | None:
-    """The format that a file means to be in, by its suffix and its beginning; None if in none.
+    """Returns the format of a file by its suffix and its beginning; None if it has no format.
 
     Raises:
         OSError: the file cannot be read.
     """
-    suffix = path.suffix.lower()
-    if suffix[1:].isdigit():  # part of a number that is the file's name, as in DICOM
-        suffix = ""
-    return next((form for form in suffixes().get(suffix, ()) if form.looks_like(path)), None)
+    return next((f for f in suffixes().get(suffix(path), ()) if f.looks_like(path)), None)

@@ -1,131 +1,134 @@
-"""EDF, EDF+ and BDF files, through edfio. Samples of EDF stay on disk, those of BDF do not.
-
-Format: Kemp et al. 1992 and 2003 (edfplus.info), and BioSemi's with 24 bits.
-"""
+"""Reads EDF, EDF+ and BDF files. Samples stay on disk."""
 
 import functools
-import warnings
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from clef_jax import leads
+from clef_jax.errors import counted
 from clef_jax.finding import Defect
-from clef_jax.formats import _recording
+from clef_jax.formats import _edf_file, _recording
+from clef_jax.formats._edf_file import File, Run, Signal
 from clef_jax.formats._recording import Format, Hints, Note, Opened
 from clef_jax.signal import unit as unit_lib
 
-_MAGIC = {".edf": b"0       ", ".bdf": b"\xffBIOSEMI"}
-_NUM_RECORDS = slice(236, 244)
-"""Where the header has the number of its data records; -1 while it is being recorded."""
-_MAX_BDF_BYTES = 2 << 30
-# What edfio throws at malformed headers; the last if the duration of a data record is 0.
-_ERRORS = (ValueError, KeyError, IndexError, TypeError, ZeroDivisionError, OverflowError)
-_ERRORS += (UnboundLocalError,)
+_NUMBERED = re.compile(
+    r"(?:(?:ch|chan|channel|kanal|canal|sig|signal|input)?[\s._#-]*\d{1,2})?", re.IGNORECASE
+)
+"""Labels that do not say what a signal is, as Holter recorders write: `CH1`, `Channel 2` or `3`."""
 
 
 def open_edf(path: Path, hints: Hints) -> Iterator[Opened]:
-    """The ECG signals of a file, one recording for each of their rates.
+    """Yields a recording for each sampling rate of the file's ECG signals, with NaN in gaps.
+
+    The hints count where a label or a unit says nothing.
 
     Raises:
-        Defect: it is malformed, truncated or has gaps, or no signal is an ECG in volts.
-        UserError: edfio is not installed.
+        Defect: the file is malformed or holds no complete data record, or no signal is an ECG.
     """
-    file = _read(path)
-    chosen, notes = _choose(file.signals, path.name)
-    rates = sorted({signal.sampling_frequency for signal in chosen}, reverse=True)
-    for rate in rates:
-        signals = [signal for signal in chosen if signal.sampling_frequency == rate]
+    file = _edf_file.parse(path)
+    chosen, notes = _choose(file, hints)
+    notes += _length_notes(file)
+    patient = _edf_file.find_start(file)
+    for count in sorted({signal.per_record for signal in chosen}, reverse=True):
+        signals = [signal for signal in chosen if signal.per_record == count]
+        rate = count / file.record_seconds
         own = tuple(signal.label for signal in signals)
-        names, more = _recording.names_of(own, hints, len(signals))
-        num_samples = file.num_data_records * signals[0].samples_per_data_record
+        if hints.lead_names is not None and all(map(_NUMBERED.fullmatch, own)):
+            own = None
+        names, name_notes = _recording.lead_names(own, hints, len(signals))
+        scales = [_recording.scale(signal.unit, hints) for signal in signals]
+        known = all(is_known for _, is_known in scales)
+        runs = _edf_file.find_runs(file, count)
+        num_samples = runs[-1].start + runs[-1].num_records * count
+        missing = 1 - file.num_records * count / num_samples
+        detail = (
+            f"The recording has {counted(len(runs) - 1, 'gap')}, {missing:.0%} of its duration."
+        )
+        gaps = (Note("discontinuous", detail),) if len(runs) > 1 else ()
+        factors = [factor for factor, _ in scales]
         yield Opened(
-            part=f"{rate:g}Hz" if len(rates) > 1 else "",
+            part=f"{rate:g}Hz" if len({s.per_record for s in chosen}) > 1 else "",
             lead_names=names,
             sample_rate_hz=_recording.check_rate(rate, path.name),
             num_samples=num_samples,
-            unit_known=True,
-            read=functools.partial(_read_window, signals, num_samples),
-            notes=(*notes, *more),
+            unit_known=known,
+            read=functools.partial(_read_window, file, signals, factors, runs, num_samples),
+            notes=(*notes, *gaps, *name_notes, *_recording.unit_notes(known)),
+            patient=patient,
         )
 
 
-def _read(path: Path) -> Any:
-    """The file as edfio has it.
+def _length_notes(file: File) -> list[Note]:
+    """Returns a note if the file holds fewer or more data records than it states."""
+    stored, stated = file.num_records, file.num_stated
+    if stored == stated or stated == -1:
+        return []
+    problem = "truncated" if stored < stated else "wrong_length"
+    detail = f"{file.path.name} holds {stored} of {counted(stated, 'data record')}."
+    return [Note(problem, detail)]
+
+
+def _choose(file: File, hints: Hints) -> tuple[list[Signal], list[Note]]:
+    """Returns the ECG signals, and notes on those that are excluded or are no ECG by their label.
 
     Raises:
-        Defect: it is no such file, or shorter than its header says.
+        Defect: no signal is an ECG in a unit of voltage.
     """
-    edfio = _recording.optional("edfio", "Reading EDF and BDF")
-    suffix = path.suffix.lower()
-    with path.open("rb") as stream:
-        head = stream.read(256)
-    if not head.startswith(_MAGIC[suffix]) or len(head) < 256:
-        raise Defect("unreadable", f"{path.name} does not begin as {suffix[1:].upper()} files do.")
-    if suffix == ".bdf" and path.stat().st_size > _MAX_BDF_BYTES:
-        detail = f"{path.name} has more than 2 GiB, which BDF files are read up to."
-        raise Defect("too_large", detail)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of another length, which is looked at here
-            file = (edfio.read_bdf if suffix == ".bdf" else edfio.read_edf)(path)
-        declared, stored = int(head[_NUM_RECORDS]), file.num_data_records
-        continuous = "+D" not in file.reserved[:5] or file.is_continuous
-    except _ERRORS as error:
-        detail = f"{path.name} is malformed ({type(error).__name__})."
-        raise Defect("unreadable", detail) from None
-    if stored < declared:
-        detail = f"{path.name} is truncated: it has {stored} of {declared} data records."
-        raise Defect("truncated", detail)
-    if not continuous:
-        detail = f"{path.name} has gaps in time (EDF+D); split it into files without gaps."
-        raise Defect("discontinuous", detail)
-    return file
-
-
-def _choose(signals: tuple[Any, ...], where: str) -> tuple[list[Any], list[Note]]:
-    """The ECG signals in a unit of voltage, and why others are left out."""
+    stored = [signal for signal in file.signals if signal.per_record]
+    named = [signal for signal in stored if leads.is_ecg(signal.label)]
     chosen, notes = [], []
-    for signal in signals:
-        unit = signal.physical_dimension
-        if not leads.is_ecg(signal.label):
-            continue
-        if unit_lib.millivolts(unit) is None or not _calibrated(signal):
-            detail = f"The signal {signal.label}, in {unit!r}, is not in volts and was left out."
+    for signal in named:
+        if (signal.unit and unit_lib.millivolts(signal.unit) is None) or signal.gain is None:
+            detail = (
+                f"The signal {signal.label}, in {signal.unit!r}, has no valid scale in volts and "
+                "was excluded."
+            )
             notes.append(Note("wrong_units", detail, signal.label))
             continue
         chosen.append(signal)
+    if notes and not chosen:
+        raise Defect(notes[0].problem, notes[0].detail)
     if not chosen:
-        labels = ", ".join(signal.label for signal in signals) or "none"
-        detail = f"No signal of {where} is called as ECG leads in volts are; it has {labels}."
+        chosen = [signal for signal in stored if _may_be_ecg(signal, hints)]
+        labels = ", ".join(signal.label for signal in chosen)
+        detail = f"The labels {labels!r} do not name leads; all were taken for ECG leads."
+        notes += [Note("unnamed_lead", detail)] if hints.lead_names is None else []
+    if not chosen or (not named and len(chosen) > _recording.MAX_UNNAMED_LEADS):
+        labels = ", ".join(signal.label for signal in stored) or "none"
+        detail = (
+            f"No signal of {file.path.name} is an ECG lead in volts by its label; it has {labels}."
+        )
         raise Defect("no_ecg_lead", detail)
     return chosen, notes
 
 
-def _calibrated(signal: Any) -> bool:
-    try:
-        physical, digital = signal.physical_range, signal.digital_range
-        values = [*physical, *digital, signal.sampling_frequency]
-    except _ERRORS:
+def _may_be_ecg(signal: Signal, hints: Hints) -> bool:
+    """Returns whether neither label nor unit says that a signal is no ECG."""
+    if signal.gain is None or signal.is_annotation or not _NUMBERED.fullmatch(signal.label):
         return False
-    return (
-        bool(np.isfinite(values).all()) and physical[0] != physical[1] and digital[0] < digital[1]
-    )
+    told = (hints.units, hints.gain_per_mv, hints.lead_names) != (None, None, None)
+    return unit_lib.millivolts(signal.unit) is not None or (not signal.unit and told)
 
 
-def _read_window(signals: list[Any], length: int, start: int, num_samples: int) -> np.ndarray:
+def _read_window(
+    file: File,
+    signals: list[Signal],
+    factors: list[float],
+    runs: list[Run],
+    length: int,
+    start: int,
+    num_samples: int,
+) -> np.ndarray:
     _recording.check_window(start, num_samples, length)
     out = np.empty((len(signals), num_samples), np.float32)
-    if num_samples == 0:
-        return out
-    rate = signals[0].sampling_frequency
-    for row, signal in zip(out, signals, strict=True):
-        # edfio asks for seconds and rounds them to samples, which gives our samples back.
-        physical = signal.get_data_slice(start / rate, (start + num_samples) / rate)
-        row[:] = _recording.as_float32(physical * unit_lib.millivolts(signal.physical_dimension))
+    for row, signal, factor in zip(out, signals, factors, strict=True):
+        values = _edf_file.read(file, signal, runs, start, num_samples)
+        row[:] = _recording.as_float32(values * factor)
     return out
 
 
-FORMAT = Format(name="EDF", suffixes=(".edf", ".bdf"), extra="formats", open=open_edf)
+FORMAT = Format(name="EDF", suffixes=(".edf", ".bdf"), open=open_edf)

@@ -1,71 +1,77 @@
-"""HL7 annotated ECG (aECG) files: every sequence set of a measured series is a recording.
+"""Reads HL7 annotated ECG (aECG) files; every sequence set of a measured series is a recording.
 
-Format: HL7 v3, Annotated ECG R1 (2004), the form in which drug trials file ECGs. A beat that was
-averaged from others (a derived series) is no recording.
+Format: HL7 v3, Annotated ECG R1 (2004), in which drug trials submit ECGs. Averaged beats (derived
+series) are not recordings.
 """
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 import numpy as np
 
 from clef_jax.finding import Defect
-from clef_jax.formats import _array, _recording
-from clef_jax.formats._recording import Format, Hints, Note, Opened
+from clef_jax.formats import _array, _patient, _recording, _xml
+from clef_jax.formats._recording import Format, Hints, Note, Opened, Patient
 from clef_jax.signal import unit as unit_lib
 
-_MAX_FILE_BYTES = 256 << 20
-"""A day of 12 leads has less; the whole file is in memory."""
-_HEAD_BYTES = 4096
 _LEAD = "MDC_ECG_LEAD_"
 
 
-class _NoTypes(ElementTree.TreeBuilder):
-    """Builds the tree, and stops where a document declares its own types: no ECG does, and they
-    may unpack to any size or name other files.
-    """
-
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise Defect("unreadable", "It declares types or entities, which no ECG needs.")
-
-
 def looks_like(path: Path) -> bool:
-    """Whether an XML file is an annotated ECG."""
-    with path.open("rb") as stream:
-        head = stream.read(_HEAD_BYTES)
-    return b"AnnotatedECG" in head.replace(b"\0", b"")  # also in UTF-16
+    """Returns whether the root of an XML file is that of an annotated ECG."""
+    return _xml.root_name(path) == "AnnotatedECG"
 
 
 def open_aecg(path: Path, hints: Hints) -> Iterator[Opened]:
-    """The sequence sets of a file, rhythm strips and whatever else was measured.
+    """Yields a recording for each sequence set of a file.
 
     Raises:
-        Defect: it is malformed or truncated, declares types of its own, or holds no ECG.
+        Defect: the file is malformed or truncated, declares types, or holds no ECG.
     """
-    if path.stat().st_size > _MAX_FILE_BYTES:
-        raise Defect("too_large", f"{path.name} has more than 256 MiB.")
-    try:
-        root = ElementTree.parse(path, ElementTree.XMLParser(target=_NoTypes())).getroot()
-    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the last of encodings
-        position = getattr(error, "position", None)
-        where = f" in line {position[0]}" if position else ""
-        detail = f"{path.name} is malformed or truncated{where}."
-        raise Defect("unreadable", detail) from None
-    sets = root.findall("{*}component/{*}series/{*}component/{*}sequenceSet")
+    root = _xml.parse(path)
+    series = root.findall("{*}component/{*}series")
+    sets = [(one, found) for one in series for found in one.findall("{*}component/{*}sequenceSet")]
     if not sets:
         raise Defect("no_ecg_lead", f"{path.name} holds no measured series.")
     derived = len(root.findall(".//{*}derivedSeries"))
-    detail = f"{derived} series of averaged beats were left out."
+    detail = f"{derived} derived series (averaged beats) were skipped."
     notes = (Note("derived_series", detail),) if derived else ()
-    for number, sequences in enumerate(sets):
+    for number, (measured, sequences) in enumerate(sets):
         part = str(number) if len(sets) > 1 else ""
-        yield _open_set(sequences, part, notes, hints, path.name)
+        opened = _open_set(sequences, part, notes, hints, path.name)
+        yield dataclasses.replace(opened, patient=_find_patient(root, measured, sequences))
+
+
+def _find_patient(root: Element, series: Element, sequences: Element) -> Patient:
+    """Returns age, sex and start of a sequence set; the nearest statement of the time counts."""
+    person = root.find(".//{*}subjectDemographicPerson")
+    birth, sex = "", ""
+    if person is not None:
+        birth = _attribute(person, "{*}birthTime", "value")
+        sex = _attribute(person, "{*}administrativeGenderCode", "code")
+    heads = (
+        _attribute(sequence, "{*}value/{*}head", "value")
+        for sequence in sequences.findall("{*}component/{*}sequence")
+        if _attribute(sequence, "{*}code", "code") == "TIME_ABSOLUTE"
+    )
+    bounds = ("low", "center", "high")
+    times = [*heads, *(_attribute(series, f"{{*}}effectiveTime/{{*}}{b}", "value") for b in bounds)]
+    times += [_attribute(root, f"{{*}}effectiveTime/{{*}}{bound}", "value") for bound in bounds]
+    times.append(_attribute(root, "{*}effectiveTime", "value"))
+    start = next(filter(None, map(_patient.time, times)), None)
+    born = _patient.date(birth[:8])
+    return Patient(
+        age_years=_patient.age_between(born, start.date() if start else None),
+        male=_patient.male(sex),
+        recorded_at=start,
+    )
 
 
 def _open_set(
-    sequences: ElementTree.Element, part: str, notes: tuple[Note, ...], hints: Hints, where: str
+    sequences: Element, part: str, notes: tuple[Note, ...], hints: Hints, where: str
 ) -> Opened:
     rate, names, rows, known = None, [], [], []
     for sequence in sequences.findall("{*}component/{*}sequence"):
@@ -77,52 +83,53 @@ def _open_set(
             rate = _rate(value, where)
         elif code.startswith(_LEAD):
             row, is_known = _samples(value, hints, where)
-            # `AVR` and the like stand in the names as words of their own: aVR is AVR there.
+            # Codes spell aVR as AVR, and `lead_names` restores the usual spelling.
             names.append(code.removeprefix(_LEAD).replace("_", " "))
             rows.append(row)
             known.append(is_known)
     rate = _recording.check_rate(rate or hints.sample_rate_hz, where)
     if not rows:
-        raise Defect("no_ecg_lead", f"{where} has a series without ECG leads.")
+        raise Defect("no_ecg_lead", f"A series of {where} has no ECG leads.")
     lengths = sorted({len(row) for row in rows})
     if len(lengths) > 1:
-        detail = f"{where} has leads of {lengths[0]} and of {lengths[-1]} samples in one series."
+        detail = f"A series of {where} has leads of {lengths[0]} and of {lengths[-1]} samples."
         raise Defect("wrong_length", detail)
-    usual, more = _recording.names_of(tuple(names), hints, len(names))
+    lead_names, name_notes = _recording.lead_names(tuple(names), hints, len(names))
     return Opened(
         part=part,
-        lead_names=usual,
+        lead_names=lead_names,
         sample_rate_hz=rate,
         num_samples=lengths[0],
         unit_known=all(known),
         read=functools.partial(_array.read, np.stack(rows), 1.0),
-        notes=(*notes, *more, *_recording.unit_notes(all(known))),
+        notes=(*notes, *name_notes, *_recording.unit_notes(all(known))),
     )
 
 
-def _attribute(parent: ElementTree.Element, path: str, name: str) -> str:
-    found = parent.find(path)
-    return "" if found is None else found.get(name, "")
+def _attribute(parent: Element, path: str, name: str) -> str:
+    element = parent.find(path)
+    return "" if element is None else element.get(name, "")
 
 
-def _rate(value: ElementTree.Element, where: str) -> float:
-    """Samples per second, of the increment from one to the next."""
+def _rate(value: Element, where: str) -> float:
+    """Returns the sampling rate in Hz from the increment between samples."""
     increment, unit = (_attribute(value, "{*}increment", name) for name in ("value", "unit"))
     factor = unit_lib.seconds(unit or "s")
     step = _number(increment, where) * (factor or 0)
     if not step > 0:
-        raise Defect("wrong_rate", f"{where} has samples {increment!r} {unit!r} apart.")
-    # An increment of 0.002 s times a factor is 500 Hz but for the last digits.
+        detail = f"{where} states an invalid sampling interval: {increment!r} {unit!r}."
+        raise Defect("wrong_rate", detail)
+    # Rounding removes the error of the division: 0.002 s are 500 Hz.
     return round(1 / step, 6)
 
 
-def _samples(value: ElementTree.Element, hints: Hints, where: str) -> tuple[np.ndarray, bool]:
-    """float32 [T] millivolts, and whether they are: origin + scale x digits."""
+def _samples(value: Element, hints: Hints, where: str) -> tuple[np.ndarray, bool]:
+    """Returns samples, float32 [T], as origin + scale x digits, and whether they are millivolts."""
     text = value.findtext("{*}digits") or ""
     try:
-        digits = np.array(text.split(), np.float64)
+        digits = np.array(text.replace(",", ".").split(), np.float64)
     except ValueError:
-        raise Defect("unreadable", f"{where} has digits that are no numbers.") from None
+        raise Defect("unreadable", f"{where} has digits that are not numbers.") from None
     step = _number(_attribute(value, "{*}scale", "value") or "1", where)
     origin = _number(_attribute(value, "{*}origin", "value") or "0", where)
     unit = _attribute(value, "{*}scale", "unit")
@@ -133,10 +140,10 @@ def _samples(value: ElementTree.Element, hints: Hints, where: str) -> tuple[np.n
 
 
 def _number(text: str, where: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise Defect("unreadable", f"{where} has {text!r} where a number should be.") from None
+    number = _recording.parse_number(text)
+    if number is None:
+        raise Defect("unreadable", f"{where} has {text!r} where a number should be.")
+    return number
 
 
 FORMAT = Format(name="HL7 aECG", suffixes=(".xml",), looks_like=looks_like, open=open_aecg)

@@ -1,4 +1,4 @@
-"""The encoder's parametrised layers, initialised as PyTorch initialises its own.
+"""The encoder's layers with parameters, initialised like PyTorch's.
 
 Shapes: B batch, T time (samples), C channels.
 """
@@ -12,13 +12,13 @@ from clef_jax.convolution.matmul import matmul
 
 
 def _uniform(rngs: nnx.Rngs, shape: tuple[int, ...], fan_in: int) -> nnx.Param:
-    """PyTorch's default for convolutions and linear layers: U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
+    """Samples U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default for these layers."""
     bound = fan_in**-0.5
     return nnx.Param(jax.random.uniform(rngs.params(), shape, jnp.float32, -bound, bound))
 
 
 class Conv(nnx.Module):
-    """Grouped convolution over time; kernel [taps, C_in / groups, C_out], SAME padding, bias."""
+    """Grouped convolution over time: kernel [taps, C_in / groups, C_out], SAME padding, bias."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Conv(nnx.Module):
         self.bias = _uniform(rngs, (out_channels,), fan_in)
 
     def __call__(self, x: jax.Array, *, activate: bool = False) -> jax.Array:
-        """Maps [B, T, C_in] to [B, ceil(T / stride), C_out], of swish(x) if `activate`."""
+        """Maps [B, T, C_in] to [B, ceil(T / stride), C_out]; `activate` first applies swish."""
         kernel = self.kernel[...].astype(x.dtype)
         bias = self.bias[...].astype(x.dtype)
         settings = {"stride": self.stride, "groups": self.groups, "activate": activate}
@@ -44,7 +44,7 @@ class Conv(nnx.Module):
 
 
 class Affine(nnx.Module):
-    """Scale and shift of each channel [C]: what a batch norm does once it no longer learns."""
+    """Scale and shift per channel [C], like a batch norm with fixed statistics."""
 
     def __init__(self, channels: int):
         self.scale = nnx.Param(jnp.ones(channels, jnp.float32))
@@ -57,7 +57,7 @@ class Affine(nnx.Module):
 
 
 class Linear(nnx.Module):
-    """Linear map of the last axis, or a convolution with one tap; kernel [C_in, C_out]."""
+    """Linear map of the last axis, also a convolution with one tap; kernel [C_in, C_out]."""
 
     def __init__(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs):
         self.kernel = _uniform(rngs, (in_channels, out_channels), in_channels)

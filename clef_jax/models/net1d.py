@@ -3,6 +3,8 @@
 Shapes: B batch, T time (samples), C channels, D embedding.
 """
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -30,9 +32,10 @@ class SqueezeExcitation(nnx.Module):
 
 
 class Block(nnx.Module):
-    """Residual bottleneck block; `stride` 2 halves time, rounding up.
+    """Residual bottleneck block; a stride of 2 halves the number of samples, rounded up.
 
-    With `input_affine` its own path, not the shortcut, starts with a scale and shift per channel.
+    With `input_affine`, the residual path (not the shortcut) starts with a scale and shift per
+    channel.
     """
 
     def __init__(self, spec: size_lib.BlockSpec, *, input_affine: bool = False, rngs: nnx.Rngs):
@@ -47,7 +50,7 @@ class Block(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [B, T, C_in] to [B, ceil(T / stride), C]."""
-        # The names are those that profiles and plans call the operations by.
+        # Profiles and plans show the operations under these names.
         with jax.named_scope("reduce"):
             y = x if self.affine is None else self.affine(x)
             y = self.reduce(swish(y) if self.activate_input else y)
@@ -62,20 +65,28 @@ class Block(nnx.Module):
 
 
 class Stage(nnx.Module):
-    """Blocks of one width; the first halves time."""
+    """Blocks with the same number of channels; the first halves the number of samples."""
 
     def __init__(self, blocks: list[Block]):
         self.blocks = nnx.List(blocks)
 
 
 class Net1D(nnx.Module):
-    """The encoder of one size: `encoder(signal)` embeds [B, T, in_channels] as [B, D].
+    """ECG encoder: `encoder(signal)` embeds [B, T, in_channels] as [B, D].
 
-    `dtype` is the type of the activations (None: that of the signal); parameters keep float32, and
-    means over time are taken in float32 or wider. With `remat` the backward pass recomputes each
-    block, which saves memory on an accelerator and costs about a third more time. `input_affine`
-    is for converted networks with batch norm: every block but the first, which does not activate
-    its input, gets a scale and shift; see `clef_jax.baselines.ecgfounder`.
+    Args:
+        size: shape of the network.
+        in_channels: channels of the signal.
+        dtype: number format of the activations; by default that of the signal. Parameters are
+            float32, and means over time are computed in float32 or wider.
+        remat: whether the backward pass recomputes each block, which saves memory on an
+            accelerator and takes about a third more time.
+        input_affine: whether every block but the first scales and shifts its input, for converted
+            networks with batch norm; see `clef_jax.baselines.ecgfounder`.
+        rngs: random numbers for the initialisation.
+
+    Raises:
+        ValueError: `in_channels` is below 1.
     """
 
     def __init__(
@@ -89,7 +100,7 @@ class Net1D(nnx.Module):
         rngs: nnx.Rngs,
     ):
         if in_channels < 1:
-            raise ValueError(f"An encoder needs at least one input channel, not {in_channels}.")
+            raise ValueError(f"in_channels={in_channels} must be at least 1.")
         self.size, self.in_channels = size, in_channels
         self.dtype = None if dtype is None else jnp.dtype(dtype)
         self.remat, self.input_affine = remat, input_affine
@@ -101,21 +112,36 @@ class Net1D(nnx.Module):
         self.stage_list = nnx.List([Stage(blocks) for blocks in stages])
 
     def __call__(self, signal: jax.Array) -> jax.Array:
-        """Maps [B, T, in_channels] to [B, D]: the mean over time of the last stage."""
+        """Maps [B, T, in_channels] to [B, D], the mean over time of the last stage."""
         return self.stages(signal)[-1]
 
     def stages(self, signal: jax.Array) -> list[jax.Array]:
-        """The mean over time after each stage, [B, C] each; the last is the embedding."""
+        """Returns the mean over time after each stage, [B, C] each; the last is the embedding.
+
+        Raises:
+            ValueError: the signal is empty or does not have the shape [B, T, in_channels].
+            TypeError: the signal is not floating-point.
+        """
+        return [_time_mean(x) for x in self._stages(signal)]
+
+    def time_steps(self, signal: jax.Array, stage: int) -> jax.Array:
+        """Returns what a stage, counted from 0, puts out: [B, n, C] for n steps of time.
+
+        Raises:
+            ValueError, TypeError: as `stages`.
+        """
+        return next(itertools.islice(self._stages(signal), stage, None))
+
+    def _stages(self, signal: jax.Array) -> Iterator[jax.Array]:
+        """Yields what each stage puts out, [B, n, C]."""
         self._check(signal)
         with jax.named_scope("stem"):
             x = swish(self.stem(signal if self.dtype is None else signal.astype(self.dtype)))
-        means = []
         for i, stage in enumerate(self.stage_list):
             for j, block in enumerate(stage.blocks):
                 with jax.named_scope(f"stage_{i}/block_{j}"):
                     x = nnx.remat(Block.__call__)(block, x) if self.remat else block(x)
-            means.append(_time_mean(x))
-        return means
+            yield x
 
     def _check(self, signal: jax.Array) -> None:
         if signal.ndim != 3 or signal.shape[-1] != self.in_channels:
@@ -125,7 +151,7 @@ class Net1D(nnx.Module):
             )
         if not signal.shape[0] or not signal.shape[1]:
             raise ValueError(
-                f"The encoder needs at least one signal of at least one sample, "
+                "The encoder needs at least one signal with at least one sample, "
                 f"but got an array of shape {list(signal.shape)}."
             )
         if not jnp.issubdtype(signal.dtype, jnp.floating):
@@ -144,7 +170,15 @@ def create_encoder(
     input_affine: bool = False,
     rngs: nnx.Rngs,
 ) -> Net1D:
-    """A freshly initialised `Net1D` of the named size; the same `rngs` give the same weights."""
+    """Returns a randomly initialised `Net1D`; the same `rngs` give the same weights.
+
+    Args:
+        size: name of the size, a key of `SIZES`.
+        in_channels, dtype, remat, input_affine, rngs: as for `Net1D`.
+
+    Raises:
+        ValueError: the size is unknown, or `in_channels` is below 1.
+    """
     return Net1D(
         size_lib.by_name(size),
         in_channels=in_channels,
@@ -173,5 +207,5 @@ def _conv(spec: size_lib.ConvSpec, rngs: nnx.Rngs) -> Conv:
 
 
 def _time_mean(x: jax.Array) -> jax.Array:
-    """Mean over time of [B, T, C] as [B, C], in float32 or wider."""
+    """Returns the mean over time of [B, T, C], [B, C] in float32 or wider."""
     return x.mean(axis=1, dtype=jnp.promote_types(x.dtype, jnp.float32))

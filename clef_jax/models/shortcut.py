@@ -1,4 +1,4 @@
-"""The path around a residual block, which has no parameters.
+"""Parameter-free shortcut of a residual block.
 
 Shapes: B batch, T time (samples), C channels.
 """
@@ -12,8 +12,8 @@ from clef_jax import machine
 def shortcut(x: jax.Array, stride: int, channels: int) -> jax.Array:
     """Maps [B, T, C_in] to [B, ceil(T / stride), C], for a stride of 1 or 2.
 
-    The reference pads its max-pool with one zero on the right, so that the last value of an odd
-    length is max(x, 0), and pads channels with the smaller half on the left.
+    As in the reference, the max-pool of an odd length is padded with one zero at the end, so that
+    its last value is max(x, 0), and the smaller half of the added channels comes first.
     """
     if stride == 2:
         x = _larger_of_pairs(x)
@@ -24,14 +24,14 @@ def shortcut(x: jax.Array, stride: int, channels: int) -> jax.Array:
 
 
 def _larger_of_pairs(x: jax.Array) -> jax.Array:
-    """The larger of two neighbours in time; [B, T, C] to [B, ceil(T / 2), C]."""
+    """Max-pools [B, T, C] over pairs of samples to [B, ceil(T / 2), C]."""
     x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0)))
     if machine.current_platform() == "tpu":
-        # The pairs' gradient would be copied twice there: 2.8 million cycles of two stages' 10.7.
+        # With a reshape, XLA:TPU copies the gradient twice: 2.8 million cycles of two stages' 10.7.
         first, second = x[:, 0::2], x[:, 1::2]
     else:
-        # On a CPU the slices' gradient takes a third longer.
+        # With slices, the gradient takes a third longer on a CPU.
         pairs = x.reshape(x.shape[0], x.shape[1] // 2, 2, x.shape[2])
         first, second = pairs[:, :, 0], pairs[:, :, 1]
-    # Not `maximum`: on a tie the reference sends the whole gradient to the first sample.
+    # Unlike `maximum`, this passes the gradient of a tie to the first sample, as the reference.
     return jnp.where((second > first) | jnp.isnan(second), second, first)

@@ -1,13 +1,14 @@
-"""The encoder's sizes, and the one walk over the network that a size describes.
+"""The encoder's sizes, and the description of its structure that they share.
 
-Everything that follows the network's structure (the module itself, its costs, its convolutions,
-the names of its weights, its ONNX graph) goes by `EncoderSize.stem` and `EncoderSize.blocks`.
+Everything that depends on the network's structure (the module itself, its costs, its convolutions,
+the names of its weights, its ONNX graph) uses `EncoderSize.stem` and `EncoderSize.blocks`.
 """
 
 import dataclasses
 from collections.abc import Iterator
 
 from clef_jax import plugin
+from clef_jax.errors import counted
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,7 +16,7 @@ class ConvSpec:
     """Shape of one convolution over time; a linear map has one tap."""
 
     name: str
-    """Name of the attribute that holds it in the network."""
+    """Name of its attribute in the network."""
     in_channels: int
     channels: int
     taps: int = 1
@@ -37,9 +38,9 @@ class BlockSpec:
     """Shape of one residual block."""
 
     stage: int
-    """Number of its stage, from 0."""
+    """Index of its stage, from 0."""
     number: int
-    """Number within the stage, from 0."""
+    """Index within the stage, from 0."""
     in_channels: int
     channels: int
     middle_channels: int
@@ -48,16 +49,16 @@ class BlockSpec:
     taps: int
     """Taps of the grouped convolution."""
     stride: int
-    """2 halves time."""
+    """1, or 2 to halve the number of samples."""
 
     @property
     def activates_input(self) -> bool:
-        """Whether the block activates (and may scale) its input: all but the network's first do."""
+        """Whether the block activates and may scale its input, as all but the first block do."""
         return self.stage > 0 or self.number > 0
 
     @property
     def convolutions(self) -> tuple[ConvSpec, ...]:
-        """The convolutions of the block's own path, in the order of their application."""
+        """The convolutions of the residual path, in order of application."""
         middle = self.middle_channels
         return (
             ConvSpec(name="reduce", in_channels=self.in_channels, channels=middle),
@@ -74,7 +75,7 @@ class BlockSpec:
 
     @property
     def gate(self) -> tuple[ConvSpec, ...]:
-        """The linear maps of the squeeze-excitation, which see one mean over time."""
+        """The linear maps of the squeeze-excitation, applied to the mean over time."""
         squeezed = self.channels // 2
         return (
             ConvSpec(name="squeeze", in_channels=self.channels, channels=squeezed),
@@ -92,11 +93,11 @@ class EncoderSize:
 
     stem_channels: int
     stage_channels: tuple[int, ...]
-    """Channels after each stage; the last one is the embedding's width."""
+    """Channels of each stage; the last is the width of the embedding."""
     stage_blocks: tuple[int, ...]
-    """Residual blocks in each stage; the first of them halves time."""
+    """Residual blocks of each stage; the first halves the number of samples."""
     middle_ratio: float
-    """Channels of the grouped convolution as a multiple of the stage's channels."""
+    """Channels of the grouped convolution, divided by the channels of the stage."""
     group_width: int
     """Stage channels per group: `groups = channels // group_width`."""
     kernel_taps: int = 16
@@ -105,28 +106,29 @@ class EncoderSize:
     def __post_init__(self):
         if len(self.stage_channels) != len(self.stage_blocks):
             raise ValueError(
-                f"{len(self.stage_channels)} stage widths but {len(self.stage_blocks)} depths: "
-                "give one of each per stage."
+                f"stage_channels has {counted(len(self.stage_channels), 'entry')} but stage_blocks "
+                f"{len(self.stage_blocks)}; both need one entry per stage."
             )
         for channels in self.stage_channels:
             if channels % self.group_width or self.middle_channels(channels) % self.groups(
                 channels
             ):
                 raise ValueError(
-                    f"A stage of {channels} channels cannot be cut into groups of "
+                    f"A stage of {counted(channels, 'channel')} cannot be divided into groups of "
                     f"{self.group_width} with a middle ratio of {self.middle_ratio}."
                 )
 
     def middle_channels(self, channels: int) -> int:
-        """Channels of the grouped convolution in a stage of `channels`."""
+        """Returns the channels of the grouped convolution in a stage of `channels`."""
         return int(channels * self.middle_ratio)
 
     def groups(self, channels: int) -> int:
-        """Groups of the grouped convolution in a stage of `channels`."""
+        """Returns the groups of the grouped convolution in a stage of `channels`."""
         return channels // self.group_width
 
     @property
     def embedding_width(self) -> int:
+        """Width D of the embedding."""
         return self.stage_channels[-1]
 
     def stem(self, in_channels: int = 1) -> ConvSpec:
@@ -140,7 +142,7 @@ class EncoderSize:
         )
 
     def blocks(self) -> Iterator[BlockSpec]:
-        """Yields the residual blocks in the order of their application."""
+        """Yields the residual blocks in order of application."""
         in_channels = self.stem_channels
         for stage, (channels, depth) in enumerate(
             zip(self.stage_channels, self.stage_blocks, strict=True)
@@ -192,15 +194,15 @@ SIZES: dict[str, EncoderSize] = {
 
 
 def name_of(size: EncoderSize) -> str:
-    """What a size is called."""
+    """Returns the name of one of `SIZES`."""
     return next(name for name, known in SIZES.items() if known == size)
 
 
 def by_name(name: str) -> EncoderSize:
-    """Returns the size of this name.
+    """Returns the size called `name`.
 
     Raises:
-        ValueError: the name is unknown; the message proposes the nearest.
+        ValueError: the name is unknown; the message suggests the nearest.
     """
     if name in SIZES:
         return SIZES[name]

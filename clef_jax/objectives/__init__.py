@@ -1,13 +1,13 @@
-"""Training objectives. An objective is one module of this folder that defines `OBJECTIVE`; nothing
-lists them.
+"""Training objectives. An objective is one module of this package that defines `OBJECTIVE`; it is
+discovered automatically.
 
 ```
 OBJECTIVE = Objective(presets={"paper": Preset(config=Config())}, terms=_terms)
 ```
 
-`Objective` says what else it may own: parameters such as a projector, state such as a queue or a
-momentum encoder, and labels of the recordings. Another package adds such a module by an entry point
-in its `pyproject.toml`:
+`Objective` describes what else an objective may define: parameters such as those of a projector,
+state such as a queue or a momentum encoder, and labels of the recordings. Another package adds such
+a module by an entry point in its `pyproject.toml`:
 
 ```
 [project.entry-points."clef_jax.objectives"]
@@ -72,13 +72,17 @@ def load_one(name: str) -> Objective:
 
 
 def preset(name: str, preset_name: str) -> Preset:
-    """Returns the settings that objective `name` keeps under `preset_name`.
+    """Returns a preset of an objective.
+
+    Args:
+        name: Name of the objective.
+        preset_name: Name of the preset.
 
     Raises:
         UserError: the objective or the preset is unknown; the message proposes the nearest.
     """
     presets = load_one(name).presets
     if preset_name not in presets:
-        words = plugin.unknown("preset", preset_name, sorted(presets))
-        raise UserError(f"The objective {name!r} has other presets. {words}")
+        message = plugin.unknown("preset", preset_name, sorted(presets))
+        raise UserError(f"The objective {name!r} has no such preset. {message}")
     return presets[preset_name]

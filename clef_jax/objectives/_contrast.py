@@ -1,7 +1,8 @@
-"""Sums over all pairs of embeddings of a batch, streamed over blocks of patients and over devices.
+"""Losses over all pairs of embeddings of a batch, computed in blocks of patients and on any number
+of devices.
 
-The 2N x 2N similarities are never stored at once unless they are small: a block of patients meets
-all columns, leaves two sums, and is computed again for the backward pass.
+The 2N x 2N similarities are never stored at once unless they are small: each block of patients is
+compared with all patients and reduced to a few sums, and is computed again in the backward pass.
 
 Shapes: N patients of the global batch, D embedding, V = 2 views, P patients of a block. Everything
 that depends on the patients alone (weights, targets) is [P, N] and shared by the V x V view pairs.
@@ -16,37 +17,27 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec as P
 
-from clef_jax import machine
 from clef_jax.mesh import DATA, EVERYWHERE, ROWS
-
-NORM_FLOOR = 1e-12
-"""Smallest norm an embedding is divided by."""
-
-_PLAIN_SIMILARITIES = 2048 * 2048
-"""Up to this many similarities on a device, one block holds them all."""
-
-_BLOCK_SIMILARITIES = 1 << 20
-"""Similarities of a block when there are several: 4 MiB in float32."""
-
-_TPU_SIMILARITIES = 1 << 24
-"""Both of these on a TPU: 64 MiB. Every block adds to the gradient of all embeddings, which costs
-memory traffic: with 32,768 patients on 256 v5e chips the compiler expects 2.9 million cycles of the
-loss and its gradient in one block, and 18.1 in sixteen."""
+from clef_jax.objectives import _blocks, _cosine
 
 
 class Pair(NamedTuple):
-    """What is known of the pairs of a block's patients with all patients; none has a gradient."""
+    """Weights and targets of the pairs of a block's patients with all patients.
+
+    No gradient flows through them.
+    """
 
     log_weight: jax.Array
-    """[P, N] or [1, 1]: logarithm of the weight a negative has in the denominator."""
+    """Logarithm of the weight of a negative in the denominator, [P, N] or [1, 1]."""
     target: jax.Array | None = None
-    """[P, N]: the scaled similarity that the alignment term asks for; None leaves the term out."""
+    """Target of the scaled similarity in the alignment term, [P, N]; None omits the term."""
     counted: jax.Array | None = None
-    """bool [P, N]: the pairs that the alignment term is averaged over."""
+    """Pairs over which the alignment term is averaged, bool [P, N]."""
 
 
 PairFunction = Callable[[Any, Any, jax.Array, Any], Pair]
-"""Maps (block's patients [P], all patients [N], same patient [P, N], constants) to a `Pair`."""
+"""Maps (block's patients [P], all patients [N], mask of pairs of a patient with itself [P, N],
+constants) to a `Pair`."""
 
 
 def terms(
@@ -60,22 +51,23 @@ def terms(
     mesh: Mesh | None = None,
     block_patients: int | None = None,
 ) -> dict[str, jax.Array]:
-    """Weighted InfoNCE and, where `pair` has targets, the similarity alignment of a batch.
+    """Computes the weighted InfoNCE and, if `pair` returns targets, the similarity alignment.
 
     Args:
-        view_a, view_b: [N, D]; row i of both belongs to patient i.
-        patients: arrays [N] per patient, handed to `pair` as rows and as columns.
-        constants: scalars handed to `pair`.
-        temperature: divides the cosine similarities.
-        mesh: divides the patients over its axis "data"; the result does not depend on it.
-        block_patients: patients met at a time; None chooses by size.
+        view_a, view_b: Embeddings, [N, D]; row i of both belongs to patient i.
+        patients: Tree of arrays [N], which `pair` receives for a block and for all patients.
+        constants: Scalars that `pair` receives.
+        pair: Returns the weights and targets of pairs.
+        temperature: Divisor of the cosine similarities.
+        mesh: Devices, whose axis "data" divides the patients; the result does not depend on it.
+        block_patients: Number of patients in a block; None chooses it by the size of the batch.
 
     Returns:
         "nce", the mean over 2N rows of -log(positive / (positive + weighted negatives)), and
         "alignment", the mean over counted pairs of (min-max scaled similarity - target)^2.
 
     Raises:
-        ValueError: shapes do not agree, or the devices do not divide the patients.
+        ValueError: shapes do not agree, or the number of devices does not divide the patients.
     """
     views = _unit_views(view_a, view_b)
     num_patients = views.shape[1]
@@ -84,45 +76,31 @@ def terms(
     )
     if mesh is None:
         return _means(core(views, patients, constants), num_patients)
-    if num_patients % mesh.shape[DATA]:
-        raise ValueError(
-            f"{num_patients} patients cannot be divided over {mesh.shape[DATA]} devices; "
-            "choose a global batch size that the number of devices divides."
-        )
-    # Each device returns its own sums as one row and the rows are added outside, so that the
-    # gradient is that of the total whatever the number of devices.
+    _blocks.check_devices(num_patients, mesh.shape[DATA])
+    # Each device returns its sums as one row, and the rows are added outside of shard_map: a sum
+    # inside would multiply the gradient by the number of devices.
     sharded = jax.shard_map(
         lambda *x: jax.tree.map(lambda y: y[None], core(*x, axis=DATA)),
         mesh=mesh,
         in_specs=(P(None, DATA), ROWS, EVERYWHERE),
         out_specs=ROWS,
     )
-    parts = sharded(views, patients, constants)
-    return _means(jax.tree.map(lambda x: x.sum(axis=0), parts), num_patients)
+    device_sums = sharded(views, patients, constants)
+    return _means(jax.tree.map(lambda x: x.sum(axis=0), device_sums), num_patients)
 
 
 def _means(sums: dict[str, jax.Array], num_patients: int) -> dict[str, jax.Array]:
     means = {"nce": sums["nce"] / (2 * num_patients)}
     if "error" in sums:
-        # Nothing is counted, and the error is 0, when no risk is known.
+        # Without a known risk both are 0.
         means["alignment"] = sums["error"] / jnp.maximum(sums["count"], 1)
     return means
 
 
 def _unit_views(view_a: jax.Array, view_b: jax.Array) -> jax.Array:
-    """Both views as unit vectors [V, N, D], in float32 or, if they came so, float64."""
-    if view_a.ndim != 2 or view_a.shape != view_b.shape:
-        raise ValueError(
-            f"The two views must have the same shape [patients, embedding]; they have "
-            f"{view_a.shape} and {view_b.shape}."
-        )
-    x = jnp.stack([view_a, view_b])
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    square = jnp.sum(x * x, axis=-1, keepdims=True)
-    # The square root has no derivative at 0, hence the inner `where`.
-    positive = square > 0
-    norm = jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
-    return x / jnp.maximum(norm, NORM_FLOOR)
+    """Returns both views as unit vectors, [V, N, D] in float32, or float64 if a view has it."""
+    _cosine.check_pair(view_a, view_b)
+    return _cosine.unit(jnp.stack([view_a, view_b]))
 
 
 def _device_sums(
@@ -135,27 +113,34 @@ def _device_sums(
     block_patients: int | None,
     axis: str | None = None,
 ) -> dict[str, jax.Array]:
-    """The sums of this device's rows [V, n, D] over all columns."""
+    """Returns the sums over pairs of this device's patients with all patients.
+
+    Args:
+        rows: Unit vectors of this device's n patients, [V, n, D].
+        patients: Their arrays, [n].
+        axis: Mesh axis over which the patients are divided; None on one device.
+    """
     num_rows = rows.shape[1]
     views, columns, first = rows, patients, 0
     if axis is not None:
         views = lax.all_gather(rows, axis, axis=1, tiled=True)
         columns = jax.tree.map(lambda x: lax.all_gather(x, axis, tiled=True), patients)
         first = lax.axis_index(axis) * num_rows
-    size = block_patients or _block_size(num_rows, views.shape[1])
+    size = block_patients or _blocks.size(num_rows, 4 * views.shape[1])
     index = first + jnp.arange(num_rows)
-    cut = functools.partial(_cut, size=min(size, num_rows))
-    pieces = (cut(rows, axis=1), jax.tree.map(cut, patients), cut(index), cut(index >= 0))
+    split = functools.partial(_blocks.split, size=min(size, num_rows))
+    # The last array is False in the padding of the last block.
+    blocks = (split(rows, axis=1), jax.tree.map(split, patients), split(index), split(index >= 0))
 
     def pair_of(patients: Any, same: jax.Array) -> Pair:
         return lax.stop_gradient(pair(patients, columns, same, constants))
 
     low = high = jnp.zeros((), rows.dtype)
     if jax.eval_shape(pair_of, columns, jnp.eye(views.shape[1], dtype=bool)).target is not None:
-        low, high = _extremes(pieces[0], views, num_rows, axis)
+        low, high = _extremes(blocks[0], views, num_rows, axis)
 
-    def block(piece) -> dict[str, jax.Array]:
-        rows, patients, index, real = piece
+    def block_sums(block) -> dict[str, jax.Array]:
+        rows, patients, index, real = block
         similarity = _similarity(rows, views)
         same = index[:, None] == jnp.arange(views.shape[1])[None, :]
         pairs = pair_of(patients, same)
@@ -170,43 +155,19 @@ def _device_sums(
             sums["count"] = 4 * jnp.sum(counted.astype(error.dtype))
         return sums
 
-    sums = _each(block, pieces)
+    sums = _blocks.map_blocks(block_sums, blocks)
     return jax.tree.map(lambda x: x.sum(axis=0), sums)
 
 
-def _block_size(num_rows: int, num_patients: int) -> int:
-    plain, block = _PLAIN_SIMILARITIES, _BLOCK_SIMILARITIES
-    if machine.current_platform() == "tpu":
-        plain = block = _TPU_SIMILARITIES
-    if 4 * num_rows * num_patients <= plain:
-        return num_rows
-    return max(1, block // (4 * num_patients))
-
-
-def _cut(x: jax.Array, size: int, axis: int = 0) -> jax.Array:
-    """Cuts an axis into pieces of `size`, the last padded with zeros, and moves them in front."""
-    missing = -x.shape[axis] % size
-    x = jnp.pad(x, [(0, missing if i == axis else 0) for i in range(x.ndim)])
-    x = x.reshape(*x.shape[:axis], -1, size, *x.shape[axis + 1 :])
-    return jnp.moveaxis(x, axis, 0)
-
-
-def _each(block: Callable, pieces: Any) -> Any:
-    """Results of all pieces, stacked; several are computed again for the backward pass."""
-    if jax.tree.leaves(pieces)[0].shape[0] == 1:
-        return jax.tree.map(lambda x: x[None], block(jax.tree.map(lambda x: x[0], pieces)))
-    return lax.map(jax.checkpoint(block, prevent_cse=False), pieces)
-
-
 def _similarity(rows: jax.Array, views: jax.Array) -> jax.Array:
-    """Cosine similarities [V, P, V, N]."""
+    """Returns the cosine similarities [V, P, V, N] of a block with all embeddings."""
     return jnp.einsum("apd,bnd->apbn", rows, views, precision=lax.Precision.HIGHEST)
 
 
 def _nce(
     logits: jax.Array, positive: jax.Array, log_weight: jax.Array, same: jax.Array
 ) -> jax.Array:
-    """-log(positive / (positive + weighted negatives)) of every row, [V, P]."""
+    """Returns -log(positive / (positive + weighted negatives)) of every row, [V, P]."""
     logits = logits + log_weight[None, :, None, :]
     logits = jnp.where(same[None, :, None, :], -jnp.inf, logits)
     peak = lax.stop_gradient(jnp.maximum(logits.max(axis=(2, 3)), positive[None, :]))
@@ -215,17 +176,18 @@ def _nce(
 
 
 def _extremes(
-    pieces: jax.Array, views: jax.Array, num_rows: int, axis: str | None
+    blocks: jax.Array, views: jax.Array, num_rows: int, axis: str | None
 ) -> tuple[jax.Array, jax.Array]:
-    """The least and the greatest similarity of all pairs, both with their gradient.
+    """Returns the smallest and the largest similarity of all pairs, both with their gradients.
 
-    A first pass only finds the row that holds the minimum; its similarities are then computed again
-    with their gradient, which so needs neither the matrix nor a rule for a minimum over devices.
-    The maximum is a squared norm, by the Cauchy-Schwarz inequality.
+    A first pass only finds the row that holds the minimum. The similarities of this row are then
+    computed again with their gradient, so that the gradient needs neither the whole matrix nor a
+    rule for a minimum over devices. The largest similarity is a squared norm, by the
+    Cauchy-Schwarz inequality.
     """
     fixed_views = lax.stop_gradient(views)
-    low = _each(
-        lambda rows: _similarity(rows, fixed_views).min(axis=(2, 3)), lax.stop_gradient(pieces)
+    low = _blocks.map_blocks(
+        lambda rows: _similarity(rows, fixed_views).min(axis=(2, 3)), lax.stop_gradient(blocks)
     )
     low = jnp.moveaxis(low, 0, 1).reshape(2, -1)[:, :num_rows]
     if axis is not None:

@@ -1,126 +1,144 @@
-"""What an objective is: its loss, and what it owns beyond a loss.
+"""Definition of an objective: its loss, and the parameters, state and labels that it may need.
 
 Shapes: N patients of the global batch, D embedding, K columns of a label.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
 import numpy as np
-from flax import nnx
 
 from clef_jax.errors import UserError
 
+if TYPE_CHECKING:
+    import jax
+    from flax import nnx
+
 
 class Inputs(NamedTuple):
-    """What the loss of one step is computed from; all arrays are of the whole (global) batch."""
+    """Inputs of the loss of one step; all arrays hold the whole (global) batch."""
 
     view_a: jax.Array
-    """[N, D], embeddings of the first views."""
+    """Embeddings of the first views, [N, D]."""
     view_b: jax.Array
-    """[N, D], embeddings of the second views; row i of both belongs to patient i."""
+    """Embeddings of the second views, [N, D]; row i of both belongs to patient i."""
     risk: jax.Array
-    """[N], NaN where unknown."""
+    """Risk of each patient, [N]; NaN where unknown."""
     completeness: jax.Array
-    """[N] in [0, 1], fraction of the risk score's inputs that were observed."""
+    """Fraction of the risk score's inputs that were observed, [N] in [0, 1]."""
     labels: Mapping[str, jax.Array]
-    """float32 [N, K] by name, the labels that the objective asks for: 0 or 1 for each class, or the
+    """Labels that the objective requests, float32 [N, K] by name: 0 or 1 for each class, or the
     number; NaN where unknown."""
     params: Any
-    """The objective's own parameters, which the optimiser trains beside the encoder's."""
+    """The objective's own parameters, which the optimiser trains together with the encoder's."""
     state: Any
     """The objective's state before this step."""
     encode: Callable[[Any], tuple[jax.Array, jax.Array]]
-    """Maps other parameters of the encoder, a momentum encoder's for example, to the embeddings of
+    """Maps other parameters of the encoder, for example a momentum encoder's, to the embeddings of
     both views, [N, D] each; no gradient flows through it."""
     mesh: jax.sharding.Mesh | None
-    """The devices, whose axis "data" divides the patients."""
+    """Devices, whose axis "data" divides the patients."""
+    step: jax.Array | int = 0
+    """Number of updates before this step."""
+    num_steps: int = 1
+    """Number of updates of the whole run."""
 
 
 class Outcome(NamedTuple):
-    """What the loss function returns."""
+    """Result of an objective's loss."""
 
     terms: dict[str, jax.Array]
     """Scalars over the whole batch; "loss" is minimised, and all are logged."""
     carry: Any = None
-    """Arrays that `update_state` needs of this step, such as the keys of a queue."""
+    """Arrays of this step that `update_state` needs, such as the keys of a queue."""
 
 
 class Sizes(NamedTuple):
-    """What the shapes of parameters and state may depend on."""
+    """Sizes on which the shapes of an objective's parameters and state may depend."""
 
     embedding_width: int
-    """D."""
+    """Number of features of an embedding, D."""
     global_batch_size: int
-    """N."""
+    """Number of patients in a batch of all devices, N."""
     label_widths: Mapping[str, int]
-    """K of each label that the objective asks for."""
+    """Number of columns, K, of each label that the objective requests."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preset:
-    """Named settings to start from; the command line may change each of them."""
+    """Named default settings; the command line can change each of them."""
 
     config: Any
     """The objective's own settings."""
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Settings of `TrainConfig` by name that belong to the preset, such as views, learning rate,
-    schedule or batch size."""
+    """Settings of `TrainConfig` by field name, such as views, learning rate, schedule or batch
+    size."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Objective:
     """A training objective: one module of this package that defines `OBJECTIVE`.
 
-    Whatever an objective owns is saved with each checkpoint and restored bit for bit, is the same
-    on every device, and follows microbatches and skipped steps as the encoder does.
+    Its parameters and state are saved in each checkpoint and restored bit for bit, and are the same
+    on every device. Microbatches and skipped steps affect them as they affect the encoder.
     """
 
     presets: Mapping[str, Preset]
-    """By name; "paper" is the default. All have settings of one class, a frozen dataclass."""
+    """Presets by name; "paper" is the default. Their configs are of one class, a frozen
+    dataclass."""
     terms: Callable[[Inputs, Any], Outcome]
-    """(inputs, config): the loss and its parts."""
+    """Maps (inputs, config) to the loss and its parts."""
     complete: Callable[[Any, np.ndarray | None], Any] = lambda config, cohort: config
-    """(config, cohort): the settings, completed by the quantiles of risk in the data set (None
-    where they are not known)."""
+    """Maps (config, cohort) to a config completed by the quantiles of risk in the data set, which
+    are None where unknown. By default the config stays as it is."""
     labels: Callable[[Any], tuple[str, ...]] = lambda config: ()
-    """(config): names of the stored labels that the loss needs."""
+    """Maps (config) to the names of the stored labels that the loss needs; by default none."""
+    label_kinds: tuple[str, ...] = ("class", "classes", "number")
+    """Kinds of labels that the loss takes."""
+    depends_on_num_steps: Callable[[Any], bool] = lambda config: False
+    """Maps (config) to whether a step depends on the number of steps of the whole run, which a
+    resumed run then must not change."""
     init_params: Callable[[Any, Sizes, nnx.Rngs], Any] | None = None
-    """(config, sizes, rngs): the first parameters, a tree of float32 arrays, or None. By default
-    the objective has none."""
+    """Maps (config, sizes, rngs) to the initial parameters, a tree of float32 arrays or None. By
+    default the objective has no parameters."""
     init_state: Callable[[Any, Sizes, nnx.State, Any, nnx.Rngs], Any] | None = None
-    """(config, sizes, encoder parameters, own parameters, rngs): the first state, a tree of arrays,
-    or None. By default the objective has none."""
+    """Maps (config, sizes, encoder parameters, own parameters, rngs) to the initial state, a tree
+    of arrays or None. By default the objective has no state."""
     update_state: Callable[[Any, Any, Any, nnx.State, Any], Any] | None = None
-    """(config, state, carry, encoder parameters, own parameters): the state after the optimiser's
-    step, to whose parameters it is called. A step that is skipped does not change the state."""
+    """Maps (config, state, carry, encoder parameters, own parameters) to the state after a step;
+    the parameters are those after the optimiser's update. A skipped step keeps the state."""
 
 
 def check_outcome(name: str, outcome: Any) -> None:
-    """Raises UserError unless an objective returned scalars, `loss` among them."""
+    """Raises UserError unless an objective returned scalars that include `loss`."""
     if not isinstance(outcome, Outcome) or "loss" not in outcome.terms:
         raise UserError(
-            f"The terms of the objective {name!r} must be an Outcome whose terms have a 'loss'.",
+            f"`terms` of the objective {name!r} must return an Outcome whose terms include 'loss'.",
             problem="objective_without_loss",
         )
     for term, value in outcome.terms.items():
-        if jax.numpy.shape(value):
+        if np.shape(value):
             raise UserError(
-                f"The term {term!r} of the objective {name!r} must be one number for the whole "
-                f"batch; its shape is {jax.numpy.shape(value)}.",
+                f"The term {term!r} of the objective {name!r} must be a scalar for the whole "
+                f"batch; its shape is {np.shape(value)}.",
                 problem="objective_not_scalar",
             )
 
 
 def check_params(name: str, params: Any) -> None:
     """Raises UserError unless an objective's own parameters are arrays of float32."""
+    import jax
+    from flax import nnx
+
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if getattr(leaf, "dtype", None) != np.float32:
             raise UserError(
                 f"init_params of the objective {name!r} must return a tree of float32 arrays; "
-                f"{jax.tree_util.keystr(path) or 'it'} is {getattr(leaf, 'dtype', type(leaf))}.",
+                f"{jax.tree_util.keystr(path) or 'the result'} is "
+                f"{getattr(leaf, 'dtype', type(leaf))}.",
                 problem="objective_params",
             )
     if isinstance(params, nnx.Module):
@@ -133,6 +151,8 @@ def check_params(name: str, params: Any) -> None:
 
 def check_state(name: str, before: Any, after: Any) -> None:
     """Raises UserError unless an objective's state keeps its structure, shapes and types."""
+
+    import jax
 
     def described(tree: Any) -> Any:
         return jax.tree.map(lambda x: (jax.numpy.shape(x), jax.numpy.result_type(x)), tree)

@@ -1,15 +1,25 @@
-"""SimCLR's NT-Xent (Chen et al. 2020, arXiv 2002.05709, equation 1), the paper's plain baseline.
+"""SimCLR's NT-Xent loss (Chen et al. 2020, arXiv 2002.05709, equation 1), a baseline of the paper.
+
+Presets: `paper` is how the CLEF paper trains it, on the embedding itself; `original` has the
+projector and the temperature of its authors (sections 2.1 and 5.1).
 
 Shapes: N patients of the global batch, D embedding.
 """
 
-import dataclasses
+from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
-from clef_jax.objectives import Inputs, Objective, Outcome, Preset, _contrast
+from clef_jax.objectives import Inputs, Objective, Outcome, Preset, Sizes, _check
+
+if TYPE_CHECKING:
+    import jax
+    from flax import nnx
+
+    from clef_jax.objectives import _contrast
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,15 +27,21 @@ class Config:
     """Settings of the objective."""
 
     temperature: float = 0.07
-    """Divides the cosine similarities; no unit."""
+    """Divisor of the cosine similarities; no unit."""
+    projection_width: int = 0
+    """Number of features of a projector of two layers, with ReLU between them; 0 omits it."""
 
     def __post_init__(self):
         if not (np.isfinite(self.temperature) and self.temperature > 0):
             raise ValueError(f"temperature={self.temperature} must be a number above 0.")
+        _check.numbers(self, "projection_width", least=0)
 
 
 PAPER = Config()
-"""As the paper trains this baseline."""
+"""Settings with which the paper trains this baseline."""
+
+ORIGINAL = Config(temperature=0.1, projection_width=128)
+"""Settings of the method's authors."""
 
 
 def loss(
@@ -38,7 +54,7 @@ def loss(
     mesh: jax.sharding.Mesh | None = None,
     block_patients: int | None = None,
 ) -> jax.Array:
-    """The scalar loss of the global batch; arguments as in `terms`."""
+    """Returns the scalar loss of the global batch; arguments and errors are as in `terms`."""
     options = {"mesh": mesh, "block_patients": block_patients}
     return terms(view_a, view_b, risk, completeness, config, **options)["loss"]
 
@@ -53,14 +69,16 @@ def terms(
     mesh: jax.sharding.Mesh | None = None,
     block_patients: int | None = None,
 ) -> dict[str, jax.Array]:
-    """The loss of two views [N, D] under "loss"; every other row of either view is a negative.
+    """Returns {"loss": NT-Xent}; all rows of other patients in both views are negatives.
 
-    Risk and completeness are accepted, as every objective does, and ignored. `mesh` divides the
-    patients over its axis "data"; `block_patients` is how many are met at a time.
+    Risk and completeness are ignored; they are accepted so that all objectives have the same
+    signature. Other arguments are as in `clef.terms`.
 
     Raises:
-        ValueError: shapes do not agree, or the devices do not divide the patients.
+        ValueError: shapes do not agree, or the number of devices does not divide the patients.
     """
+    from clef_jax.objectives import _contrast
+
     del risk, completeness
     parts = _contrast.terms(
         view_a,
@@ -76,13 +94,38 @@ def terms(
 
 
 def _equal_weights(row, column, same: jax.Array, constants) -> _contrast.Pair:
+    import jax.numpy as jnp
+
+    from clef_jax.objectives import _contrast
+
     del row, column, constants
     return _contrast.Pair(jnp.zeros((same.shape[0], 1), jnp.float32))
 
 
+def _init_params(config: Config, sizes: Sizes, rngs: nnx.Rngs) -> Any:
+    from clef_jax.objectives import _network
+
+    if not config.projection_width:
+        return None
+    width = sizes.embedding_width
+    return {"projector": _network.init((width, width, config.projection_width), rngs)}
+
+
 def _outcome(inputs: Inputs, config: Config) -> Outcome:
-    view_a, view_b, risk, completeness = inputs[:4]
-    return Outcome(terms(view_a, view_b, risk, completeness, config, mesh=inputs.mesh))
+    view_a, view_b = inputs.view_a, inputs.view_b
+    if config.projection_width:
+        from clef_jax.objectives import _cosine, _network
+
+        projector = inputs.params["projector"]
+        view_a, _ = _network.apply(projector, _cosine.widen(view_a))
+        view_b, _ = _network.apply(projector, _cosine.widen(view_b))
+    return Outcome(
+        terms(view_a, view_b, inputs.risk, inputs.completeness, config, mesh=inputs.mesh)
+    )
 
 
-OBJECTIVE = Objective(presets={"paper": Preset(config=PAPER)}, terms=_outcome)
+OBJECTIVE = Objective(
+    presets={"paper": Preset(config=PAPER), "original": Preset(config=ORIGINAL)},
+    terms=_outcome,
+    init_params=_init_params,
+)

@@ -1,1 +1,1 @@
-"""Report pages in HTML, and figures for them."""
+"""HTML pages and the figures on them."""

@@ -1,18 +1,19 @@
-"""Draws recordings as clinicians read them: on paper of 25 mm per second and 10 mm per millivolt.
+"""Plots recordings on ECG paper: 25 mm per second and 10 mm per millivolt.
 
-Shapes: L leads, T time.
+Shapes: L leads, T time (samples).
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 
 from clef_jax.leads import STANDARD_12
 
 _INK, _COARSE, _FINE = "#1b263b", "#e9a6a6", "#f7dede"
 _COARSE_SECONDS, _COARSE_MV = 0.2, 0.5
-"""One large square; a small one is a fifth of it."""
+"""Size of a large square; a small square is a fifth of it."""
 PAPER_SECONDS = 10.0
 _ROW_MV = 3.0
 _PANEL_SECONDS = 2.5
@@ -21,11 +22,11 @@ _RHYTHM_LEAD = "II"
 
 
 def num_rows(leads: Sequence[str]) -> int:
-    """Rows of traces that a recording takes."""
+    """Returns the number of rows of traces of a recording."""
     return len(_ROWS_OF_FOUR) + 1 if set(leads) == set(STANDARD_12) else len(leads)
 
 
-def draw(
+def plot(
     panel: Axes,
     signal_mv: np.ndarray,
     leads: Sequence[str],
@@ -33,11 +34,15 @@ def draw(
     *,
     title: str = "",
 ) -> None:
-    """Draws the first ten seconds: twelve leads in the usual form, others each in a row.
+    """Plots the first ten seconds of a recording.
+
+    Twelve leads have the usual layout: three rows of four leads and a rhythm strip. Otherwise each
+    lead has a row.
 
     Args:
-        signal_mv: [L, T], NaN where nothing was recorded. Each lead is drawn around its median.
+        signal_mv: signal in mV, [L, T], NaN where missing; each lead is centred on its median.
         leads: names of the L leads.
+        title: title above the paper; by default none.
     """
     count = num_rows(leads)
     _paper(panel, count)
@@ -47,10 +52,10 @@ def draw(
                 trace = signal_mv[list(leads).index(name)]
                 begin = column * _PANEL_SECONDS
                 _trace(panel, trace, sample_rate_hz, row, begin, begin + _PANEL_SECONDS, name)
-        leads_left: Sequence[str] = (_RHYTHM_LEAD,)
+        full_rows: Sequence[str] = (_RHYTHM_LEAD,)
     else:
-        leads_left = leads
-    for row, name in enumerate(leads_left, start=count - len(leads_left)):
+        full_rows = leads
+    for row, name in enumerate(full_rows, start=count - len(full_rows)):
         trace = signal_mv[list(leads).index(name)]
         _trace(panel, trace, sample_rate_hz, row, 0.0, PAPER_SECONDS, name)
     panel.set_title(title, fontsize=9, loc="left")
@@ -83,7 +88,31 @@ def _trace(
     middle_mv = -(row + 0.5) * _ROW_MV
     known = trace[np.isfinite(trace)]
     shown = trace[first:last] - (np.median(known) if len(known) else 0.0)
-    # Beyond its row a trace would hide its neighbours.
+    # Clip the trace, so that it does not cover distant rows.
     shown = np.clip(shown, -_ROW_MV, _ROW_MV) + middle_mv
     panel.plot(begin + np.arange(len(shown)) / rate, shown, color=_INK, lw=0.6)
     panel.text(begin + 0.05, middle_mv + 0.4 * _ROW_MV, name, fontsize=7, va="top")
+
+
+RAISES, LOWERS = "#e76f00", "#1f6fb4"
+"""Colours of parts that raise and that lower an answer; neither is that of the paper."""
+_MOST_OPAQUE = 0.75
+
+
+def shade(panel: Axes, row: int, edges_seconds: np.ndarray, strength: np.ndarray) -> None:
+    """Colours parts of a row behind its trace.
+
+    Args:
+        panel: panel that `plot` has drawn.
+        row: number of the row, from 0 at the top.
+        edges_seconds: start of each of the n parts and the end of the last, [n + 1].
+        strength: opacity of each part, from -1 (`LOWERS`) to 1 (`RAISES`), [n].
+    """
+    size = np.clip(np.abs(strength), 0, 1) * _MOST_OPAQUE
+    colours = [
+        to_rgba(RAISES if value > 0 else LOWERS, alpha)
+        for value, alpha in zip(strength, size, strict=True)
+    ]
+    parts = list(zip(edges_seconds[:-1], np.diff(edges_seconds), strict=True))
+    top = -_ROW_MV * row
+    panel.broken_barh(parts, (top - _ROW_MV, _ROW_MV), facecolors=colours, lw=0, zorder=0.6)

@@ -1,1 +1,1 @@
-"""What a training run takes on a machine that is not there; see `clef_jax.plan`."""
+"""Resource estimates for hardware that need not be present; see `clef_jax.plan`."""

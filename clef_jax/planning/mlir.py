@@ -1,4 +1,4 @@
-"""Reads exchanges between devices from a step that is lowered but not compiled."""
+"""Lists the collectives of a step that is lowered but not compiled."""
 
 import math
 import re
@@ -12,25 +12,26 @@ _KINDS = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "collectiv
 
 
 def collectives(lowered: jax.stages.Lowered) -> tuple[Collective, ...]:
-    """Those that the encoder and the loss ask for by name. A compiler joins some of them, and adds
-    small ones around them; loops count once.
+    """Returns the collectives that the encoder and the loss request explicitly.
+
+    A compiler may merge some of them and add small ones. Each loop is counted once.
 
     Raises:
         ValueError: the step was not lowered to StableHLO.
     """
     module = lowered.compiler_ir("stablehlo")
     if module is None:
-        raise ValueError("The step is not lowered to StableHLO, so its exchanges cannot be read.")
-    found: list[Collective] = []
+        raise ValueError("The step is not lowered to StableHLO, so its collectives cannot be read.")
+    result: list[Collective] = []
 
     def visit(operation):
         dialect, _, kind = operation.name.partition(".")
         if dialect == "stablehlo" and kind in _KINDS:
-            found.append(_collective(operation, kind))
+            result.append(_collective(operation, kind))
         return ir.WalkResult.ADVANCE
 
     module.operation.walk(visit)
-    return tuple(found)
+    return tuple(result)
 
 
 def _collective(operation, kind: str) -> Collective:
@@ -47,7 +48,7 @@ def _collective(operation, kind: str) -> Collective:
 
 
 def _array(text: str) -> tuple[str, int]:
-    """Name and bytes of a type such as `tensor<2x512x256xf32>`."""
+    """Returns name and bytes of a type such as `tensor<2x512x256xf32>`."""
     *shape, kind = text.removeprefix("tensor<").removesuffix(">").split("x")
     bits = int(re.sub(r"\D", "", kind))
     num_bytes = math.prod(int(n) for n in shape) * max(bits // 8, 1)

@@ -1,4 +1,4 @@
-"""The least time of a step: by its operations, by its memory traffic, by its exchanges."""
+"""Computes the least time of a step from its operations, memory traffic and collectives."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -9,27 +9,30 @@ from clef_jax.planning.hlo import Collective
 from clef_jax.planning.topology import Topology
 
 _STATE_BYTES_PER_PARAMETER = 4 * 10
-"""Parameters read in both passes and by the optimiser, gradient written and read, two moments and
-the parameters read and written: float32 each."""
+"""Traffic of a float32 parameter: 2 reads in the passes, write and read of its gradient, and read
+and write of the parameter and its two moments in the optimiser."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Roofline:
-    """Seconds that one device needs at least; None where its chip's rate is not known."""
+    """Least seconds of one device per step; None where the chip's rate is unknown."""
 
     compute_seconds: float | None
+    """Time of the operations at the peak rate."""
     memory_seconds: float | None
+    """Time of the memory traffic at full bandwidth."""
     exchange_seconds: float | None
+    """Time of the collectives at full bandwidth."""
 
     @property
     def seconds(self) -> float | None:
-        """The largest of the three, as if they overlapped perfectly."""
+        """The largest of the three times, as if they overlapped perfectly."""
         known = (self.compute_seconds, self.memory_seconds, self.exchange_seconds)
         return None if None in known else max(x for x in known if x is not None)
 
     @property
     def bound(self) -> str | None:
-        """Which of the three is the largest."""
+        """Name of the largest of the three times; None if unknown."""
         if self.seconds is None:
             return None
         return {
@@ -45,7 +48,14 @@ def make(
     least_bytes: float,
     collectives: Iterable[Collective],
 ) -> Roofline:
-    """Of operations and memory traffic per device and step."""
+    """Returns the roofline of a step.
+
+    Args:
+        topology: the machine.
+        model_flops: FLOPs per device and step.
+        least_bytes: memory traffic per device and step.
+        collectives: collectives of the step.
+    """
     chip = topology.chip
     return Roofline(
         compute_seconds=_over(model_flops, chip.peak_flops_per_second),
@@ -55,9 +65,10 @@ def make(
 
 
 def exchange_seconds(topology: Topology, collectives: Iterable[Collective]) -> float | None:
-    """Time of all collectives one after another, at full bandwidth and without latency.
+    """Returns the time in seconds of all collectives in sequence, at full bandwidth, no latency.
 
-    What crosses between islands is first reduced within them, so that each device sends its share.
+    Data that crosses between islands is reduced within them first, so that each device of an island
+    sends an equal part of it.
     """
     sent = sum(collective.sent_bytes for collective in collectives)
     if topology.num_devices == 1:
@@ -74,8 +85,11 @@ def _over(amount: float, rate: float | None) -> float | None:
 
 
 def least_bytes(size: EncoderSize, num_samples: int, rows: int, value_bytes: int) -> int:
-    """Memory traffic of a step if every layer and every gate read its input and wrote its output
-    once, with all that is elementwise done on the way; a backward pass takes twice as much."""
+    """Returns the bytes of memory traffic of a step with ideal fusion.
+
+    Every layer and gate reads its input and writes its output once; elementwise work adds nothing,
+    and a backward pass needs twice as much.
+    """
     stem = size.stem()
     length = stem.output_length(num_samples)
     values = num_samples + length * stem.channels

@@ -1,6 +1,7 @@
-"""The training step itself, lowered and compiled for a machine that may not be there.
+"""Lowers and compiles the training step for a machine that need not be present.
 
-It is the function that training jits, `update.make_train_step`, over shapes instead of arrays.
+The step is the function that training jits, `training.step.make_train_step`, with shapes instead of
+arrays.
 """
 
 import contextlib
@@ -26,13 +27,13 @@ from clef_jax.planning.topology import Topology
 from clef_jax.training import schedule, state as state_lib, step as step_lib
 
 NUM_PATIENTS = 161_352
-"""Patients of MIMIC-IV-ECG: the length of an epoch."""
+"""Number of patients of MIMIC-IV-ECG, which is the length of an epoch."""
 
 _COHORT = np.linspace(0, 0.5, 101)
-"""Stands for the quantiles of risk of a data set, whose values no cost depends on."""
+"""Placeholder for a data set's risk quantiles; no cost depends on their values."""
 
 _TOO_LARGE = (
-    # With the memory that is asked for, and that there is.
+    # Each matches the required and the available memory.
     re.compile(r"\(([\d.]+)([KMG])\) exceeds available HBM \(([\d.]+)([KMG])\)"),
     re.compile(r"Used ([\d.]+)([KMG]) of ([\d.]+)([KMG]) hbm"),
 )
@@ -41,31 +42,40 @@ _UNIT_BYTES = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One update, lowered."""
+    """A lowered training step."""
 
     trainer: state_lib.Trainer
     state: state_lib.TrainState
-    """Abstract, as the next two."""
+    """Abstract state."""
     batch: dict[str, jax.ShapeDtypeStruct]
+    """Abstract batch."""
     constants: step_lib.Constants
+    """Abstract constants."""
     lowered: jax.stages.Lowered
 
 
 @dataclasses.dataclass(frozen=True)
 class TooLarge:
-    """The compiler refused a step that does not fit the device's memory."""
+    """The compiler's rejection of a step that does not fit the device's memory."""
 
     message: str
-    asked_bytes: int | None
-    """Memory of all that the step would need; None if the message does not tell."""
+    required_bytes: int | None
+    """Memory that the step needs; None if the message does not state it."""
     available_bytes: int | None
+    """Memory that a program can use; None if the message does not state it."""
 
 
 def lower(config: TrainConfig, topology: Topology, sample_rate_hz: float) -> Step:
-    """The step of a run with `config`, for signals of `sample_rate_hz`, on `topology`.
+    """Lowers the training step of a run for a machine.
+
+    Args:
+        config: settings of the run.
+        topology: the machine.
+        sample_rate_hz: sampling rate of the signals in Hz.
 
     Raises:
-        UserError: the batch does not split over the devices, or the machine cannot be had.
+        UserError: the batch does not split evenly over the devices, the machine is unavailable, or
+            the objective needs labels.
     """
     mesh = topology_lib.make_mesh(topology)
     mesh_lib.check_batch_size(config.global_batch_size, mesh, config.num_microbatches)
@@ -79,13 +89,20 @@ def lower(config: TrainConfig, topology: Topology, sample_rate_hz: float) -> Ste
     if config.label_names:
         raise UserError(
             f"--objective={config.objective} needs the labels {', '.join(config.label_names)}, and "
-            "a plan knows no data set. Plan another objective: the encoder's cost is the same.",
+            "a plan has no data set. Plan another objective: the encoder's cost is the same.",
             problem="plan_needs_labels",
         )
-    trainer = state_lib.make_trainer(config, rate, mesh, cohort=_COHORT, platform=platform)
+    trainer = state_lib.make_trainer(
+        config,
+        rate,
+        mesh,
+        cohort=_COHORT,
+        platform=platform,
+        num_steps=config.total_steps(steps_per_epoch),
+    )
     arguments = abstract_arguments(trainer, sample_rate_hz)
     traced = step_lib.make_train_step(trainer).trace(*arguments)
-    if topology.is_compiled_for:
+    if topology.has_compiler:
         lowered = traced.lower()
     else:
         lowered = traced.lower(lowering_platforms=("cuda",))
@@ -95,9 +112,9 @@ def lower(config: TrainConfig, topology: Topology, sample_rate_hz: float) -> Ste
 def abstract_arguments(
     trainer: state_lib.Trainer, sample_rate_hz: float
 ) -> tuple[state_lib.TrainState, dict[str, jax.ShapeDtypeStruct], step_lib.Constants]:
-    """Shapes, types and shardings of what the training step takes.
+    """Returns shapes, types and shardings of the arguments of the training step.
 
-    Only the constants are computed, on this machine, whatever devices the mesh is of.
+    Only the constants are computed, on this machine, for any mesh.
     """
     config, mesh = trainer.config, trainer.mesh
     constants = step_lib.load_constants(config, sample_rate_hz)
@@ -127,20 +144,22 @@ def abstract_arguments(
 def timed_lower(
     config: TrainConfig, topology: Topology, sample_rate_hz: float
 ) -> tuple[Step, float]:
-    """The step, as `lower` gives it, and the seconds that it took."""
+    """Returns the step from `lower`, and the seconds that lowering took."""
     start = time.perf_counter()
     step = lower(config, topology, sample_rate_hz)
     return step, time.perf_counter() - start
 
 
-def compile_step(step: Step) -> tuple[jax.stages.Compiled | TooLarge, float]:
-    """The compiled step, or that it does not fit; and the seconds that it took."""
+def compile_step(
+    step: Step, compiler_options: dict[str, bool] | None = None
+) -> tuple[jax.stages.Compiled | TooLarge, float]:
+    """Returns the compiled step, or why it does not fit, and the seconds that compilation took."""
     start = time.perf_counter()
     try:
         with contextlib.ExitStack() as stack:
-            if step.trainer.platform == "tpu":
+            if step.trainer.platform != "cpu":
                 stack.enter_context(_without_cache())
-            result = step.lowered.compile()
+            result = step.lowered.compile(compiler_options)  # pyright: ignore[reportArgumentType]
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -150,10 +169,10 @@ def compile_step(step: Step) -> tuple[jax.stages.Compiled | TooLarge, float]:
 
 @contextlib.contextmanager
 def _without_cache() -> Iterator[None]:
-    """No compiled step is kept on disk: without the machine it could not be read back."""
+    """Disables the compilation cache, from which a step for an absent machine cannot be loaded."""
     before = jax.config.jax_enable_compilation_cache  # pyright: ignore[reportAttributeAccessIssue]
     jax.config.update("jax_enable_compilation_cache", False)
-    compilation_cache.reset_cache()  # or JAX goes by what it found earlier
+    compilation_cache.reset_cache()  # otherwise JAX ignores the changed setting
     try:
         yield
     finally:
@@ -162,33 +181,33 @@ def _without_cache() -> Iterator[None]:
 
 
 def too_large(message: str) -> TooLarge:
-    """What a refusal tells about memory."""
+    """Reads required and available memory from the compiler's error message."""
     for pattern in _TOO_LARGE:
         if match := pattern.search(message):
-            asked = float(match[1]) * _UNIT_BYTES[match[2]]
+            required = float(match[1]) * _UNIT_BYTES[match[2]]
             available = float(match[3]) * _UNIT_BYTES[match[4]]
-            return TooLarge(message.splitlines()[0], round(asked), round(available))
+            return TooLarge(message.splitlines()[0], round(required), round(available))
     return TooLarge(message.splitlines()[0], None, None)
 
 
 def saved_activations(step: Step) -> int:
-    """Bytes that the encoder keeps for its backward pass on one device, as traced.
+    """Returns the bytes that the encoder stores for its backward pass on one device, as traced.
 
-    A compiler that computes elementwise parts again keeps less. Of microbatches one counts.
+    Only one microbatch counts. A compiler that recomputes elementwise operations stores less.
     """
     num_views, num_samples = step.batch["adc"].shape[1:]
     config = step.trainer.config
-    parts = step.trainer.mesh.size * config.num_microbatches
-    rows = config.global_batch_size * num_views // parts
+    num_microbatches = step.trainer.mesh.size * config.num_microbatches
+    rows = config.global_batch_size * num_views // num_microbatches
 
     def backward(params: Any, signal: jax.Array) -> Any:
         with use_platform(step.trainer.platform):
             return jax.vjp(lambda p: nnx.merge(step.trainer.graph, p)(signal), params)[1]
 
-    def kept_bytes(rows: int) -> int:
+    def stored_bytes(rows: int) -> int:
         signal = jax.ShapeDtypeStruct((rows, num_samples, 1), jnp.float32)
-        kept = jax.tree.leaves(jax.eval_shape(backward, step.state.params, signal))
-        return sum(x.size * x.dtype.itemsize for x in kept)
+        stored = jax.tree.leaves(jax.eval_shape(backward, step.state.params, signal))
+        return sum(x.size * x.dtype.itemsize for x in stored)
 
-    # The kernels, which are kept as well, do not grow with the rows.
-    return rows * (kept_bytes(2) - kept_bytes(1))
+    # The difference excludes the kernels, which are stored too but do not grow with the rows.
+    return rows * (stored_bytes(2) - stored_bytes(1))

@@ -1,5 +1,5 @@
-"""Clinical risk scores. A score is one module of this package that defines `SCORE`; nothing lists
-them.
+"""Clinical risk scores. A score is one module of this package that defines `SCORE`; it is
+discovered automatically.
 
 ```
 from clef_jax.risk import Score
@@ -19,10 +19,20 @@ Modules with a leading underscore hold code that several scores share.
 
 from clef_jax import plugin
 from clef_jax.errors import UserError
+from clef_jax.risk._limits import LIMITS, MG_DL_PER_MMOL_L, Limits, exceeds_total
 from clef_jax.risk._score import REGIONS, Score
 from clef_jax.risk.esc_2021 import score2
 
-__all__ = ["REGIONS", "Score", "load", "score2"]
+__all__ = [
+    "LIMITS",
+    "MG_DL_PER_MMOL_L",
+    "REGIONS",
+    "Limits",
+    "Score",
+    "exceeds_total",
+    "load",
+    "score2",
+]
 
 
 _KIND = plugin.Kind(label="risk score", package=__name__, attribute="SCORE", expected=Score)

@@ -1,8 +1,8 @@
 """SCORE2 and SCORE2-OP: ten-year risk of fatal and non-fatal cardiovascular disease in Europe.
 
-Below 70 years SCORE2 (doi:10.1093/eurheartj/ehab309), from 70 SCORE2-OP (doi:10.1093/eurheartj/
-ehab312) with the constants of the authors' own implementation, which the paper prints rounded to
-two decimals. The intended use of both is in people without diabetes.
+SCORE2 (doi:10.1093/eurheartj/ehab309) applies below 70 years and SCORE2-OP (doi:10.1093/eurheartj/
+ehab312) from 70. The constants of SCORE2-OP are those of its authors' own implementation; the paper
+prints them rounded to two decimals. Both scores are intended for people without diabetes.
 """
 
 import dataclasses
@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from clef_jax.risk._score import Score, check_binary, check_region
+from clef_jax.risk._limits import check_limits
+from clef_jax.risk._score import Score, check_binary, check_region, to_arrays
 
 _AGES_YEARS = (40.0, 89.0)
 _OLDER_FROM_YEARS = 70.0
@@ -19,17 +20,20 @@ _OLDER_FROM_YEARS = 70.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Model:
-    """A Fine-Gray model of one sex and age group, recalibrated to a region."""
+    """A Fine-Gray model of one sex and age group, recalibrated to each region."""
 
     main: dict[str, float]
+    """Coefficient of each term."""
     by_age: dict[str, float]
-    """Interactions with age."""
+    """Coefficient of each term's interaction with age."""
     age: float
+    """Coefficient of age."""
     survival: float
     """Baseline survival at ten years."""
     mean: float = 0.0
     """Linear predictor of the average participant."""
     scales: dict[str, tuple[float, float]]
+    """Intercept and slope of the recalibration to each region."""
 
     def risk(self, age: np.ndarray, terms: dict[str, np.ndarray], region: str) -> np.ndarray:
         predictor = self.age * age - self.mean + np.log(-np.log(self.survival))
@@ -97,23 +101,34 @@ def score2(
     region: str,
     diabetes: ArrayLike = 0,
 ) -> np.ndarray:
-    """Ten-year risk in [0, 1] by SCORE2 below 70 years and by SCORE2-OP from 70.
+    """Returns the ten-year risk in [0, 1] by SCORE2 below 70 years and by SCORE2-OP from 70.
 
-    Arrays broadcast. Ages outside of 40 to 89 years count as the nearest end; NaN in, NaN out.
+    Inputs are broadcast against each other. The risk is NaN where an input is NaN or masked.
 
     Args:
-        male, smoker, diabetes: 1 for yes, 0 for no; a former smoker is none.
-        region: `low`, `moderate`, `high` or `very_high` (the ESC's risk regions).
+        age_years: Age; ages outside of 40 to 89 years are clipped to this range.
+        male, smoker, diabetes: 1 for yes, 0 for no; a former smoker counts as 0.
+        sbp_mmhg: Systolic blood pressure.
+        total_cholesterol_mmol_l, hdl_mmol_l: Total and HDL cholesterol.
+        region: Risk region of the ESC: `low`, `moderate`, `high` or `very_high`.
 
     Raises:
-        UserError: an unknown region, or a yes-no input that is neither 0 nor 1.
+        UserError: the region is unknown, a binary input is neither 0, 1 nor NaN, or a value is
+            implausible, for example a cholesterol in mg/dL; the message names its position.
     """
     check_region(region)
-    given = (age_years, male, smoker, sbp_mmhg, total_cholesterol_mmol_l, hdl_mmol_l, diabetes)
-    age, male, smoker, sbp, total, hdl, diabetes = np.broadcast_arrays(
-        *(np.asarray(value, float) for value in given)
+    binary = to_arrays(male=male, smoker=smoker, diabetes=diabetes)
+    measured = to_arrays(
+        age_years=age_years,
+        sbp_mmhg=sbp_mmhg,
+        total_cholesterol_mmol_l=total_cholesterol_mmol_l,
+        hdl_mmol_l=hdl_mmol_l,
     )
-    check_binary(male=male, smoker=smoker, diabetes=diabetes)
+    check_binary(**binary)
+    check_limits(**measured)
+    male, smoker, diabetes, age, sbp, total, hdl = np.broadcast_arrays(
+        *binary.values(), *measured.values()
+    )
     age = np.clip(age, *_AGES_YEARS)
     younger = _named(smoker, (sbp - 120) / 20, diabetes, total - 6, (hdl - 1.3) / 0.5)
     older = _named(smoker, sbp - 150, diabetes, total - 6, hdl - 1.4)

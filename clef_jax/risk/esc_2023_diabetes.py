@@ -6,7 +6,8 @@ SCORE2-Diabetes working group, Eur Heart J 2023;44:2544-2556, doi:10.1093/eurhea
 import numpy as np
 from numpy.typing import ArrayLike
 
-from clef_jax.risk._score import Score, check_binary, check_region
+from clef_jax.risk._limits import check_limits
+from clef_jax.risk._score import Score, check_binary, check_region, to_arrays
 from clef_jax.risk.esc_2021 import _SCORE2_MEN, _SCORE2_WOMEN
 
 _AGES_YEARS = (40.0, 69.0)
@@ -37,18 +38,32 @@ def score2_diabetes(
     egfr_ml_min_173m2: ArrayLike,
     region: str,
 ) -> np.ndarray:
-    """Ten-year risk in [0, 1] of people who have type 2 diabetes; see `esc_2021.score2`.
+    """Returns the ten-year risk in [0, 1] of people who have type 2 diabetes.
+
+    Other arguments and errors are as in `esc_2021.score2`.
 
     Args:
-        egfr_ml_min_173m2: estimated glomerular filtration rate, ml/min per 1.73 m2.
+        age_years: Age; ages outside of 40 to 69 years are clipped to this range.
+        diabetes_diagnosis_age_years: Age at the diagnosis of diabetes.
+        hba1c_mmol_mol: Glycated haemoglobin.
+        egfr_ml_min_173m2: Estimated glomerular filtration rate, ml/min per 1.73 m2.
     """
     check_region(region)
-    given = (age_years, male, smoker, sbp_mmhg, total_cholesterol_mmol_l, hdl_mmol_l)
-    given = (*given, diabetes_diagnosis_age_years, hba1c_mmol_mol, egfr_ml_min_173m2)
-    age, male, smoker, sbp, total, hdl, diagnosis, hba1c, egfr = np.broadcast_arrays(
-        *(np.asarray(value, float) for value in given)
+    binary = to_arrays(male=male, smoker=smoker)
+    measured = to_arrays(
+        age_years=age_years,
+        sbp_mmhg=sbp_mmhg,
+        total_cholesterol_mmol_l=total_cholesterol_mmol_l,
+        hdl_mmol_l=hdl_mmol_l,
+        diabetes_diagnosis_age_years=diabetes_diagnosis_age_years,
+        hba1c_mmol_mol=hba1c_mmol_mol,
+        egfr_ml_min_173m2=egfr_ml_min_173m2,
     )
-    check_binary(male=male, smoker=smoker)
+    check_binary(**binary)
+    check_limits(**measured)
+    male, smoker, age, sbp, total, hdl, diagnosis, hba1c, egfr = np.broadcast_arrays(
+        *binary.values(), *measured.values()
+    )
     age = (np.clip(age, *_AGES_YEARS) - 60) / 5
     main = {
         "smoker": smoker,
@@ -69,7 +84,7 @@ def score2_diabetes(
 
 
 def _recalibrated(predictor, region: str, model) -> np.ndarray:
-    """Baseline survival and regional scales are those of SCORE2."""
+    """Returns the risk of a linear predictor, with SCORE2's baseline survival and regions."""
     shift, scale = model.scales[region]
     return -np.expm1(-np.exp(shift + scale * (predictor + np.log(-np.log(model.survival)))))
 

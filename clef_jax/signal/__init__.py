@@ -1,4 +1,4 @@
-"""Signal processing: float64 NumPy references here, their jitted twins in `device` and `view`."""
+"""Signal processing: float64 NumPy references here, jitted counterparts in `device` and `view`."""
 
 from clef_jax.signal.reference import bandpass, fill_gaps, resample, zscore
 

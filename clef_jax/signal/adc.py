@@ -1,12 +1,12 @@
-"""Samples as analogue-to-digital converters store them: integers, one of which means "missing"."""
+"""Stored samples in ADC units: integers, one of which means "missing"."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 MISSING_ADC = -32768
-"""The sample value that means "not recorded", as in WFDB's 16-bit format."""
+"""Value of a missing sample, as in WFDB's 16-bit format."""
 RAIL_ADC = 32767
-"""Largest magnitude of a sample that was recorded: the rail at which a converter clips."""
+"""Largest magnitude of a recorded sample, at which the converter clips."""
 
 
 def to_mv(
@@ -18,9 +18,10 @@ def to_mv(
         adc: int16 [..., T]; `MISSING_ADC` is a missing sample.
         gain_per_mv: [...] or scalar, ADC units per millivolt.
         baseline: [...] or scalar, the ADC value of 0 mV.
+        dtype: number format of the result; by default float32.
 
     Returns:
-        `dtype` [..., T], mV; NaN where a sample is missing.
+        The signal in mV, `dtype` [..., T]; NaN where a sample is missing.
     """
     offset = np.asarray(baseline, dtype)[..., None]
     signal_mv = (adc - offset) / np.asarray(gain_per_mv, dtype)[..., None]

@@ -1,6 +1,6 @@
-"""Signal processing on the device: jitted float32 twins of `reference`, for batches.
+"""Signal processing on the device: jitted float32 counterparts of `reference`, for batches.
 
-Shapes: B batch, T time (samples), R = 20 rank of the filter's edge term.
+Shapes: B batch, C leads, T time (samples), R rank of the filter's edge term (20 of the band-pass).
 """
 
 import dataclasses
@@ -12,15 +12,16 @@ import numpy as np
 from jax import lax
 
 from clef_jax import machine
+from clef_jax.errors import counted
 from clef_jax.signal import edge, fourier, reference
 from clef_jax.signal.adc import MISSING_ADC
 
 _MOST_PACKED_SAMPLES = (1 << 15) - 1
-"""Windows up to this length have room for a sample's place beside its 16 bits in an int32, and for
-a number that stands for none."""
+"""Longest window whose sample indices fit into an int32 beside a sample's 16 bits, with one number
+left for "no sample"."""
 
-_PIECE_SAMPLES = 64
-"""Samples that are summed before pieces of a window are added up."""
+_CHUNK_SAMPLES = 64
+"""Samples that are summed first, before the sums of all chunks of a window are added."""
 
 
 def from_adc(adc: jax.Array, gain_per_mv: jax.Array, baseline: jax.Array) -> jax.Array:
@@ -32,7 +33,7 @@ def from_adc(adc: jax.Array, gain_per_mv: jax.Array, baseline: jax.Array) -> jax
         baseline: [B], the ADC value of 0 mV.
 
     Returns:
-        float32 [B, T], mV; a signal without a single sample is zeros.
+        The signals in mV, float32 [B, T]; a signal with no recorded sample becomes zeros.
     """
     offset = baseline.astype(jnp.float32)[:, None]
 
@@ -47,14 +48,15 @@ def from_adc(adc: jax.Array, gain_per_mv: jax.Array, baseline: jax.Array) -> jax
 
 
 def fill_gaps(x: jax.Array) -> jax.Array:
-    """Fills what is not finite in float32 [B, T] as `reference.fill_gaps` fills NaN."""
+    """Replaces non-finite values of float32 [B, T] as `reference.fill_gaps` replaces NaN."""
     return _fill(x, jnp.isfinite(x))
 
 
 def _neighbours(adc: jax.Array, present: jax.Array) -> tuple[jax.Array, ...]:
-    """Place and value, int32 [B, T], of the last present sample and of the next one.
+    """Returns index and value, int32 [B, T], of the previous and of the next present sample.
 
-    Each travels as one number through a running maximum: a TPU has no fast gather along time.
+    Index and value are packed into one number and found by a running maximum, because a TPU has no
+    fast gather along time.
     """
     time = lax.broadcasted_iota(jnp.int32, adc.shape, 1)
     packed = (time << 16) + (adc.astype(jnp.int32) - MISSING_ADC)
@@ -68,7 +70,7 @@ def _neighbours(adc: jax.Array, present: jax.Array) -> tuple[jax.Array, ...]:
 
 
 def _fill(signal: jax.Array, present: jax.Array) -> jax.Array:
-    """`signal` [B, T] where `present`, and straight lines between."""
+    """Interpolates `signal` [B, T] linearly where it is not `present`."""
     num_samples = signal.shape[-1]
     time = lax.broadcasted_iota(jnp.int32, signal.shape, 1)
     before = lax.cummax(jnp.where(present, time, -1), axis=1)
@@ -89,7 +91,7 @@ def _line(
     right: jax.Array,
     stop: jax.Array,
 ) -> jax.Array:
-    """`signal` where `present`, else a line from `start` at `left` to `stop` at `right`; [B, T]."""
+    """Returns `signal` where present, else the line from (left, start) to (right, stop); [B, T]."""
     time = lax.broadcasted_iota(jnp.int32, signal.shape, 1)
     fraction = (time - left).astype(jnp.float32) / jnp.maximum(right - left, 1)
     filled = jnp.where(present, signal, start + (stop - start) * fraction)
@@ -103,14 +105,15 @@ def _line(
 )
 @dataclasses.dataclass(frozen=True)
 class Bandpass:
-    """The zero-phase band-pass of windows of one length, as a linear map; see `edge`."""
+    """Zero-phase filter of windows of one length, as a linear map; see `edge`. It removes a
+    constant."""
 
     spectrum: jax.Array
-    """[fft_length // 2 + 1], |H|^2."""
+    """Power response |H|^2, float32 [fft_length // 2 + 1]."""
     left: jax.Array
-    """[T, R]."""
+    """Left factor of the edge term, float32 [T, R]."""
     right: jax.Array
-    """[T / 64 rounded up, 64, R], zero beyond T; left and right correct the ends of the window."""
+    """Right factor of the edge term, float32 [ceil(T / 64), 64, R], zero beyond T."""
     num_samples: int
     sample_rate_hz: float
     fft_length: int
@@ -119,17 +122,39 @@ class Bandpass:
 def make_bandpass(
     num_samples: int, sample_rate_hz: float, low_hz: float = 0.67, high_hz: float = 40.0
 ) -> Bandpass:
-    """The band-pass of `reference.bandpass` for windows of `num_samples`, in float32.
+    """Returns the float32 band-pass that corresponds to `reference.bandpass`.
+
+    Args:
+        num_samples: number of samples T of a window.
+        sample_rate_hz: sampling rate of the windows in Hz.
+        low_hz, high_hz: edges of the pass band in Hz.
 
     Raises:
-        ValueError: the window is too short, or the band does not fit the rate.
+        UserError: the window is too short, or the band does not fit the rate.
     """
     parts = edge.decompose(num_samples, sample_rate_hz, low_hz, high_hz)
-    right = np.pad(parts.right.T, [(0, -num_samples % _PIECE_SAMPLES), (0, 0)])
+    return _of_parts(parts, num_samples, sample_rate_hz)
+
+
+def make_chain(
+    num_samples: int, sample_rate_hz: float, filters: tuple[edge.ZeroPhase, ...]
+) -> Bandpass:
+    """Returns filters that are applied one after the other, as a single one.
+
+    Together they must remove a constant.
+
+    Raises:
+        UserError: the window is too short.
+    """
+    return _of_parts(edge.decompose_chain(num_samples, filters), num_samples, sample_rate_hz)
+
+
+def _of_parts(parts: edge.Parts, num_samples: int, sample_rate_hz: float) -> Bandpass:
+    right = np.pad(parts.right.T, [(0, -num_samples % _CHUNK_SAMPLES), (0, 0)])
     return Bandpass(
         spectrum=jnp.asarray(parts.spectrum, jnp.float32),
         left=jnp.asarray(parts.left, jnp.float32),
-        right=jnp.asarray(right.reshape(-1, _PIECE_SAMPLES, edge.RANK), jnp.float32),
+        right=jnp.asarray(right.reshape(-1, _CHUNK_SAMPLES, right.shape[1]), jnp.float32),
         num_samples=num_samples,
         sample_rate_hz=sample_rate_hz,
         fft_length=parts.fft_length,
@@ -137,34 +162,34 @@ def make_bandpass(
 
 
 def bandpass(x: jax.Array, bandpass_filter: Bandpass) -> jax.Array:
-    """Filters float32 [B, T] as `reference.bandpass` does, to rounding.
+    """Filters float32 [B, T] as `reference.bandpass` does, up to rounding.
 
-    The error is some 1e-7 of the largest input, so it is about 1e-6 of the largest output for an
-    ECG, and more where almost everything is filtered away.
+    The error is about 1e-7 of the largest input, which is about 1e-6 of the largest output for an
+    ECG, and more where the filter removes almost everything.
 
     Raises:
-        ValueError: T is not the length that the filter was made for.
+        ValueError: T is not the window length of the filter.
     """
     f = bandpass_filter
     if x.shape[-1] != f.num_samples:
         raise ValueError(
-            f"The band-pass was made for windows of {f.num_samples} samples; the signal has "
-            f"{x.shape[-1]}."
+            f"The band-pass is for windows of {counted(f.num_samples, 'sample')}, but the signal "
+            f"has {x.shape[-1]:,}; make one with make_bandpass for that length."
         )
-    # A constant is filtered away entirely, so an offset would only cost float32 its digits. Of a
-    # flat signal the mean's own rounding would remain, which the z-score scales up to noise.
+    # The filter removes a constant, so subtracting the mean only preserves float32 precision. Flat
+    # signals become exact zeros, because the z-score would scale up the rounding of their mean.
     flat = (x == x[:, :1]).all(axis=-1, keepdims=True)
     x = jnp.where(flat, 0, x - x.mean(axis=-1, keepdims=True))
     middle = _multiply_spectrum(x, f.spectrum, f.fft_length)
-    # Summed piece by piece: one long float32 sum of slow drift is ten times less exact.
-    pieces = jnp.pad(x, [(0, 0), (0, -f.num_samples % _PIECE_SAMPLES)])
-    pieces = pieces.reshape(-1, *f.right.shape[:2])
-    modes = jnp.einsum("bkt,ktr->bkr", pieces, f.right, precision=lax.Precision.HIGHEST).sum(1)
+    # Each chunk is summed separately: one long float32 sum of slow drift is ten times less exact.
+    chunks = jnp.pad(x, [(0, 0), (0, -f.num_samples % _CHUNK_SAMPLES)])
+    chunks = chunks.reshape(-1, *f.right.shape[:2])
+    modes = jnp.einsum("bkt,ktr->bkr", chunks, f.right, precision=lax.Precision.HIGHEST).sum(1)
     return middle + jnp.matmul(modes, f.left.T, precision=lax.Precision.HIGHEST)
 
 
 def _multiply_spectrum(x: jax.Array, response: jax.Array, n: int) -> jax.Array:
-    """Multiplies the spectrum of [B, T], continued by zeros to n samples, by [n // 2 + 1]."""
+    """Multiplies the spectrum of [B, T], zero-padded to n samples, by a response [n // 2 + 1]."""
     if fourier.choose(machine.current_platform(), n).by_products:
         return fourier.multiply_spectrum(x, response, n)
     return jnp.fft.irfft(jnp.fft.rfft(x, n=n) * response[None, :], n=n)[:, : x.shape[-1]]
@@ -176,22 +201,53 @@ def resample_to_count(x: jax.Array, num_samples: int) -> jax.Array:
     if after == before:
         return x
     shorter = min(before, after)
-    # Apart from the transform, so that a flat signal stays flat to the last digit.
+    # The mean bypasses the transform, so that a flat signal stays exactly flat.
     mean = x.mean(axis=-1, keepdims=True)
     if fourier.choose(machine.current_platform(), before, after).by_products:
         return fourier.resample(x - mean, after) + mean
     spectrum = jnp.fft.rfft(x - mean)[:, : shorter // 2 + 1]
     if shorter % 2 == 0:
-        # The bin at half the lower rate stands for a positive and a negative frequency.
+        # The bin at half the lower rate represents a positive and a negative frequency.
         half = 0.5 if after > before else 2.0
         spectrum = spectrum.at[:, -1].multiply(half)
     return jnp.fft.irfft(spectrum, n=after) * (after / before) + mean
 
 
+def resample_rows(
+    x: jax.Array, number: jax.Array, stored_samples: tuple[int, ...], num_samples: int
+) -> jax.Array:
+    """Resamples rows of several lengths to one length by the Fourier method.
+
+    The shapes do not depend on how many rows have which length, so that one program fits every
+    batch. Each length that occurs is resampled for all rows and selected for its own; a length that
+    does not occur is skipped. So a row depends on nothing but its own samples, on any number of
+    devices, and a batch of one data set costs one resampling.
+
+    Args:
+        x: float32 [B, T]; a row of a shorter length is padded at its end.
+        number: int32 [B], position of each row's length in `stored_samples`.
+        stored_samples: lengths of the rows, ascending; the last is T.
+        num_samples: length of the result.
+
+    Returns:
+        The resampled rows, float32 [B, num_samples].
+    """
+
+    def select(length: int, x: jax.Array, mask: jax.Array, result: jax.Array) -> jax.Array:
+        return jnp.where(mask[:, None], resample_to_count(x[:, :length], num_samples), result)
+
+    result = jnp.broadcast_to(x[:, :1], (x.shape[0], num_samples))
+    for i, length in enumerate(stored_samples):
+        mask = number == i
+        branches = (functools.partial(select, length), lambda x, mask, result: result)
+        result = lax.cond(mask.any(), *branches, x, mask, result)
+    return result
+
+
 def zscore(x: jax.Array) -> jax.Array:
-    """(x - mean) / (population standard deviation + 1e-8) over time: float32 [B, T]."""
+    """Returns (x - mean) / (population standard deviation + 1e-8) over time, float32 [B, T]."""
     x = x - x.mean(axis=-1, keepdims=True)
-    # Once more: what rounding leaves of a flat signal must not be scaled up to noise.
+    # Subtracted again: the rounding error of a flat signal must not be scaled up to noise.
     x = x - x.mean(axis=-1, keepdims=True)
     std = jnp.sqrt(jnp.mean(x * x, axis=-1, keepdims=True))
     return x / (std + reference.STD_FLOOR)

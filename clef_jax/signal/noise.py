@@ -1,4 +1,4 @@
-"""Recorded or generated ECG noise, kept unchanged on the device.
+"""Loads recorded or generated ECG noise, which stays unchanged on the device.
 
 Shapes: K = 4 kinds of noise, R = 15 rows (leads), N samples.
 """
@@ -11,20 +11,19 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.io
 
 from clef_jax import leads
 from clef_jax.errors import UserError
 from clef_jax.signal import reference, synthetic_noise
 
 KINDS = ("motion", "electrode", "baseline", "mixture")
-"""Kinds of noise, in the order in which a bank holds them."""
+"""Kinds of noise, in the order of a noise bank."""
 
 ROWS = (*leads.STANDARD_12, *leads.FRANK)
-"""Leads, in the order in which a bank holds them."""
+"""Leads, in the order of the rows of a noise bank."""
 
 FILE_SAMPLE_RATE_HZ = 500.0
-"""Sampling rate of DATA_noises_real.mat."""
+"""Sampling rate of DATA_noises_real.mat in Hz."""
 
 _FILE_KEYS = {
     "motion": "motion_artefacts",
@@ -39,7 +38,7 @@ _FILE_KEYS = {
 )
 @dataclasses.dataclass(frozen=True)
 class NoiseBank:
-    """Noise recordings of every kind and lead; windows of it are copied, never written."""
+    """Noise recordings of every kind and lead."""
 
     noise_mv: jax.Array
     """float32 [K, R, N], kinds as in `KINDS` and rows as in `ROWS`."""
@@ -53,20 +52,21 @@ def load_noise(
     num_seconds: float = 120.0,
     seed: int = 0,
 ) -> NoiseBank:
-    """Noise at `sample_rate_hz`, from a file or, without one, from a generator.
+    """Loads noise from a file, or generates it without one.
 
     Args:
-        path: `DATA_noises_real.mat` of PhysioNet's ECG noise model (15 leads, 500 Hz, mV).
-        sample_rate_hz: of the signals that the noise will be added to.
+        path: `DATA_noises_real.mat` of PhysioNet's ECG noise model (15 leads, 500 Hz, mV); by
+            default the noise is generated.
+        sample_rate_hz: sampling rate of the signals to which the noise is added, in Hz.
         num_seconds, seed: length and seed of generated noise; see `synthetic_noise`.
 
     Raises:
-        UserError: there is no such file, or it is no such noise file; says what is wrong in it.
+        UserError: the file does not exist or is not a valid noise file.
     """
     if path is None:
         kinds = synthetic_noise.generate(sample_rate_hz, num_seconds, seed)
     else:
-        kinds = _read(pathlib.Path(path))
+        kinds = _read(_existing(path))
         kinds = {
             name: reference.resample(noise, FILE_SAMPLE_RATE_HZ, sample_rate_hz)
             for name, noise in kinds.items()
@@ -76,24 +76,38 @@ def load_noise(
 
 
 def fingerprint(path: str | pathlib.Path | None) -> str:
-    """Which noise `load_noise(path)` gives: the file's SHA-256, or a name for the generator's.
+    """Returns what identifies the noise of `load_noise(path)`: a file's SHA-256, or `generated`.
 
-    Generated noise goes by its recipe, not by its bytes: another processor may round differently,
-    and a run must be able to move there.
+    A file that does not exist is refused as in `load_noise`.
+
+    The bytes of generated noise are not used, because another processor may round differently and a
+    run must be able to resume there.
     """
     if path is None:
         return "generated"
-    return hashlib.sha256(pathlib.Path(path).expanduser().read_bytes()).hexdigest()
+    return hashlib.sha256(_existing(path).read_bytes()).hexdigest()
+
+
+def _existing(path: str | pathlib.Path) -> pathlib.Path:
+    """Returns the path of a noise file.
+
+    Raises:
+        UserError: no file is there.
+    """
+    file = pathlib.Path(path).expanduser()
+    if not file.is_file():
+        raise UserError(
+            f"Noise file {file} not found; set the path of DATA_noises_real.mat (--noise-path), or "
+            "no path to train with generated noise.",
+            problem="missing_file",
+        )
+    return file
 
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """The four matrices [R, N] of a file, cut to the shortest."""
-    if not path.is_file():
-        raise UserError(
-            f"There is no noise file {path}; give the path of DATA_noises_real.mat, or none to "
-            "train with generated noise.",
-            problem="missing_file",
-        )
+    """Returns the four matrices [R, N] of a file by kind, cropped to the shortest."""
+    import scipy.io
+
     try:
         content = scipy.io.loadmat(path)
     except (ValueError, TypeError, NotImplementedError, OSError) as error:
@@ -108,9 +122,9 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def _checked(path: pathlib.Path, content: dict, key: str) -> np.ndarray:
     if key not in content:
-        found = ", ".join(sorted(name for name in content if not name.startswith("__")))
+        names = ", ".join(sorted(name for name in content if not name.startswith("__")))
         raise UserError(
-            f"{path} has no variable {key!r} (it has: {found or 'none'}); a noise file holds "
+            f"{path} has no variable {key!r}, only {names or 'none'}; a noise file holds "
             f"{', '.join(_FILE_KEYS.values())}.",
             problem="missing_variable",
         )

@@ -4,39 +4,40 @@ Shapes: T time (samples).
 """
 
 import numpy as np
-import scipy.signal
 
-from clef_jax.errors import UserError
+from clef_jax.errors import UserError, counted
 
 FILTER_ORDER = 5
 """Order of the Butterworth prototype; the band-pass has twice as many poles."""
 
 PAD_SAMPLES = 33
-"""Odd extension at either end before filtering: three times the filter's 11 coefficients."""
+"""Samples of odd extension at each end before filtering: 3 times the 11 coefficients."""
 
 STD_FLOOR = 1e-8
-"""Added to the standard deviation, so that a flat signal becomes zeros."""
+"""Constant that is added to the standard deviation, so that a flat signal becomes zeros."""
 
 
 def sections(sample_rate_hz: float, low_hz: float, high_hz: float) -> np.ndarray:
-    """Second-order sections [5, 6] of the band-pass.
+    """Returns the second-order sections of the band-pass, float64 [5, 6].
 
     Raises:
         UserError: the band is empty or does not lie between 0 and half the sampling rate.
     """
     if not 0 < low_hz < high_hz:
         raise UserError(
-            f"The pass band {low_hz}-{high_hz} Hz is empty; its lower edge must be above 0 and "
-            "below the upper one.",
+            f"The pass band {low_hz}-{high_hz} Hz is empty; its lower edge must be above 0 Hz and "
+            "below its upper edge.",
             problem="empty_band",
         )
     if high_hz >= sample_rate_hz / 2:
         raise UserError(
-            f"The pass band {low_hz}-{high_hz} Hz reaches half the sampling rate of "
+            f"The pass band {low_hz}-{high_hz} Hz must be below half the sampling rate of "
             f"{sample_rate_hz} Hz; lower its upper edge or resample the signal first.",
             problem="band_above_nyquist",
         )
-    # As second-order sections: the polynomial form loses five digits at 500 Hz.
+    import scipy.signal  # takes half a second, which the import of the package should not cost
+
+    # Second-order sections, because polynomial coefficients lose five digits at 500 Hz.
     return np.asarray(
         scipy.signal.butter(
             FILTER_ORDER, [low_hz, high_hz], "bandpass", fs=sample_rate_hz, output="sos"
@@ -45,11 +46,11 @@ def sections(sample_rate_hz: float, low_hz: float, high_hz: float) -> np.ndarray
 
 
 def check_length(num_samples: int) -> None:
-    """Raises a ValueError when a signal is too short for the odd extension."""
+    """Raises UserError if a signal is too short for the odd extension."""
     if num_samples <= PAD_SAMPLES:
         raise UserError(
-            f"The signal has {num_samples} samples; the zero-phase band-pass needs at least "
-            f"{PAD_SAMPLES + 1}.",
+            f"The signal has {counted(num_samples, 'sample')}; the zero-phase band-pass needs at "
+            f"least {PAD_SAMPLES + 1}.",
             problem="signal_too_short",
         )
 
@@ -57,15 +58,17 @@ def check_length(num_samples: int) -> None:
 def bandpass(
     x: np.ndarray, sample_rate_hz: float, low_hz: float = 0.67, high_hz: float = 40.0
 ) -> np.ndarray:
-    """Zero-phase 5th-order Butterworth band-pass, forwards and backwards (CLEF, arXiv 2512.02180).
+    """Applies a zero-phase 5th-order Butterworth band-pass, forwards and backwards.
+
+    These are the order and band of CLEF (arXiv 2512.02180).
 
     Args:
-        x: [..., T], any unit; integers are converted first.
-        sample_rate_hz: of `x`.
-        low_hz, high_hz: edges of the pass band, 6 dB down after both passes.
+        x: signal [..., T] in any unit; integers are converted to float64.
+        sample_rate_hz: sampling rate of `x` in Hz.
+        low_hz, high_hz: edges of the pass band in Hz, where both passes attenuate by 6 dB.
 
     Returns:
-        float64 [..., T], in the unit of `x`.
+        The filtered signal in the unit of `x`, float64 [..., T].
 
     Raises:
         UserError: the signal is too short or has gaps, or the band does not fit the rate.
@@ -75,58 +78,77 @@ def bandpass(
     check_length(x.shape[-1])
     if not np.isfinite(x).all():
         raise UserError(
-            "The signal has missing or infinite samples, which a recursive filter would spread "
-            "over the whole recording; fill them first with fill_gaps.",
+            "The signal has missing or infinite samples, which the filter would spread over the "
+            "whole recording; fill them first with fill_gaps.",
             problem="missing_samples",
         )
+    import scipy.signal
+
     return scipy.signal.sosfiltfilt(sos, x, axis=-1, padlen=PAD_SAMPLES)
 
 
 def resampled_length(num_samples: int, from_hz: float, to_hz: float) -> int:
-    """Samples that remain of `num_samples` at another rate: the whole ones, as wfdb counts them.
+    """Returns the number of samples after resampling, rounded down as by wfdb.
 
     Raises:
-        UserError: a rate is not positive, or nothing would remain.
+        UserError: a rate is not positive, or no sample would remain.
     """
     if not (from_hz > 0 and to_hz > 0):
         raise UserError(
             f"Sampling rates must be above 0 Hz; got {from_hz} and {to_hz}.", problem="wrong_rate"
         )
-    # The small term keeps 1280 * 500 / 128 at 5000 where division falls just short of it.
+    # The small term makes 1280 * 500 / 128 exactly 5000 despite the rounding of the division.
     length = int(num_samples * to_hz / from_hz + 1e-9)
     if length < 1:
         raise UserError(
-            f"{num_samples} samples at {from_hz} Hz leave none at {to_hz} Hz.",
+            f"{counted(num_samples, 'sample')} at {from_hz} Hz would become less than one at "
+            f"{to_hz} Hz; use a longer signal or a higher rate.",
             problem="signal_too_short",
         )
     return length
 
 
 def resample(x: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
-    """Resamples by the Fourier method: float64 [..., T] to [..., T * to_hz // from_hz].
+    """Resamples a signal from one rate to another by the Fourier method.
 
-    Windows are resampled by `resample_to_count`: at a fractional rate a window has a whole number
-    of samples, which its rate alone does not give back.
+    For windows use `resample_to_count`: at a fractional rate, the duration and the rate do not
+    determine the number of samples of a window.
+
+    Args:
+        x: signal [..., T].
+        from_hz: sampling rate of `x` in Hz.
+        to_hz: sampling rate of the result in Hz.
+
+    Returns:
+        The resampled signal, float64 [..., T * to_hz // from_hz].
 
     Raises:
-        UserError: a rate is not positive, or nothing would remain.
+        UserError: a rate is not positive, or no sample would remain.
     """
     x = np.asarray(x, np.float64)
     return resample_to_count(x, resampled_length(x.shape[-1], from_hz, to_hz))
 
 
 def resample_to_count(x: np.ndarray, num_samples: int) -> np.ndarray:
-    """Resamples by the Fourier method: float64 [..., T] to [..., num_samples]."""
+    """Resamples [..., T] to float64 [..., num_samples] by the Fourier method."""
     x = np.asarray(x, np.float64)
     if num_samples == x.shape[-1]:
         return x.copy()
+    import scipy.signal
+
     return np.asarray(scipy.signal.resample(x, num_samples, axis=-1))
 
 
 def fill_gaps(x: np.ndarray) -> np.ndarray:
-    """Fills NaN linearly in time, holds the edges, and makes a wholly missing signal zeros.
+    """Replaces NaN by linear interpolation in time.
 
-    Maps [..., T] to float64 [..., T].
+    At the edges the nearest sample is repeated. A signal without any sample becomes zeros.
+
+    Args:
+        x: signal [..., T].
+
+    Returns:
+        The filled signal, float64 [..., T].
     """
     x = np.array(x, np.float64)
     rows = x.reshape(-1, x.shape[-1])
@@ -141,7 +163,7 @@ def fill_gaps(x: np.ndarray) -> np.ndarray:
 
 
 def zscore(x: np.ndarray) -> np.ndarray:
-    """(x - mean) / (population standard deviation + 1e-8) over time: float64 [..., T]."""
+    """Returns (x - mean) / (population standard deviation + 1e-8) over time, float64 [..., T]."""
     x = np.asarray(x, np.float64)
     mean, std = x.mean(axis=-1, keepdims=True), x.std(axis=-1, keepdims=True)
     return (x - mean) / (std + STD_FLOOR)

@@ -1,6 +1,6 @@
-"""A simulated hospital cohort: its patients, how their hearts beat and what the files look like.
+"""Simulates a hospital cohort: patients, their heart beats, their ECGs and the files.
 
-The path of one patient: `patient.draw` -> `visit.draw` -> per visit `heart.draw` ->
+The path of one patient: `patient.sample` -> `visit.sample` -> per visit `heart.sample` ->
 `rhythm.schedule` -> `wave` and `dipole` -> `recording.record` -> `defect.plant` -> `tree`.
-Everything is NumPy, and everything random comes from `stream.make`.
+All code is NumPy, and all random numbers come from `stream.make`.
 """

@@ -1,7 +1,7 @@
-"""How strongly who a patient is shows in the clinic and in the ECG: every slope, with its source.
+"""Effects of patient traits on simulated clinical data and ECGs, with references.
 
-Sizes are rounded from the literature's order of magnitude; the scatter is deliberately larger than
-the slopes, as it is in people: a learner finds risk in these recordings, but far from all of it.
+The slopes are rounded from the literature. As in people, the scatter is larger than the slopes, so
+a model can predict only part of the risk from these recordings.
 """
 
 import dataclasses
@@ -11,10 +11,10 @@ from collections.abc import Mapping
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trend:
-    """A quantity's expectation, linear in the patient's traits, and its scatter.
+    """Expectation of a quantity, linear in the patient's traits, and its scatter.
 
-    Every number is in the unit of the quantity. `base` is a healthy 50-year-old woman who never
-    smoked, 120 mmHg systolic, BMI 28 kg/m2 and total cholesterol 190 mg/dL.
+    Every number is in the unit of the quantity. `base` is that of a healthy 50-year-old woman who
+    never smoked, with 120 mmHg systolic, BMI of 28 kg/m2 and total cholesterol 190 mg/dL.
     """
 
     base: float
@@ -41,17 +41,17 @@ class Trend:
     """Standard deviation between the recordings of one patient."""
 
     def expect(self, traits: Mapping[str, float]) -> float:
-        """The expectation for a patient with these traits; an absent trait counts as zero."""
+        """Returns the expectation for a patient with these traits; absent traits count as zero."""
         return self.base + sum(getattr(self, name) * value for name, value in traits.items())
 
     def probability(self, traits: Mapping[str, float]) -> float:
-        """The expectation read as a logit."""
+        """Returns the probability whose logit is the expectation."""
         return 1.0 / (1.0 + math.exp(-self.expect(traits)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClinicalTable:
-    """Who is seen in a large American hospital. Prevalences as logits."""
+    """Patients of a large American hospital; prevalences are logits."""
 
     age_mean_years: float = 61.0
     """MIMIC-IV's patients with an ECG are in their early sixties."""
@@ -60,7 +60,7 @@ class ClinicalTable:
     heart_age_scatter_years: float = 9.0
     """ECG-age models differ from the calendar by 7 to 10 years in the general population."""
     smoker: Trend = Trend(base=-1.3, decade=-0.25, male=0.2)
-    """Some 20 % at 50, fewer at high age (survivors, quitters)."""
+    """About 20 % at 50, fewer at high age (survivors, former smokers)."""
     former_smoker: Trend = Trend(base=-1.0, decade=0.25, male=0.4)
     """A quarter to a half of those who do not smoke, more among older men."""
     bmi_kg_m2: Trend = Trend(base=28.8, decade=-0.4, scatter=6.0)
@@ -104,21 +104,21 @@ class ClinicalTable:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RecordKeepingTable:
-    """How completely a hospital writes things down."""
+    """Completeness of a hospital's records."""
 
     pressure_missing_fraction: float = 0.25
     lipids_missing_fraction: float = 0.55
     hdl_missing_fraction: float = 0.05
-    """Of the lipid panels."""
+    """Fraction of lipid panels without HDL."""
     unreadable_lab_fraction: float = 0.005
-    """Results without a number ("___" in the comments)."""
+    """Fraction of results without a number ("___" in the comments)."""
     body_size_missing_fraction: float = 0.2
     smoker_coded_fraction: float = 0.5
     former_smoker_coded_fraction: float = 0.4
     diagnosis_coded_fraction: float = 0.9
     """Chronic diseases, per admission."""
     postural_pressure_fraction: float = 0.06
-    """Pressures taken lying or standing, beside the seated ones."""
+    """Fraction of visits with a further pressure, lying or standing, beside the seated one."""
     pressure_day_scatter_mmhg: float = 9.0
     """Visit-to-visit standard deviation of systolic pressure."""
     first_ecg_admitted_fraction: float = 0.8
@@ -126,14 +126,14 @@ class RecordKeepingTable:
     single_visit_fraction: float = 0.355
     """MIMIC-IV-ECG: 35.5 % of the patients have one study."""
     same_stay_fraction: float = 0.45
-    """A further ECG within days of the one before."""
+    """Fraction of further ECGs that follow the previous one within days."""
     fibrillating_fraction: float = 0.55
-    """Of the recordings of patients with atrial fibrillation, the others being in sinus rhythm."""
+    """Fraction of fibrillation among the recordings of patients who have it; others are sinus."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HeartTable:
-    """What one recording shows. Age here is the heart's age, not the calendar's."""
+    """Parameters of one recording. Age here is that of the heart, not of the calendar."""
 
     heart_rate_bpm: Trend = Trend(
         base=75.0,
@@ -192,7 +192,7 @@ class HeartTable:
         base=47.0, decade=-8.0, male=-3.0, sbp=-1.5, bmi=-10.0, hypertension=-4.0, copd=18.0,
         scatter=24.0, day_scatter=5.0,
     )  # fmt: skip
-    """Turns left from 60 degrees at 30 to 20 at 80, and with body mass; right in COPD."""
+    """Moves left from 60 degrees at 30 to 20 at 80, and with body mass; right in COPD."""
     log_voltage: Trend = Trend(
         base=-0.05, decade=-0.03, male=0.1, sbp=0.035, bmi=-0.16, hypertension=0.07, copd=-0.12,
         scatter=0.2, day_scatter=0.05,
@@ -207,7 +207,7 @@ class HeartTable:
         base=0.0, decade=4.0, sbp=1.8, smoker=3.0, cholesterol=1.5, hypertension=7.0, diabetes=6.0,
         infarct=22.0, failure=24.0, scatter=16.0, day_scatter=6.0,
     )  # fmt: skip
-    """Turn of T away from QRS: the frontal and spatial QRS-T angle of Kardys 2003 (Rotterdam)."""
+    """Angle of T away from QRS: the frontal and spatial QRS-T angle of Kardys 2003 (Rotterdam)."""
     st_level_mv: Trend = Trend(
         base=0.015, decade=-0.008, male=0.02, smoker=-0.004, sbp=-0.003, hypertension=-0.008,
         infarct=-0.02, failure=-0.015, scatter=0.025, day_scatter=0.012,
@@ -222,15 +222,15 @@ class HeartTable:
         scatter=1.3,
         day_scatter=0.6,
     )
-    """Share of beats: 1 in 500 at 50, several per cent in failure; skewed over people."""
+    """Fraction of beats: 1 in 500 at 50, several per cent in failure; skewed over people."""
     log_atrial_ectopy: Trend = Trend(
         base=-6.0, decade=0.45, fibrillation=0.8, copd=0.4, scatter=1.1, day_scatter=0.6
     )
-    """Share of beats: doubles in fifteen years; a forerunner of fibrillation (Binici 2010)."""
+    """Fraction of beats: doubles in fifteen years; a forerunner of fibrillation (Binici 2010)."""
     fibrillation_rate_bpm: float = 14.0
-    """Added to the heart rate while the atria fibrillate."""
+    """Increase of the heart rate during fibrillation."""
     visible_scar_fraction: float = 0.6
-    """Old infarcts that still show a Q wave."""
+    """Fraction of old infarcts that still show a Q wave."""
 
 
 CLINICAL = ClinicalTable()

@@ -1,4 +1,4 @@
-"""Bad recordings at MIMIC-IV-ECG's real rates, each written down so that a reader can be checked.
+"""Plants faults in recordings at MIMIC-IV-ECG's rates, and lists them to test a reader.
 
 Rates: counts of a public validation of all 800,035 records of MIMIC-IV-ECG 1.0.
 """
@@ -22,45 +22,48 @@ RATES: dict[Kind, float] = {
     "flat_lead": 1_950 / _SOURCE_RECORDS,
     "rail_run": 989 / _SOURCE_RECORDS,
 }
-"""Share of the records with missing samples, an all-zero lead, values at the converter's limit."""
+"""Fraction of records with missing samples, an all-zero lead, or values at the ADC's limit."""
 
 MAX_MULTIPLIER = 1.0 / sum(RATES.values())
-"""Above it more than every record would have a defect."""
+"""Multiplier at which every record has a fault."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlantedFault:
-    """A planted defect."""
+    """Fault that was planted in a recording."""
 
     path: str
+    """Path of the recording in the cohort."""
     kind: Kind
+    """Problem code of the fault."""
     lead: str
+    """Name of the lead."""
 
 
 def plant(
     seed: int, patient: Patient, visit: Visit, adc: np.ndarray, *, rate_multiplier: float
 ) -> tuple[np.ndarray, PlantedFault | None]:
-    """Spoils one lead of some recordings.
+    """Plants a fault in one lead of some recordings.
 
     Args:
-        adc: int16 [12, T] in `LEADS` order; not changed.
-        rate_multiplier: how many times more often than in the source.
+        adc: recording, int16 [12, T] in `LEADS` order; not changed.
+        rate_multiplier: factor applied to `RATES`.
 
     Returns:
-        The recording to store, and its defect if it has one.
+        The recording to store, and its fault or None.
     """
     rng = stream.make(seed, patient.index, "defect", visit.number)
-    luck, lead = rng.random(), int(rng.integers(len(LEADS)))
+    uniform, lead = rng.random(), int(rng.integers(len(LEADS)))
     for kind, rate in RATES.items():
-        luck -= rate * rate_multiplier
-        if luck < 0.0:
-            spoilt = adc.copy()
-            spoilt[lead] = _spoil(kind, spoilt[lead], rng)
-            return spoilt, PlantedFault(path=visit.path, kind=kind, lead=LEADS[lead])
+        uniform -= rate * rate_multiplier
+        if uniform < 0.0:
+            faulty = adc.copy()
+            faulty[lead] = _make_faulty(kind, faulty[lead], rng)
+            return faulty, PlantedFault(path=visit.path, kind=kind, lead=LEADS[lead])
     return adc, None
 
 
-def _spoil(kind: Kind, lead_adc: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _make_faulty(kind: Kind, lead_adc: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     lead_adc = lead_adc.copy()
     length = int(rng.integers(20, 500))
     start = int(rng.integers(NUM_SAMPLES - length))

@@ -1,8 +1,7 @@
-"""What a simulated tree of a data set promises: which recordings a build must store, and how, and
-which planted defects it must find.
+"""Describes a simulated source folder: recordings that a build must store, faults it must report.
 
-A data set's folder holds `simulated.py` with `write(source, num_patients) -> Fixture`; one test
-holds every builder to what it promises.
+The folder of a data set holds `simulated.py` with `write(source, num_patients) -> Fixture`; a test
+checks that every builder fulfils its fixture.
 """
 
 import dataclasses
@@ -19,57 +18,61 @@ from clef_jax.wfdb import annotation as wfdb_annotation
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stored:
-    """A recording, or window, that a build must store."""
+    """Recording, or window, that a build must store."""
 
     signal_mv: np.ndarray
-    """float64 [L, T] as the source has it, NaN where it has a gap; in the source's unit where that
-    is no millivolt."""
+    """Signal as in the source, float64 [L, T], NaN in gaps; in the source's unit if that is not
+    millivolts."""
     lead_names: tuple[str, ...]
-    """In the order of `signal_mv`, in any spelling."""
+    """Lead names in the order of `signal_mv`, in any spelling."""
     sample_rate_hz: float
     patient_id: str
     labels: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Label values to compare, also of `age_years`, `male` and the like."""
+    """Values to compare with those stored: labels, and `age_years`, `male` and the like."""
     split: str | None = None
-    """None if a hash decides."""
+    """Expected split; None if a hash decides it."""
     tolerance_mv: float | None = None
-    """None is one step of the stored converter."""
+    """Largest allowed difference; None is one ADC unit of the stored recording."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Planted:
-    """A defect that the quality report must name."""
+    """Planted fault that the quality report must contain."""
 
     record_id: str
-    """Begins the finding's record id."""
+    """Start of the finding's record id."""
     problem: str
+    """Problem code of the finding."""
     action: str
+    """Action of the finding, such as kept or quarantined."""
 
 
 @dataclasses.dataclass(kw_only=True)
 class Fixture:
-    """A tree and what must come of it, collected while it is written."""
+    """Simulated source folder with the expected results, collected while it is written."""
 
     source: pathlib.Path
+    """Source folder."""
     config: str = ""
-    """The variant that this is about; empty is the default."""
+    """Configuration of the data set that the fixture describes; empty is the default."""
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Of the builder (`clef_jax.building.option.Options`)."""
+    """Options of the builder (`clef_jax.building.option.Options`)."""
     stored: dict[str, Stored] = dataclasses.field(default_factory=dict)
-    """By record id: these and no others."""
+    """All recordings that the build must store, by record id."""
     planted: list[Planted] = dataclasses.field(default_factory=list)
+    """Planted faults that the quality report must contain."""
 
     def plant(self, record_id: str, problem: str, action: str = "kept") -> None:
-        """A defect that is told, and the recording is stored all the same."""
+        """Adds a fault that is reported while the recording is still stored."""
         self.planted.append(Planted(record_id=record_id, problem=problem, action=action))
 
     def lose(self, record_id: str, problem: str) -> None:
-        """A defect that costs the recording."""
+        """Adds a fault for which the recording is quarantined."""
         self.stored.pop(record_id, None)
         self.plant(record_id, problem, "quarantined")
 
     def change(self, record_id: str, **changes: Any) -> None:
-        """Corrects what a recording promises."""
+        """Changes the expected values of a recording."""
         self.stored[record_id] = dataclasses.replace(self.stored[record_id], **changes)
 
 
@@ -80,7 +83,7 @@ def quantise(signal_mv: np.ndarray, gain_per_mv: float, baseline: int = 0) -> np
 
 
 def checksum(samples: np.ndarray) -> int:
-    """The sum of all samples as WFDB headers store it, a signed 16-bit number."""
+    """Returns the sum of all samples as a signed 16-bit number, as WFDB headers store it."""
     return (int(samples.sum(dtype=np.int64)) + 0x8000) % 0x10000 - 0x8000
 
 
@@ -91,23 +94,23 @@ def write_wfdb(
     leads: Sequence[str],
     sample_rate_hz: float,
     gain: str,
-    form: str = "16",
+    storage_format: str = "16",
     checksums: bool = True,
     record_line_end: str = "",
     comments: Sequence[str] = (),
 ) -> None:
-    """Writes int16 [L, T] as a header and a signal file of 16-bit samples.
+    """Writes int16 [L, T] as a WFDB header and a signal file of 16-bit samples.
 
     Args:
-        gain: as the header writes it, `200.0(0)/mV` for example.
-        form: as the header writes it; `16+24` makes the file a MATLAB 4 matrix, `stem`.mat, and
-            anything without an offset makes it `stem`.dat.
-        checksums: False writes 0 for each, as some sources do.
-        record_line_end: what follows the number of samples, a time or date.
-        comments: whole lines.
+        gain: gain as in the header, `200.0(0)/mV` for example.
+        storage_format: as in the header; `16+24` writes a MATLAB 4 matrix, `stem`.mat, and a
+            format without offset writes `stem`.dat.
+        checksums: whether to write checksums; otherwise each is 0, as in some sources.
+        record_line_end: end of the record line after the number of samples: a time or date.
+        comments: complete comment lines.
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
-    matlab = "+" in form
+    matlab = "+" in storage_format
     file = f"{stem.name}.mat" if matlab else f"{stem.name}.dat"
     head = struct.pack("<5i", 30, *adc.shape, 0, 4) + b"val\0" if matlab else b""
     stem.with_name(file).write_bytes(head + adc.T.astype("<i2").tobytes())
@@ -115,7 +118,7 @@ def write_wfdb(
     lines = [first.strip()]
     for lead, row in zip(leads, adc, strict=True):
         total = checksum(row) if checksums else 0
-        lines.append(f"{file} {form} {gain} 16 0 {row[0]} {total} 0 {lead}")
+        lines.append(f"{file} {storage_format} {gain} 16 0 {row[0]} {total} 0 {lead}")
     text = "\n".join([*lines, *comments]) + "\n"
     stem.with_name(f"{stem.name}.hea").write_text(text, newline="\n")
 
@@ -126,7 +129,7 @@ def write_annotations(
     """Writes `stem`.EXTENSION in MIT format.
 
     Args:
-        annotations: sample, symbol and note of each, in the order of time.
+        annotations: sample, symbol and note of each annotation, in the order of time.
     """
     codes = {symbol: code for code, symbol in wfdb_annotation.SYMBOLS.items()}
     data, last = bytearray(), 0

@@ -1,4 +1,4 @@
-"""How one heart beats on one day: the electrical parameters behind a recording."""
+"""Samples the electrical parameters of a heart on the day of a recording."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ Conduction = Literal["normal", "right_block", "left_block"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Heart:
-    """Parameters of one recording. Amplitudes without a unit are relative to the usual wave."""
+    """Parameters of one recording. Amplitudes without a unit are relative to the typical wave."""
 
     heart_rate_bpm: float
     respiratory_variability: float
@@ -39,7 +39,7 @@ class Heart:
     voltage: float
     t_amplitude: float
     t_angle_degrees: float
-    """How far the T wave is turned from its usual direction, away from the QRS."""
+    """Angle of the T wave from its usual direction, away from the QRS."""
     st_level_mv: float
     scar: Scar
     ectopic_azimuth_degrees: float
@@ -47,19 +47,20 @@ class Heart:
 
     @property
     def mean_rr_seconds(self) -> float:
+        """Mean RR interval."""
         return 60.0 / self.heart_rate_bpm
 
     @property
     def qtc_ms(self) -> float:
-        """Corrected after Fridericia: QT over the cube root of RR in seconds."""
+        """QT interval corrected after Fridericia: QT over the cube root of RR in seconds."""
         return self.qt_ms / self.mean_rr_seconds ** (1.0 / 3.0)
 
 
-def draw(seed: int, patient: Patient, visit: Visit) -> Heart:
-    """Draws the heart's parameters on the day of the visit.
+def sample(seed: int, patient: Patient, visit: Visit) -> Heart:
+    """Samples the parameters of a patient's heart on the day of a visit.
 
-    What belongs to the patient (temperament, conduction) is the same on every day; only the
-    day's scatter is drawn from the visit's stream.
+    The patient's own deviations and conduction are the same at every visit; only the daily scatter
+    is sampled from the stream of the visit.
     """
     rng = stream.make(seed, patient.index, "heart", visit.number)
     traits = patient.traits(visit.years_since_anchor)
@@ -71,7 +72,7 @@ def draw(seed: int, patient: Patient, visit: Visit) -> Heart:
 
     fibrillating = bool(rng.random() < RECORD_KEEPING.fibrillating_fraction) & patient.fibrillation
     rate_bpm = value("heart_rate_bpm") + HEART.fibrillation_rate_bpm * fibrillating
-    # The long right tail of feverish, anxious and bleeding patients, absent from a normal scatter.
+    # Adds the long right tail (fever, anxiety, bleeding) that a normal distribution lacks.
     rate_bpm = float(np.clip(rate_bpm + rng.exponential(5.0), 42.0, 165.0))
     conduction = _conduction(patient, traits)
     respiration_hz = float(np.clip(rng.normal(0.26, 0.05), 0.14, 0.45))
@@ -83,7 +84,7 @@ def draw(seed: int, patient: Patient, visit: Visit) -> Heart:
         fibrillating=fibrillating,
         ventricular_ectopy=min(math.exp(value("log_ventricular_ectopy")), 0.25),
         atrial_ectopy=0.0 if fibrillating else min(math.exp(value("log_atrial_ectopy")), 0.2),
-        # Conduction speeds up with the rate, by some 3 ms per 10 beats a minute.
+        # PR shortens with the heart rate by about 3 ms per 10 beats per minute.
         pr_ms=float(np.clip(value("pr_ms") - 0.3 * (rate_bpm - 75.0), 104.0, 310.0)),
         p_duration_ms=float(np.clip(value("p_duration_ms"), 70.0, 150.0)),
         p_amplitude=math.exp(value("log_p_amplitude")),
@@ -100,14 +101,14 @@ def draw(seed: int, patient: Patient, visit: Visit) -> Heart:
 def _ventricles(
     value: Callable[[str], float], conduction: Conduction, rate_bpm: float
 ) -> dict[str, Any]:
-    """What the conduction decides: QRS width, QT and the axis."""
+    """Returns the parameters that depend on conduction: QRS width, QT and axis."""
     normal_qrs_ms, block_qrs_ms = value("qrs_ms"), value("block_qrs_ms")
     qrs_ms = normal_qrs_ms if conduction == "normal" else max(block_qrs_ms, 122.0)
     qrs_ms = float(np.clip(qrs_ms, 68.0, 190.0))
-    widening_ms = max(qrs_ms - 100.0, 0.0)  # repolarisation begins later when activation lasts
+    widening_ms = max(qrs_ms - 100.0, 0.0)  # a longer activation delays repolarisation
     qtc_ms = float(np.clip(value("qtc_ms"), 350.0, 530.0)) + 0.6 * widening_ms
     axis_degrees = value("axis_degrees") - 20.0 * (conduction == "left_block")
-    # Right axis deviation is rare in adults: the left ventricle outweighs the right.
+    # Right axis deviation is rare in adults, because the left ventricle dominates.
     axis_degrees -= 0.6 * max(axis_degrees - 78.0, 0.0)
     return {
         "conduction": conduction,
@@ -118,7 +119,7 @@ def _ventricles(
 
 
 def _conduction(patient: Patient, traits: dict[str, float]) -> Conduction:
-    """A lasting block appears when the patient's own threshold is passed, and then stays."""
+    """Returns the conduction: a block if its probability exceeds the patient's threshold."""
 
     def passed(name: str) -> bool:
         threshold = 0.5 * (1.0 + math.erf(patient.temperament[name] / math.sqrt(2.0)))

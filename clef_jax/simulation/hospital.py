@@ -1,7 +1,7 @@
-"""The hospital's tables about one patient, as MIMIC-IV's `hosp` module stores them.
+"""Writes a patient's rows of the hospital tables, as in MIMIC-IV's `hosp` module.
 
-Rows are lists in the order of `COLUMNS`. Everything here is what somebody wrote down: values are
-missing, codes incomplete, pressures differ from day to day.
+Rows are lists in the order of `COLUMNS`. As in real records, values are missing, codes are
+incomplete, and pressures differ from day to day.
 """
 
 import datetime
@@ -39,19 +39,19 @@ _ICD_CODES = {
     "former_smoker": ("V1582", "Z87891"),
     "chest_pain": ("78650", "R079"),
 }
-"""ICD-9 and ICD-10, without dots."""
+"""ICD-9 and ICD-10 codes, without dots."""
 _ICD_9_FRACTION = 0.45
 _HIGH_CHOLESTEROL_MG_DL = 220.0
 
 Row = list[object]
 Stay = tuple[int, datetime.datetime, datetime.datetime]
-"""hadm_id, time of admission, time of discharge."""
+"""Admission: hadm_id, time of admission, time of discharge."""
 
 
 def tables(seed: int, patient: Patient, visits: list[Visit]) -> dict[str, list[Row]]:
-    """All rows about one patient, by table."""
+    """Returns all rows about one patient, by table."""
     rng = stream.make(seed, patient.index, "hospital")
-    stays = _draw_stays(rng, patient, visits)
+    stays = _sample_stays(rng, patient, visits)
     return {
         "patients": [_patient_row(rng, patient, visits)],
         "admissions": [_admission_row(rng, patient, stay) for stay in stays],
@@ -61,8 +61,8 @@ def tables(seed: int, patient: Patient, visits: list[Visit]) -> dict[str, list[R
     }
 
 
-def _draw_stays(rng: np.random.Generator, patient: Patient, visits: list[Visit]) -> list[Stay]:
-    """Admissions around ECGs; an ECG during a stay belongs to it."""
+def _sample_stays(rng: np.random.Generator, patient: Patient, visits: list[Visit]) -> list[Stay]:
+    """Samples admissions around ECGs; an ECG during a stay starts no further one."""
     stays: list[Stay] = []
     for visit in visits:
         wanted = RECORD_KEEPING.later_ecg_admitted_fraction
@@ -106,7 +106,7 @@ def _admission_row(rng: np.random.Generator, patient: Patient, stay: Stay) -> Ro
 
 
 def _diagnoses(rng: np.random.Generator, patient: Patient, hadm_id: int) -> Iterator[Row]:
-    """A chest complaint and the chronic conditions that somebody coded."""
+    """Yields the diagnoses of an admission: chest pain and the coded chronic conditions."""
     version = 9 if rng.random() < _ICD_9_FRACTION else 10
     keeping = RECORD_KEEPING
     present = {
@@ -117,11 +117,11 @@ def _diagnoses(rng: np.random.Generator, patient: Patient, hadm_id: int) -> Iter
     present["high_cholesterol"] = high * keeping.diagnosis_coded_fraction
     present["smoker"] = (patient.smoking == "current") * keeping.smoker_coded_fraction
     present["former_smoker"] = (patient.smoking == "former") * keeping.former_smoker_coded_fraction
-    luck = rng.random(len(present))
+    uniform = rng.random(len(present))
     coded = [
         name
-        for (name, fraction), drawn in zip(present.items(), luck, strict=True)
-        if drawn < fraction
+        for (name, fraction), number in zip(present.items(), uniform, strict=True)
+        if number < fraction
     ]
     for number, name in enumerate(["chest_pain", *coded], start=1):
         code = _ICD_CODES[name][0 if version == 9 else 1]
@@ -129,16 +129,16 @@ def _diagnoses(rng: np.random.Generator, patient: Patient, hadm_id: int) -> Iter
 
 
 def _clinic_rows(rng: np.random.Generator, patient: Patient, visits: list[Visit]) -> Iterator[Row]:
-    """Blood pressure and body size from the outpatient record."""
+    """Yields blood pressure and body size rows of the outpatient record."""
     has_pressure = rng.random() >= RECORD_KEEPING.pressure_missing_fraction
     has_size = rng.random() >= RECORD_KEEPING.body_size_missing_fraction
     seen = set()
     for visit in visits:
-        # A negative exponential: most readings shortly before the ECG, none a year away.
+        # Most readings are shortly before the ECG, none a year away.
         days = -int(min(rng.exponential(60.0), 340.0)) + int(rng.integers(0, 15))
         date = visit.time.date() + datetime.timedelta(days=days)
         posture, lying = rng.random(), rng.random()
-        pressure, later = _draw_pressure(rng, patient), _draw_pressure(rng, patient)
+        pressure, later = _sample_pressure(rng, patient), _sample_pressure(rng, patient)
         weight_change = rng.normal(0.0, 0.02)
         if date in seen:
             continue
@@ -150,14 +150,14 @@ def _clinic_rows(rng: np.random.Generator, patient: Patient, visits: list[Visit]
                 yield [patient.subject_id, date, 1, name, later]
         if has_size:
             bmi_kg_m2 = patient.bmi_kg_m2 * (1.0 + weight_change)
-            # The factor of the definition in pounds and inches.
+            # 703 is the factor of the definition in pounds and inches.
             weight_lbs = bmi_kg_m2 * patient.height_inches**2 / 703.0
             yield [patient.subject_id, date, 1, "BMI (kg/m2)", f"{bmi_kg_m2:.1f}"]
             yield [patient.subject_id, date, 1, "Height (Inches)", f"{patient.height_inches:.1f}"]
             yield [patient.subject_id, date, 1, "Weight (Lbs)", f"{weight_lbs:.1f}"]
 
 
-def _draw_pressure(rng: np.random.Generator, patient: Patient) -> str:
+def _sample_pressure(rng: np.random.Generator, patient: Patient) -> str:
     scatter_mmhg = RECORD_KEEPING.pressure_day_scatter_mmhg
     sbp_mmhg = patient.sbp_mmhg + scatter_mmhg * rng.normal()
     dbp_mmhg = patient.dbp_mmhg + 0.6 * scatter_mmhg * rng.normal()

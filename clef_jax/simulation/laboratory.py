@@ -1,4 +1,4 @@
-"""The laboratory's rows about one patient: lipid panels, hidden among other results."""
+"""Writes a patient's laboratory rows: lipid panels among other results."""
 
 import datetime
 
@@ -21,7 +21,7 @@ _REFERENCE = {TOTAL_CHOLESTEROL: (0, 199), HDL: (41, ""), _CREATININE: (0.4, 1.1
 _ROWS_PER_VISIT = 3
 _PANEL_GAP_DAYS = 365
 _TOTAL_SCATTER_MG_DL, _HDL_SCATTER_MG_DL = 10.0, 4.0
-"""Within one person, from panel to panel (some 6 and 8 %)."""
+"""Standard deviations within a person from panel to panel (about 6 and 8 %)."""
 
 Row = list[object]
 Stay = tuple[int, datetime.datetime, datetime.datetime]
@@ -30,10 +30,10 @@ Stay = tuple[int, datetime.datetime, datetime.datetime]
 def rows(
     rng: np.random.Generator, patient: Patient, visits: list[Visit], stays: list[Stay]
 ) -> list[Row]:
-    """Creatinine with every ECG, and for some patients a lipid panel once a year."""
+    """Returns rows of creatinine per ECG, and for some patients of a lipid panel once a year."""
     has_lipids = rng.random() >= RECORD_KEEPING.lipids_missing_fraction
     has_hdl = rng.random() >= RECORD_KEEPING.hdl_missing_fraction
-    found: list[Row] = []
+    laboratory_rows: list[Row] = []
     last_panel = None
     for visit in visits:
         time = visit.time + datetime.timedelta(minutes=int(rng.integers(-2000, 2000)))
@@ -51,10 +51,10 @@ def rows(
         hadm_id = next((stay[0] for stay in stays if stay[1] <= time <= stay[2]), "")
         serial = (patient.index * MAX_VISITS + visit.number) * _ROWS_PER_VISIT
         for number, (item, (value, unit)) in enumerate(results.items()):
-            found.append(
+            laboratory_rows.append(
                 _row(patient, hadm_id, serial + number, item, time, value, unit, unreadable[number])
             )
-    return found
+    return laboratory_rows
 
 
 def _row(

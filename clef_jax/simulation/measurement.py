@@ -1,7 +1,7 @@
-"""What the cart's own program makes of a recording: intervals, axes and a report.
+"""Simulates the ECG machine's measurements of a recording: intervals, axes and a report.
 
-The program measures the simulated parameters with an error of its own; where it fails it stores
-sentinels, at the rates found in the 800,035 rows of MIMIC-IV-ECG's machine_measurements.csv.
+The machine measures the simulated parameters with an error. Where it fails it stores sentinels, at
+the rates in the 800,035 rows of MIMIC-IV-ECG's machine_measurements.csv.
 """
 
 import math
@@ -23,15 +23,15 @@ VALUES = (
 """Columns of the measurements: intervals in ms, axes in degrees."""
 
 NO_TIME, NO_AXIS, NO_RR = 29999, 32767, 65535
-"""Stored instead of a time, an axis or an RR interval that could not be measured."""
+"""Sentinels for a time, an axis or an RR interval that could not be measured."""
 
 _SOURCE_ROWS = 800_035
 _NO_P_ONSET = 123_434 / _SOURCE_ROWS
 _NO_P_END = 230_323 / _SOURCE_ROWS
 _NO_AXIS_RATES = (7_199 / _SOURCE_ROWS, 1_440 / _SOURCE_ROWS, 1 / _SOURCE_ROWS)
 _NO_RR = 5 / _SOURCE_ROWS
-_FIBRILLATING_SHARE = 0.08
-"""About this share of a simulated cohort's records has no P wave at all."""
+_FIBRILLATING_FRACTION = 0.08
+"""Approximate fraction of a simulated cohort's records without a P wave."""
 _P_ONSET_MS = 40
 _TIME_ERROR_MS = 4.0
 _AXIS_ERROR_DEGREES = 3.0
@@ -40,7 +40,7 @@ _AXIS_ERROR_DEGREES = 3.0
 def measure(
     seed: int, patient: Patient, visit: Visit, heart: Heart, beats: Rhythm
 ) -> tuple[list[str], list[int]]:
-    """The report's lines, at most 18, and the nine `VALUES`."""
+    """Returns the lines of the report, at most 18, and the nine `VALUES`."""
     rng = stream.make(seed, patient.index, "measurement", visit.number)
     inside = beats.inside(NUM_SAMPLES / SAMPLE_RATE_HZ)
     onset_seconds = beats.onset_seconds[inside]
@@ -53,20 +53,20 @@ def measure(
     axes = _axes_degrees(heart) + _AXIS_ERROR_DEGREES * rng.normal(size=3)
     axes = [round(float((axis + 180.0) % 360.0 - 180.0)) for axis in axes]
 
-    luck = rng.random(5)
-    # Fibrillation explains a part of the missing P waves; the rest fails by chance.
-    chance_onset, chance_end = (
-        max(rate - _FIBRILLATING_SHARE, 0.0) / (1.0 - _FIBRILLATING_SHARE)
+    uniform = rng.random(5)
+    # Fibrillation explains some missing P waves; the others fail at random.
+    failure_onset, failure_end = (
+        max(rate - _FIBRILLATING_FRACTION, 0.0) / (1.0 - _FIBRILLATING_FRACTION)
         for rate in (_NO_P_ONSET, _NO_P_END)
     )
-    if heart.fibrillating or luck[0] < chance_onset:
+    if heart.fibrillating or uniform[0] < failure_onset:
         p_onset, axes[0] = NO_TIME, NO_TIME
-    if heart.fibrillating or luck[0] < chance_end:
+    if heart.fibrillating or uniform[0] < failure_end:
         p_end = NO_TIME
     for axis, rate in enumerate(_NO_AXIS_RATES):
-        if luck[1 + axis] < rate:
+        if uniform[1 + axis] < rate:
             axes[axis] = NO_AXIS
-    if luck[4] < _NO_RR:
+    if uniform[4] < _NO_RR:
         rr_ms = NO_RR
     return _report(heart, beats.origin[inside]), [
         rr_ms, p_onset, p_end, qrs_onset, qrs_end, t_end, *axes
@@ -74,22 +74,22 @@ def measure(
 
 
 def _axes_degrees(heart: Heart) -> np.ndarray:
-    """[3]: frontal axes of P, QRS and T, from the summed areas of each group of waves."""
+    """Returns the frontal axes of P, QRS and T, [3], from the summed areas of their waves."""
     waves = wave.sinus(heart)
     area = (waves.rise_seconds + waves.fall_seconds)[:, None] * wave.limb_leads_mv(waves)
     groups = (waves.centre_seconds < 0.0, ~waves.stretches & (waves.centre_seconds >= 0.0),
               waves.stretches)  # fmt: skip
-    one, two = np.array([area[group].sum(axis=0) for group in groups]).T
-    # Einthoven's triangle: the part of the vector along aVF is (2 II - I) / sqrt(3).
-    return np.rad2deg(np.arctan2((2.0 * two - one) / math.sqrt(3.0), one))
+    lead_i, lead_ii = np.array([area[group].sum(axis=0) for group in groups]).T
+    # Einthoven's triangle: the component along aVF is (2 II - I) / sqrt(3).
+    return np.rad2deg(np.arctan2((2.0 * lead_ii - lead_i) / math.sqrt(3.0), lead_i))
 
 
 def _report(heart: Heart, origin: np.ndarray) -> list[str]:
-    """Statements in the wording of the carts' programs, the verdict last."""
+    """Returns the report in the wording of the ECG machines, the overall verdict last."""
     findings = _conduction_statements(heart)
     if heart.scar != "none":
-        place = heart.scar.capitalize()
-        findings.append(f"{place} infarct - age undetermined")
+        location = heart.scar.capitalize()
+        findings.append(f"{location} infarct - age undetermined")
     if heart.t_angle_degrees > 70.0 or heart.t_amplitude < 0.3:
         findings.append("Nonspecific T wave changes")
     if heart.st_level_mv < -0.06:

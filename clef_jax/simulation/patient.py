@@ -1,4 +1,4 @@
-"""Who one simulated patient is: demography, risk factors and diseases, one from another."""
+"""Samples a simulated patient: demography, then risk factors, then diseases."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from clef_jax.simulation import stream
 from clef_jax.simulation.coefficient import CLINICAL, HEART, Trend
 
 MAX_PATIENTS = 160_000
-"""About MIMIC-IV-ECG's own 161,352; the eight-digit subject ids would run out soon after."""
+"""Limit close to MIMIC-IV-ECG's 161,352 patients; eight-digit subject ids allow few more."""
 
 _FIRST_SUBJECT = 10_000_032
 _SUBJECT_GAP = 61
@@ -24,7 +24,7 @@ Scar = Literal["none", "inferior", "anterior"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Patient:
-    """The truth about one patient, of which the hospital's tables hold a part."""
+    """True data of one patient; the hospital's tables hold part of them."""
 
     index: int
     subject_id: int
@@ -34,7 +34,7 @@ class Patient:
     anchor_year: int
     anchor_year_group: str
     heart_age_gap_years: float
-    """The heart's age minus the calendar's."""
+    """Age of the heart minus the calendar age."""
     smoking: Smoking
     bmi_kg_m2: float
     height_inches: float
@@ -46,21 +46,21 @@ class Patient:
     hdl_mg_dl: float
     infarct: bool
     scar: Scar
-    """Where an old infarct still shows in the ECG."""
+    """Location of an old infarct that still shows in the ECG."""
     failure: bool
     fibrillation: bool
     copd: bool
     died: bool
     temperament: dict[str, float]
-    """The patient's own standard deviations from each trend of the heart."""
+    """Deviation of the patient from each trend of the heart, in standard deviations."""
 
     @property
     def stored_age_years(self) -> int:
-        """The age as MIMIC-IV's `patients` table stores it."""
+        """Age as MIMIC-IV's `patients` table stores it."""
         return _OLDEST_STORED_AGE_YEARS if self.anchor_age_years > 89 else self.anchor_age_years
 
     def traits(self, years_since_anchor: float = 0.0) -> dict[str, float]:
-        """The covariates of every `Trend`, with the heart's age in place of the calendar's."""
+        """Returns the covariates of every `Trend`; age is that of the heart."""
         age_years = self.anchor_age_years + years_since_anchor + self.heart_age_gap_years
         return {
             "decade": (age_years - 50.0) / 10.0,
@@ -78,8 +78,8 @@ class Patient:
         }
 
 
-def draw(seed: int, index: int) -> Patient:
-    """Draws a patient, who depends on the seed and the index only."""
+def sample(seed: int, index: int) -> Patient:
+    """Samples a patient, who depends only on the seed and the index."""
     if not 0 <= index < MAX_PATIENTS:
         raise ValueError(f"Patient {index} is outside 0..{MAX_PATIENTS - 1}.")
     rng = stream.make(seed, index, "patient")
@@ -87,7 +87,7 @@ def draw(seed: int, index: int) -> Patient:
         np.clip(rng.normal(CLINICAL.age_mean_years, CLINICAL.age_scatter_years), *_AGE_LIMITS_YEARS)
     )
     male = bool(rng.random() < CLINICAL.male_fraction)
-    # Truncated, because someone of twenty whose heart is ten years old is a child.
+    # Truncated, so that the heart of a young adult is not that of a child.
     gap_years = max(rng.normal(0.0, CLINICAL.heart_age_scatter_years), 16.0 - age_years)
     group = rng.integers(len(_ANCHOR_GROUPS))
     subject_id = _FIRST_SUBJECT + _SUBJECT_GAP * index + int(rng.integers(_SUBJECT_GAP))
@@ -107,7 +107,7 @@ def draw(seed: int, index: int) -> Patient:
 
 
 def _risk_factors(rng: np.random.Generator, age_years: int, male: bool) -> dict:
-    """Draws every risk factor from those that came before it."""
+    """Samples the risk factors, each given the previous ones."""
     traits = {"decade": (age_years - 50.0) / 10.0, "male": float(male)}
 
     def happens(trend: Trend) -> bool:
@@ -145,21 +145,21 @@ def _risk_factors(rng: np.random.Generator, age_years: int, male: bool) -> dict:
         "total_cholesterol_mg_dl": total_cholesterol_mg_dl,
         "hdl_mg_dl": hdl_mg_dl,
         "infarct": infarct,
-        "scar": _draw_scar(rng, infarct),
+        "scar": _sample_scar(rng, infarct),
         **_consequences(happens, traits),
     }
 
 
 def _consequences(happens: Callable[[Trend], bool], traits: dict[str, float]) -> dict[str, bool]:
-    """Draws what age and the risk factors lead to; `traits` receives each for the next."""
-    drawn = {}
+    """Samples diseases and death given the risk factors; adds each disease to `traits`."""
+    sampled = {}
     for name in ("failure", "fibrillation", "copd"):
-        drawn[name] = happens(getattr(CLINICAL, name))
-        traits[name] = float(drawn[name])
-    return {**drawn, "died": happens(CLINICAL.death)}
+        sampled[name] = happens(getattr(CLINICAL, name))
+        traits[name] = float(sampled[name])
+    return {**sampled, "died": happens(CLINICAL.death)}
 
 
-def _draw_scar(rng: np.random.Generator, infarct: bool) -> Scar:
+def _sample_scar(rng: np.random.Generator, infarct: bool) -> Scar:
     visible, inferior = rng.random() < HEART.visible_scar_fraction, rng.random() < 0.5
     if not (infarct and visible):
         return "none"

@@ -1,4 +1,4 @@
-"""One ten-second 12-lead recording, from the heart's parameters to ADC units.
+"""Simulates a ten-second 12-lead recording in ADC units from the heart's parameters.
 
 Shapes: T time, B beats, W waves.
 """
@@ -23,39 +23,39 @@ GAIN_PER_MV = 200
 
 _DURATION_SECONDS = NUM_SAMPLES / SAMPLE_RATE_HZ
 _BEFORE_SECONDS, _AFTER_SECONDS = 0.4, 0.9
-"""The span of a beat's waves around the begin of its QRS complex."""
+"""Time before and after the QRS onset that the waves of a beat cover."""
 _RESPIRATORY_GAIN = 0.035
-"""Swing of all amplitudes with the breath."""
+"""Relative amplitude of the respiratory modulation of all waves."""
 _BREATH_DRIFT_MV = 0.02
-"""Typical amplitude of the baseline's swing with the breath."""
+"""Typical amplitude of the respiratory baseline modulation."""
 _FIBRILLATION_MV = 0.055
 _LONGEST_QT_STRETCH = 0.12
-"""Exponent of QT's beat-to-beat dependence on the last RR; slow adaptation is in QT itself."""
+"""Exponent of the beat-to-beat dependence of QT on the last RR; QT itself holds slow adaptation."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recording:
-    """A recording and the beats that it holds."""
+    """Recording and its beats."""
 
     adc: np.ndarray
-    """int16 [12, T] in `LEADS` order, 200 units per millivolt."""
+    """Samples, int16 [12, T] in `LEADS` order, 200 ADC units per millivolt."""
     rhythm: Rhythm
 
 
 def record(seed: int, patient: Patient, visit: Visit, heart: Heart) -> Recording:
-    """Records a patient's heart on the day of the visit."""
+    """Returns the recording of a patient's heart at a visit."""
     own = stream.make(seed, patient.index, "recording", 0)
-    torso = dipole.draw_torso(own)  # from the first visit's stream: the chest stays the same
+    torso = dipole.sample_torso(own)  # the same stream at every visit: the chest stays the same
     rng = stream.make(seed, patient.index, "recording", visit.number + 1)
     beats = rhythm.schedule(heart, rng, _DURATION_SECONDS)
-    # Electrodes never sit twice in the same place.
+    # Electrode positions differ from visit to visit.
     lead_vector = torso * np.exp(rng.normal(0.0, 0.03, (8, 1)))
     projected_mv = heart_potential(heart, beats, lead_vector)
     time_seconds = np.arange(NUM_SAMPLES) / SAMPLE_RATE_HZ
     breath = np.sin(2.0 * np.pi * heart.respiration_hz * time_seconds + beats.respiration_phase)
     if heart.fibrillating:
-        projected_mv += _draw_fibrillation(rng, time_seconds, lead_vector)
-    electrode_mv = noise.draw(rng, len(dipole.ELECTRODES), NUM_SAMPLES, SAMPLE_RATE_HZ)
+        projected_mv += _sample_fibrillation(rng, time_seconds, lead_vector)
+    electrode_mv = noise.sample(rng, len(dipole.ELECTRODES), NUM_SAMPLES, SAMPLE_RATE_HZ)
     swing_mv = _BREATH_DRIFT_MV * rng.normal(size=len(dipole.ELECTRODES))
     electrode_mv += swing_mv[:, None] * breath[None, :]
     projected_mv *= 1.0 + _RESPIRATORY_GAIN * breath[None, :]
@@ -64,7 +64,7 @@ def record(seed: int, patient: Patient, visit: Visit, heart: Heart) -> Recording
 
 
 def heart_potential(heart: Heart, beats: Rhythm, lead_vector: np.ndarray) -> np.ndarray:
-    """[8, T] millivolts in `dipole.PROJECTED` order: what all beats give, free of disturbance."""
+    """Returns the noise-free signal of all beats in mV, [8, T] in `dipole.PROJECTED` order."""
     signal_mv = np.zeros((NUM_SAMPLES, len(dipole.PROJECTED)))
     for waves, chosen in (
         (wave.sinus(heart), beats.origin != rhythm.VENTRICULAR),
@@ -82,7 +82,7 @@ def heart_potential(heart: Heart, beats: Rhythm, lead_vector: np.ndarray) -> np.
 def _wave_shapes(
     heart: Heart, waves: Waves, beats: Rhythm, chosen: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where each chosen beat's span begins, [B], and its waves there, [B, samples, W]."""
+    """Returns the first sample of each chosen beat, [B], and its waves, [B, samples, W]."""
     onset_seconds = beats.onset_seconds[chosen]
     first = np.floor((onset_seconds - _BEFORE_SECONDS) * SAMPLE_RATE_HZ).astype(int)
     num_span = round((_BEFORE_SECONDS + _AFTER_SECONDS) * SAMPLE_RATE_HZ)
@@ -98,10 +98,10 @@ def _wave_shapes(
     return first, np.exp(-0.5 * (from_centre / (width * stretch[:, None, :])) ** 2)
 
 
-def _draw_fibrillation(
+def _sample_fibrillation(
     rng: np.random.Generator, time_seconds: np.ndarray, lead_vector: np.ndarray
 ) -> np.ndarray:
-    """[8, T]: f waves of 4 to 9 Hz with wandering frequency and strength, largest in V1 and II."""
+    """Samples f waves, [8, T], of 4 to 9 Hz and varying strength, largest in V1 and II."""
     frequency_hz, strength = rng.uniform(4.5, 8.0), np.exp(rng.normal(0.0, 0.45))
     vector_mv = _FIBRILLATION_MV * strength * np.array([[-0.45, 0.55, -0.7], [0.3, 0.5, 0.2]])
     amplitude_mv = dipole.project(vector_mv, np.tile([-3.0, -3.0, 0.5], (2, 1)), lead_vector)
@@ -119,12 +119,12 @@ def _draw_fibrillation(
 
 
 def digitise(projected_mv: np.ndarray) -> np.ndarray:
-    """[8, T] millivolts to int16 [12, T] in `LEADS` order.
+    """Converts millivolts [8, T] to ADC units, int16 [12, T] in `LEADS` order.
 
-    III and the augmented leads are computed from the rounded I and II, as carts do, so that
-    III = II - I exactly and the others hold to half a unit.
+    III and the augmented leads are computed from the rounded I and II, as in ECG machines, so that
+    III = II - I holds exactly and the other identities hold to half a unit.
     """
     rounded = np.clip(np.rint(projected_mv * GAIN_PER_MV), -RAIL_ADC, RAIL_ADC)
-    one, two, chest = rounded[0], rounded[1], rounded[2:]
-    limb = [one, two, two - one, -(one + two) / 2, two - one / 2, one - two / 2]
+    i, ii, chest = rounded[0], rounded[1], rounded[2:]
+    limb = [i, ii, ii - i, -(i + ii) / 2, ii - i / 2, i - ii / 2]
     return np.clip(np.rint(np.vstack([*limb, chest])), -RAIL_ADC, RAIL_ADC).astype(np.int16)

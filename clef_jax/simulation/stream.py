@@ -1,4 +1,4 @@
-"""Random streams that depend on nothing but the seed, the patient and the purpose."""
+"""Makes random streams that depend only on seed, patient, purpose and visit."""
 
 from typing import Literal
 
@@ -18,8 +18,8 @@ _PURPOSES: tuple[Purpose, ...] = (
 
 
 def make(seed: int, patient: int, purpose: Purpose, visit: int = 0) -> np.random.Generator:
-    """A generator for one purpose of one patient's visit.
+    """Returns a generator for one purpose of one patient's visit.
 
-    Purposes have streams of their own, so that one more draw in one of them moves no other.
+    Each purpose has its own stream, so a further sample for one purpose does not change another.
     """
     return np.random.default_rng([seed, patient, _PURPOSES.index(purpose), visit])

@@ -1,4 +1,4 @@
-"""The folder of a cohort: MIMIC-IV-ECG 1.0 with MIMIC-IV's tables beside it, written as a stream.
+"""Writes the folder of a cohort patient by patient: MIMIC-IV-ECG 1.0 with MIMIC-IV's tables.
 
 files/p1000/p10000032/s40689238/40689238.hea .dat
 record_list.csv, machine_measurements.csv, ... RECORDS
@@ -11,11 +11,12 @@ import gzip
 import io
 import pathlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from clef_jax import files
 from clef_jax.errors import UserError
 from clef_jax.simulation import hospital, measurement, waveform
 from clef_jax.simulation.defect import PlantedFault
@@ -23,7 +24,9 @@ from clef_jax.simulation.patient import Patient
 from clef_jax.simulation.visit import Visit
 
 MARKER = "SIMULATED.txt"
-"""Says that nobody in this folder exists, and that the folder may be replaced."""
+"""File that marks a folder as simulated, so that it may be replaced."""
+_HALF = ".half"
+"""Name, or end of the name, of the folder that a run fills."""
 
 _REPORTS = ",".join(f"report_{number}" for number in range(measurement.NUM_REPORTS))
 _COLUMNS = {
@@ -40,15 +43,15 @@ _DICTIONARY_COLUMNS = "Variable,Description"
 _DICTIONARY = (
     ("subject_id", "The patient"),
     ("study_id", "The recording"),
-    ("cart_id", "The cart that recorded"),
-    ("ecg_time", "Date and time on the cart's clock"),
+    ("cart_id", "The ECG machine"),
+    ("ecg_time", "Date and time on the ECG machine's clock"),
     ("report_0 ... report_17", "Lines of the machine's report"),
-    ("bandwidth", "Bandwidth of the cart"),
-    ("filtering", "Filters of the cart"),
+    ("bandwidth", "Bandwidth of the ECG machine"),
+    ("filtering", "Filters of the ECG machine"),
     ("rr_interval", "Mean time between beats (ms)"),
-    ("p_onset", "Begin of the P wave (ms)"),
+    ("p_onset", "Start of the P wave (ms)"),
     ("p_end", "End of the P wave (ms)"),
-    ("qrs_onset", "Begin of the QRS complex (ms)"),
+    ("qrs_onset", "Start of the QRS complex (ms)"),
     ("qrs_end", "End of the QRS complex (ms)"),
     ("t_end", "End of the T wave (ms)"),
     ("p_axis", "Frontal axis of the P wave (degrees)"),
@@ -58,26 +61,59 @@ _DICTIONARY = (
 _BANDWIDTH, _FILTERING = "0.005-150 Hz", "60 Hz notch Baseline filter"
 _FIRST_CART, _NUM_CARTS = 6_848_296, 40
 _NOTED_PER_MILLE = 762
-"""609,272 of MIMIC-IV-ECG's 800,035 recordings have a cardiologist's note."""
+"""Recordings in a thousand with a cardiologist's note: 609,272 of MIMIC-IV-ECG's 800,035."""
 
 
 def planted_path(out: pathlib.Path) -> pathlib.Path:
-    """The list of planted defects: beside the cohort, where no reader of the cohort sees it."""
+    """Returns the path of the list of planted faults, outside the cohort's folder."""
     return out.parent / f"planted_{out.name}.csv"
 
 
-def make_room(out: pathlib.Path, *, overwrite: bool) -> None:
-    """Makes sure that `out` is an empty folder.
+@contextlib.contextmanager
+def new_folder(out: pathlib.Path, *, overwrite: bool) -> Iterator[pathlib.Path]:
+    """Yields an empty temporary folder, whose content is in `out` when the block ends.
+
+    A simulated cohort in `out` is replaced if `overwrite` is set. If the block raises, `out` has
+    the content that it had before.
 
     Raises:
-        UserError: it holds something, and is no simulated cohort or may not be overwritten.
+        UserError: `out` is not empty, and is not a simulated cohort or may not be overwritten; or
+            the folder cannot be written, for example because the disk is full.
     """
+    # An existing folder stays: it may be a mount point, or the working folder of the user.
+    exists = out.is_dir()
+    half = out / _HALF if exists else out.with_name(f".{out.name}{_HALF}")
+    _check_replaceable(out, overwrite=overwrite)
+    try:
+        with files.writing(out, half):
+            shutil.rmtree(half, ignore_errors=True)
+            half.mkdir(parents=True)
+            yield half
+            if exists:
+                _replace_content(out, half)
+            else:
+                half.rename(out)
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def _replace_content(folder: pathlib.Path, half: pathlib.Path) -> None:
+    """Moves the content of `half`, a folder in `folder`, one level up instead of all else."""
+    for path in folder.iterdir():
+        if path.name not in (_HALF, MARKER):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    # The marker first, so that the folder may be replaced if the program is killed here.
+    for path in sorted(half.iterdir(), key=lambda path: path.name != MARKER):
+        path.replace(folder / path.name)
+
+
+def _check_replaceable(out: pathlib.Path, *, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; choose another --out.")
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and any(path.name != _HALF for path in out.iterdir()):
         if not (out / MARKER).is_file():
             raise UserError(
-                f"{out} is not empty and was not written by this command, so it is left alone; "
+                f"{out} is not empty and was not written by this command, so it is not replaced; "
                 "choose another --out.",
                 problem="foreign_folder",
             )
@@ -87,28 +123,38 @@ def make_room(out: pathlib.Path, *, overwrite: bool) -> None:
                 "with --overwrite.",
                 problem="already_simulated",
             )
-        shutil.rmtree(out)
-    out.mkdir(parents=True, exist_ok=True)
+
+
+def check_planted(out: pathlib.Path) -> None:
+    """Raises an error if a file that is no list of planted faults has the name of that of `out`.
+
+    Raises:
+        UserError: such a file exists.
+    """
+    path = planted_path(out)
+    files.check_output(
+        path, lambda file: files.starts_with(file, _PLANTED_COLUMNS), can_overwrite=False
+    )
 
 
 class Tree:
-    """Writes patients one after the other; a context, which closes the tables."""
+    """Writes patients one after the other; a context manager that closes the tables."""
 
     def __init__(self, out: pathlib.Path, description: str):
-        """Begins the tables in the empty folder `out`.
+        """Opens the tables in the empty folder `out`.
 
         Args:
-            description: what `MARKER` says about the cohort.
+            description: content of `MARKER`.
         """
+        self.planted: list[PlantedFault] = []
+        """The faults of the recordings that were written."""
         self._out = out
         self._open_files = contextlib.ExitStack()
-        # First of all files, so that an interrupted run leaves a folder that may be replaced.
         (out / MARKER).write_text(description, newline="\n")
         (out / "hosp").mkdir()
         self._tables = {
             name: self._table(out / name, columns) for name, columns in _COLUMNS.items()
         }
-        self._planted = self._table(planted_path(out), _PLANTED_COLUMNS)
         dictionary = out / "machine_measurements_data_dictionary.csv"
         self._table(dictionary, _DICTIONARY_COLUMNS).writerows(_DICTIONARY)
         self._records = self._open_files.enter_context((out / "RECORDS").open("w", newline="\n"))
@@ -149,13 +195,18 @@ class Tree:
                 [subject_id, study_id, visit.path, f"{subject_id}-EK-{number}", number, time]
             )
         if defect is not None:
-            self._planted.writerow([defect.path, defect.kind, defect.lead])
+            self.planted.append(defect)
+
+    def write_planted(self, path: pathlib.Path) -> None:
+        """Writes the list of planted faults."""
+        rows = [f"{fault.path},{fault.kind},{fault.lead}" for fault in self.planted]
+        files.write_bytes(path, ("\n".join([_PLANTED_COLUMNS, *rows]) + "\n").encode())
 
     def _table(self, path: pathlib.Path, columns: str) -> Any:
-        """A csv writer on a file that is closed with the tree."""
+        """Returns a CSV writer on a file that is closed with the tree."""
         raw = self._open_files.enter_context(path.open("wb"))
         if path.suffix == ".gz":
-            # Without a name and a time of its own, so that equal tables are equal bytes.
+            # No name and no time in the file, so that equal tables are equal bytes.
             raw = gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0)
             self._open_files.enter_context(raw)
         text = self._open_files.enter_context(io.TextIOWrapper(raw, encoding="utf-8", newline=""))

@@ -1,4 +1,4 @@
-"""When one patient had an ECG, and under which numbers the recordings are filed."""
+"""Samples the ECG studies of a patient: times, study ids and paths."""
 
 import dataclasses
 import datetime
@@ -10,7 +10,7 @@ from clef_jax.simulation.coefficient import RECORD_KEEPING
 from clef_jax.simulation.patient import Patient
 
 MAX_VISITS = 20
-"""MIMIC-IV-ECG's maximum is 260; a simulated cohort has no use for such a tail."""
+"""Largest number of studies per patient (260 in MIMIC-IV-ECG)."""
 
 _LAST_YEAR = 2200
 _PRIME = 9_999_991
@@ -22,26 +22,27 @@ class Visit:
     """One ECG study."""
 
     number: int
+    """Number of the study among those of the patient, from 0."""
     study_id: int
     time: datetime.datetime
     years_since_anchor: int
-    """Calendar years, the way that ages at the ECG are computed from MIMIC-IV's anchor."""
+    """Calendar years since MIMIC-IV's anchor year, from which ages at the ECG are computed."""
     path: str
-    """The record's path inside the cohort's folder, without extension."""
+    """Path of the record inside the cohort's folder, without extension."""
 
 
 def shuffled_serial(patient: Patient, number: int, *, multiplier: int) -> int:
-    """A number below ten million that no other pair of patient and number has."""
+    """Returns a number below ten million that is unique to the pair of patient and number."""
     return (patient.index * MAX_VISITS + number + 1) * multiplier % _PRIME
 
 
-def draw(seed: int, patient: Patient, records_per_patient: float) -> list[Visit]:
-    """Draws a patient's ECG studies in the order of time."""
+def sample(seed: int, patient: Patient, records_per_patient: float) -> list[Visit]:
+    """Samples a patient's ECG studies in the order of time."""
     rng = stream.make(seed, patient.index, "visit")
     start = datetime.datetime(patient.anchor_year, 1, 1)
     first = start + datetime.timedelta(minutes=int(rng.integers(0, 2 * 365 * 24 * 60)))
     times = [first]
-    for _ in range(_draw_count(rng, records_per_patient) - 1):
+    for _ in range(_sample_count(rng, records_per_patient) - 1):
         soon = rng.random() < RECORD_KEEPING.same_stay_fraction
         gap_days = 0.02 + rng.exponential(1.5 if soon else 300.0)
         later = times[-1] + datetime.timedelta(minutes=int(gap_days * 24 * 60))
@@ -50,9 +51,9 @@ def draw(seed: int, patient: Patient, records_per_patient: float) -> list[Visit]
     return [_file(patient, number, time) for number, time in enumerate(times)]
 
 
-def _draw_count(rng: np.random.Generator, mean: float) -> int:
-    """One study in the source's share of single visits, else two or more, geometrically."""
-    # A mean that the source's share cannot give has more single visits and none above two.
+def _sample_count(rng: np.random.Generator, mean: float) -> int:
+    """Samples the number of studies: one at the source's rate, otherwise two or more, geometric."""
+    # A smaller mean than that rate allows has more single visits, and otherwise two.
     single = max(RECORD_KEEPING.single_visit_fraction, 2.0 - mean)
     alone = rng.random() < single
     further_mean = (mean - single) / (1.0 - single) - 1.0 if single < 1.0 else 1.0

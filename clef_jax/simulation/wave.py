@@ -1,10 +1,9 @@
-"""The waves of one beat: when the dipole swings, for how long, where to and where from.
+"""Makes the waves of one beat: time, duration, direction and position of the dipole.
 
 Each wave is a Gaussian in time with a rising and a falling width. Directions come from textbook
-vectorcardiograms (Frank axes as in `dipole`): septal activation to the right and the front, the
-apex to the left and the front, the free walls to the left and down, the base last, to the back and
-up; repolarisation to the left,
-down and slightly to the front.
+vectorcardiograms (Frank axes as in `dipole`): the septum to the right and front, the apex to the
+left and front, the free walls to the left and down, and last the base to the back and up;
+repolarisation to the left, down and slightly to the front.
 """
 
 import dataclasses
@@ -16,9 +15,9 @@ from clef_jax.simulation.heart import Heart
 
 _USUAL_AXIS_DEGREES = 55.0
 _NET_MV = 0.92
-"""Frontal amplitude of the main QRS wave less what septum and base take from it."""
+"""Frontal amplitude of the main QRS wave after the contributions of septum and base."""
 _NORMAL_ACTIVATION_MS = 92.0
-"""How long the left ventricle takes in right bundle branch block."""
+"""Activation time of the left ventricle in right bundle branch block."""
 
 _SEPTAL = np.array([-0.13, -0.06, -0.22])
 _APICAL = np.array([0.2, 0.05, -0.2])
@@ -33,18 +32,23 @@ _ECTOPIC_QT_MS = 430.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Waves:
-    """Shapes: W waves. Times are seconds after the begin of the QRS complex."""
+    """Waves of one beat; times are seconds after the QRS onset.
+
+    Shapes: W waves.
+    """
 
     centre_seconds: np.ndarray
+    """Time of the peak, [W]."""
     rise_seconds: np.ndarray
-    """[W] standard deviation before the centre."""
+    """Standard deviation before the peak, [W]."""
     fall_seconds: np.ndarray
+    """Standard deviation after the peak, [W]."""
     vector_mv: np.ndarray
-    """[W, 3]"""
+    """Dipole at the peak, [W, 3]."""
     place_cm: np.ndarray
-    """[W, 3]"""
+    """Position of the dipole, [W, 3]."""
     stretches: np.ndarray
-    """[W] bool: a wave of repolarisation, which comes later after a long RR interval."""
+    """Mask of repolarisation waves, which are later after a long RR interval, bool [W]."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,7 @@ class _Wave:
 
 
 def sinus(heart: Heart) -> Waves:
-    """The waves of a beat that comes through the AV node; without P while the atria fibrillate."""
+    """Returns the waves of a beat conducted by the AV node; without P in atrial fibrillation."""
     depolarisation = {
         "normal": _normal_qrs,
         "right_block": _right_block_qrs,
@@ -69,7 +73,7 @@ def sinus(heart: Heart) -> Waves:
 
 
 def ventricular(heart: Heart) -> Waves:
-    """A premature beat from somewhere in the ventricles: wide, tall, with T the other way."""
+    """Returns the waves of a ventricular premature beat: wide, tall, with discordant T."""
     azimuth = np.deg2rad(heart.ectopic_azimuth_degrees)
     main = np.array([np.cos(azimuth), 0.55 * np.cos(2.0 * azimuth + 0.5), -np.sin(azimuth)])
     side = np.array([-main[2], -0.3, main[0]])
@@ -100,8 +104,8 @@ def _p_waves(heart: Heart) -> list[_Wave]:
 
 def _normal_qrs(heart: Heart, width_ms: float | None = None) -> list[_Wave]:
     width = heart.qrs_ms if width_ms is None else width_ms
-    septal, apical, basal = (_turned(vector, heart) for vector in (_SEPTAL, _APICAL, _BASAL))
-    # By area, relative to the main wave's; without the scar, because a scar does move the axis.
+    septal, apical, basal = (_rotated(vector, heart) for vector in (_SEPTAL, _APICAL, _BASAL))
+    # Contributions by area relative to the main wave, without the scar, which does change the axis.
     besides_mv = DOWER[:2] @ (0.58 * septal + 0.6 * apical + basal)
     septal_centre, septal_width, main = 0.17, 0.075, 1.0
     posterior = 0.22
@@ -110,7 +114,7 @@ def _normal_qrs(heart: Heart, width_ms: float | None = None) -> list[_Wave]:
     elif heart.scar == "anterior":
         septal, septal_centre, septal_width, main = np.array([0.02, -0.05, 0.4]), 0.2, 0.11, 0.75
         posterior, apical = 0.5, np.zeros(3)
-    # A vertical heart's vector lies in the frontal plane, a horizontal one's turns out of it.
+    # The vector of a vertical heart lies in the frontal plane, that of a horizontal one does not.
     net_mv = _NET_MV * (1.2 - 0.35 * np.cos(np.deg2rad(heart.axis_degrees)))
     vector = main * frontal_vector(heart.axis_degrees, net_mv, posterior, besides_mv)
     return [
@@ -126,7 +130,7 @@ def _normal_qrs(heart: Heart, width_ms: float | None = None) -> list[_Wave]:
 
 
 def _right_block_qrs(heart: Heart) -> list[_Wave]:
-    """A normal beginning, then the right ventricle late and slow, to the right and the front."""
+    """Returns normal initial waves, then a late slow wave to the right and front."""
     late = heart.voltage * np.array([-0.42, 0.0, -0.52])
     width = heart.qrs_ms - _NORMAL_ACTIVATION_MS
     centre = _NORMAL_ACTIVATION_MS + 0.12 * width
@@ -142,7 +146,7 @@ def _right_block_qrs(heart: Heart) -> list[_Wave]:
 
 
 def _left_block_qrs(heart: Heart) -> list[_Wave]:
-    """No septal forces; one slow, notched wave to the left and the back."""
+    """Returns one slow, notched wave to the left and back, without septal forces."""
     width = heart.qrs_ms
     early = frontal_vector(heart.axis_degrees + 15.0, _NET_MV, 0.6)
     late = frontal_vector(heart.axis_degrees - 15.0, _NET_MV, 0.7)
@@ -155,8 +159,8 @@ def _left_block_qrs(heart: Heart) -> list[_Wave]:
 
 
 def _repolarisation(heart: Heart, depolarisation: list[_Wave]) -> list[_Wave]:
-    """ST level and T, whose direction follows the parameters, the scar and the conduction."""
-    direction = _turned_backwards(_REPOLARISATION, heart.t_angle_degrees)
+    """Returns ST level and T wave; their direction depends on parameters, scar and conduction."""
+    direction = _rotated_backwards(_REPOLARISATION, heart.t_angle_degrees)
     vector = heart.t_amplitude * direction
     if heart.scar == "inferior":
         vector = vector * np.array([1.0, -0.4, 1.0])
@@ -178,19 +182,19 @@ def _repolarisation(heart: Heart, depolarisation: list[_Wave]) -> list[_Wave]:
     ]  # fmt: skip
 
 
-def _turned(vector: np.ndarray, heart: Heart) -> np.ndarray:
-    """The vector turned in the frontal plane together with the electrical axis."""
+def _rotated(vector: np.ndarray, heart: Heart) -> np.ndarray:
+    """Returns the vector rotated in the frontal plane by the electrical axis."""
     angle = np.deg2rad(heart.axis_degrees - _USUAL_AXIS_DEGREES)
     cosine, sine = np.cos(angle), np.sin(angle)
     x, y, z = vector
     return np.array([cosine * x - sine * y, sine * x + cosine * y, z])
 
 
-def _turned_backwards(vector: np.ndarray, angle_degrees: float) -> np.ndarray:
-    """The vector turned about the body's axis, from the left over the chest to the right."""
+def _rotated_backwards(vector: np.ndarray, angle_degrees: float) -> np.ndarray:
+    """Returns the vector rotated about the body's axis, from left over the chest to right."""
     angle = np.deg2rad(angle_degrees)
     x, y, z = vector
-    # The upward part must shrink too: in strain, T is negative in II as well as in V5 and V6.
+    # The vertical component shrinks, too: in strain, T is negative in II as in V5 and V6.
     return np.array(
         [
             np.cos(angle) * x + np.sin(angle) * z,
@@ -212,5 +216,5 @@ def _stack(waves: list[_Wave]) -> Waves:
 
 
 def limb_leads_mv(waves: Waves) -> np.ndarray:
-    """[W, 2]: amplitudes in leads I and II on an average chest."""
+    """Returns the amplitudes in leads I and II on an average chest, [W, 2]."""
     return waves.vector_mv @ DOWER[:2].T

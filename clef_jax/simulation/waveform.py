@@ -1,4 +1,4 @@
-"""A recording as a WFDB record: a header and one file of interleaved 16-bit samples.
+"""Writes a recording as a WFDB record: a header and one file of interleaved 16-bit samples.
 
 Format: physionet.org/physiotools/wag, header(5) and signal(5), format 16.
 """
@@ -30,5 +30,5 @@ def _header(name: str, adc: np.ndarray, time: datetime.datetime) -> str:
 
 
 def _checksum(samples: np.ndarray) -> int:
-    """The sum of all samples, wrapped to a signed 16-bit number."""
+    """Returns the sum of all samples, wrapped to a signed 16-bit number."""
     return (int(samples.sum(dtype=np.int64)) + 0x8000) % 0x10000 - 0x8000

@@ -1,6 +1,9 @@
-"""Scores of predictions for one class against the rest, and of predictions among several.
+"""Scores of classifiers: one class against the rest, or one of several classes.
 
-Shapes: N recordings, R resamples, K classes.
+A score that compares classes is NaN where only one of them occurs, and where a target or a score of
+a recording is NaN; it is never the 1 or 0.5 that its formula would give.
+
+Shapes: N recordings, R resamples, r resamples of a chunk, K classes.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,29 +11,31 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 _CHUNK_VALUES = 1 << 24
-"""Values of weights that are worked on at a time."""
+"""Largest number of weights that are processed at a time."""
 
 Score = Callable[..., np.ndarray]
 """Maps target [N], score [N] and weight [R, N] to [R]; NaN where it is not defined."""
 
 
 def auroc(target: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
-    """Area under the ROC curve; equal scores count half (Hanley and McNeil 1982).
+    """Returns the area under the ROC curve; equal scores count half (Hanley and McNeil 1982).
 
     Args:
-        target: [N], 0 or 1.
-        score: [N], higher means more likely 1.
-        weight: [R, N], how often each recording is in a resample; once each by default.
+        target: Outcomes, 0 or 1, [N].
+        score: Predictions, [N]; higher means more likely 1.
+        weight: How often each recording is in each resample, [R, N]; by default, the score is that
+            of the N recordings themselves.
 
     Returns:
-        float64 [R], or a scalar without weights; NaN where a class is absent.
+        The score of each resample, float64 [R], or a scalar without weights; NaN where a class is
+        absent, and everywhere if a score is NaN or a target is neither 0 nor 1.
     """
     return _by_threshold(target, score, weight, _area)
 
 
 def auprc(target: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
-    """Average precision: the mean of the precision at each threshold, weighted by the recall that
-    the threshold adds. Arguments and result as of `auroc`; NaN where nothing is positive."""
+    """Returns the average precision: the mean of the precision at each threshold, weighted by the
+    recall that the threshold adds; NaN where a class is absent. Shapes are as in `auroc`."""
     return _by_threshold(target, score, weight, _average_precision)
 
 
@@ -40,6 +45,12 @@ def _by_threshold(
     weight: np.ndarray | None,
     value: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> np.ndarray:
+    """Computes a score from the positives and negatives at each threshold.
+
+    Args:
+        value: Maps positives and negatives at each threshold in descending order, both
+            [r, thresholds], to the score, [r].
+    """
     target, score = np.asarray(target, float), np.asarray(score, float)
     order = np.argsort(-score, kind="stable")
     ordered = score[order]
@@ -47,121 +58,155 @@ def _by_threshold(
     first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
     positive = target[order] == 1
 
-    def at(weights: np.ndarray) -> np.ndarray:
+    def compute(weights: np.ndarray) -> np.ndarray:
         sorted_weight = weights[:, order].astype(np.float64)
-        hits = np.add.reduceat(sorted_weight * positive, first, axis=1)
+        positives = np.add.reduceat(sorted_weight * positive, first, axis=1)
         total = np.add.reduceat(sorted_weight, first, axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return value(hits, total - hits)
+            return value(positives, total - positives)
 
-    return _in_chunks(at, weight, len(score))
+    defined = _all_known(target, score) and np.isin(target, (0, 1)).all()
+    return _in_chunks(compute, weight, len(score), defined=bool(defined))
+
+
+def _all_known(*arrays: np.ndarray) -> bool:
+    """Returns whether no value is NaN. Comparisons with NaN are false, so it would get a rank."""
+    return not any(np.isnan(array).any() for array in arrays)
 
 
 def _in_chunks(
-    at: Callable[[np.ndarray], np.ndarray], weight: np.ndarray | None, num: int
+    compute: Callable[[np.ndarray], np.ndarray],
+    weight: np.ndarray | None,
+    num: int,
+    *,
+    defined: bool = True,
 ) -> np.ndarray:
-    """Applies a function of weights [r, N] to all resamples in bounded memory."""
+    """Applies a function of weights [r, N] to all resamples in bounded memory.
+
+    The result is NaN if the score is not defined, or if there are no recordings.
+    """
+    if not defined or not num:
+        return np.full(1 if weight is None else len(weight), np.nan)[0 if weight is None else ...]
     if weight is None:
-        return at(np.ones((1, num)))[0]
+        return compute(np.ones((1, num)))[0]
     rows = max(1, _CHUNK_VALUES // max(num, 1))
-    return np.concatenate([at(weight[r : r + rows]) for r in range(0, len(weight), rows)])
+    return np.concatenate([compute(weight[r : r + rows]) for r in range(0, len(weight), rows)])
 
 
-def _area(hits: np.ndarray, misses: np.ndarray) -> np.ndarray:
-    """From positives and negatives at each threshold, the highest first: [r, thresholds]."""
-    above = np.cumsum(hits, axis=1) - hits
-    beaten = (misses * (above + 0.5 * hits)).sum(axis=1)
-    return beaten / (hits.sum(axis=1) * misses.sum(axis=1))
+def _area(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
+    """Returns the fraction of pairs of a positive and a negative that are in the right order."""
+    above = np.cumsum(positives, axis=1) - positives
+    right = (negatives * (above + 0.5 * positives)).sum(axis=1)
+    return right / (positives.sum(axis=1) * negatives.sum(axis=1))
 
 
-def _average_precision(hits: np.ndarray, misses: np.ndarray) -> np.ndarray:
-    found = np.cumsum(hits, axis=1)
-    told = found + np.cumsum(misses, axis=1)
-    precision = np.where(told > 0, found / np.maximum(told, 1e-300), 0.0)
-    return (hits * precision).sum(axis=1) / hits.sum(axis=1)
+def _average_precision(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
+    true_positives = np.cumsum(positives, axis=1)
+    selected = true_positives + np.cumsum(negatives, axis=1)
+    precision = np.where(selected > 0, true_positives / np.maximum(selected, 1e-300), 0.0)
+    mean = (positives * precision).sum(axis=1) / positives.sum(axis=1)
+    return np.where(negatives.any(axis=1), mean, np.nan)
 
 
 def brier(target: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
-    """Mean squared difference of probability and outcome (Brier 1950); arguments as of `auroc`."""
+    """Returns the mean squared difference of probability and outcome (Brier 1950).
+
+    Arguments and shapes are as in `auroc`.
+    """
     return weighted_mean((np.asarray(score, float) - np.asarray(target, float)) ** 2, weight)
 
 
 def weighted_mean(value: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
-    """The mean of value [N] in each resample: [R], or a scalar without weights."""
+    """Returns the mean of value [N] in each resample: [R], or a scalar without weights."""
     return _in_chunks(lambda w: (w @ value) / w.sum(axis=1), weight, len(value))
 
 
 def balanced_accuracy(
     target: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None
 ) -> np.ndarray:
-    """The mean over classes of how often the most likely class is right.
+    """Returns the mean recall of the classes, predicting the class of the highest score.
 
     Args:
-        target: [N, K], one-hot.
-        score: [N, K].
-        weight: as of `auroc`.
+        target: One-hot classes, [N, K].
+        score: Predictions, [N, K].
+        weight: As in `auroc`.
 
     Returns:
-        [R], or a scalar; the mean is over the classes that occur in a resample.
+        The score of each resample, [R], or a scalar without weights. The mean is over the classes
+        that occur in the resample; it is NaN if only one class occurs.
     """
-    right = (np.argmax(score, axis=1) == np.argmax(target, axis=1)).astype(float)
-    member = np.asarray(target, float)
+    member, score = np.asarray(target, float), np.asarray(score, float)
+    right = (np.argmax(score, axis=1) == np.argmax(member, axis=1)).astype(float)
 
-    def at(weights: np.ndarray) -> np.ndarray:
+    def compute(weights: np.ndarray) -> np.ndarray:
         total = weights @ member  # [r, K]
         hits = weights @ (member * right[:, None])
-        share = np.divide(hits, total, out=np.full_like(total, np.nan), where=total > 0)
-        return np.nanmean(share, axis=1)
+        occurs = total > 0
+        recall = np.divide(hits, total, out=np.zeros_like(total), where=occurs)
+        count = occurs.sum(axis=1)
+        return np.where(count > 1, recall.sum(axis=1) / np.maximum(count, 1), np.nan)
 
-    return _in_chunks(at, weight, len(right))
+    return _in_chunks(compute, weight, len(right), defined=_all_known(member, score))
 
 
-def f1(target: np.ndarray, decided: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
-    """F1, the harmonic mean of precision and recall, of decisions [N]; NaN without positives.
+def f1(target: np.ndarray, decision: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """Returns F1, the harmonic mean of precision and recall; NaN where a class is absent.
 
-    Other arguments and the result as of `auroc`.
+    Args:
+        target: Outcomes, 0 or 1, [N].
+        decision: Predicted outcomes, 0 or 1, [N].
+        weight: As in `auroc`.
+
+    Returns:
+        As in `auroc`.
     """
-    positive, told = np.asarray(target, float), np.asarray(decided, float)
-    hit = positive * told
+    positive, selected = np.asarray(target, float), np.asarray(decision, float)
+    hit = positive * selected
 
-    def at(weights: np.ndarray) -> np.ndarray:
-        total = weights @ positive + weights @ told
+    def compute(weights: np.ndarray) -> np.ndarray:
+        positives = weights @ positive
+        both = (positives > 0) & (positives < weights.sum(axis=1))
+        total = positives + weights @ selected
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(weights @ positive > 0, 2 * (weights @ hit) / total, np.nan)
+            return np.where(both, 2 * (weights @ hit) / total, np.nan)
 
-    return _in_chunks(at, weight, len(hit))
+    return _in_chunks(compute, weight, len(hit), defined=_all_known(positive, selected))
 
 
 def best_f1_threshold(target: np.ndarray, score: np.ndarray) -> float:
-    """The score [N] from which to call 1 so that F1 is largest; 0.5 where nothing is positive."""
+    """Returns the threshold with the largest F1 if scores [N] that reach it count as positive.
+
+    It is 0.5 if there are no positives, or if a score is NaN.
+    """
     order = np.argsort(-np.asarray(score, float), kind="stable")
     ordered, positive = np.asarray(score, float)[order], np.asarray(target, float)[order]
-    if not positive.any():
+    if not positive.any() or not _all_known(ordered):
         return 0.5
     value = 2 * np.cumsum(positive) / (np.arange(1, len(ordered) + 1) + positive.sum())
-    last = np.append(ordered[1:] != ordered[:-1], True)  # equal scores are called alike
+    last = np.append(ordered[1:] != ordered[:-1], True)  # equal scores share a threshold
     return float(ordered[np.argmax(np.where(last, value, -1.0))])
 
 
 def mean_over_classes(
     score_of: Score, target: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None
 ) -> np.ndarray:
-    """The macro average of a score over the columns of target and score [N, K].
+    """Returns the macro average of a score over the columns of target and score [N, K].
 
-    Columns without both outcomes among the N are excluded; find them with `has_both_classes`.
+    Columns of target that lack one of the outcomes are excluded; see `has_both_classes`. The result
+    is [R], or a scalar without weights, and NaN if no column is left or a score is NaN.
     """
     columns = np.flatnonzero(has_both_classes(target))
-    if not len(columns):
+    if not len(columns) or not _all_known(target, score):
         return np.full(1 if weight is None else len(weight), np.nan)[0 if weight is None else ...]
     return mean_of_defined([score_of(target[:, k], score[:, k], weight) for k in columns])
 
 
 def mean_of_defined(values: Sequence[np.ndarray] | Sequence[float]) -> np.ndarray:
-    """The mean of K scores, each a number or [R], over those that are defined; NaN without any."""
+    """Returns the mean of those of K scores, each a number or [R], that are defined; else NaN."""
     stacked = np.asarray(values, float)
-    known = np.isfinite(stacked)
-    total = np.where(known, stacked, 0).sum(axis=0)
-    return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
+    defined = np.isfinite(stacked)
+    total = np.where(defined, stacked, 0).sum(axis=0)
+    return np.where(defined.any(axis=0), total / np.maximum(defined.sum(axis=0), 1), np.nan)
 
 
 def has_both_classes(target: np.ndarray) -> np.ndarray:

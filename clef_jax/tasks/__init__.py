@@ -1,4 +1,5 @@
-"""Evaluation tasks. A task is one module of this folder that defines `TASK`; nothing lists them.
+"""Evaluation tasks. A task is one module of this package that defines `TASK`; it is discovered
+automatically.
 
 ```
 from clef_jax.tasks import Task
@@ -13,9 +14,9 @@ Another package adds such a module by an entry point in its `pyproject.toml`:
 my_task = "my_package.my_task"
 ```
 
-A task reads a stored label (`label`), or computes its target from an example (`target`). Patients
-are identified by the data set's `patient_id`, and the splits are the prepared ones, so a task
-names neither. Modules with a leading underscore hold code that several tasks share.
+A task reads a stored label (`label`) or computes its target from an example (`target`). Patients
+and splits are those of the prepared data set. Modules with a leading underscore hold code that
+several tasks share.
 """
 
 import dataclasses
@@ -58,7 +59,7 @@ def load() -> dict[str, Task]:
     """Returns every task by its module's name, sorted.
 
     Raises:
-        UserError: a module defines no task, or one that contradicts itself.
+        UserError: a module defines no task or an invalid one.
     """
     return {name: find(name) for name in names()}
 
@@ -68,6 +69,6 @@ def find(name: str) -> Task:
 
     Raises:
         UserError: the name is unknown, and the message proposes the nearest; or the module defines
-            no task, or one that contradicts itself.
+            no task or an invalid one.
     """
     return dataclasses.replace(_KIND.load_one(name), name=name)

@@ -1,4 +1,4 @@
-"""What the tasks on Aurora-BP share."""
+"""Recordings, caveats and released protocol of the tasks on Aurora-BP."""
 
 from clef_jax.tasks._example import text
 from clef_jax.tasks._task import Example, Released
@@ -6,12 +6,12 @@ from clef_jax.tasks._task import Example, Released
 DATASET = "aurora_bp/auscultatory"
 _PHASE, _MEASUREMENT = "initial", "Calibration start 1"
 CAVEATS = (
-    "The target is the participant's pressure at rest, as in the paper; that of the measurement "
-    "itself is stored as sbp_mmhg and dbp_mmhg.",
-    "Only the first calibration of the first visit counts, as in the public reference: the other "
-    "recordings were made at other pressures than the target.",
-    "That is one recording of each participant; the reference repeats it for every row of "
-    "features.tsv, so that participants with many measurements weigh more.",
+    "The target is the participant's pressure at rest, as in the paper; the pressure of each "
+    "measurement is stored as sbp_mmhg and dbp_mmhg.",
+    "Only recordings of the first calibration of the first visit are used, as in the public "
+    "reference, because the other recordings were made at other pressures than the target.",
+    "This leaves one recording per participant. The reference repeats it for every row of "
+    "features.tsv, so that participants with many measurements have more weight.",
 )
 RELEASED = Released(
     lead="I",
@@ -20,14 +20,14 @@ RELEASED = Released(
     splits="participants by train_test_split of scikit-learn, seed 42: 70 % train, 15 % "
     "validation, 15 % test",
     caveats=(
-        "It repeats a recording for every row of features.tsv of its participant.",
-        "It deletes missing samples, and takes ten seconds at random, in the test too.",
+        "It repeats a recording for every row of its participant in features.tsv.",
+        "It deletes missing samples and selects ten seconds at random, also in the test set.",
         "Training rows are not shuffled.",
-        "Targets are scaled by mean and deviation of the training rows.",
+        "Targets are scaled by the mean and the standard deviation of the training rows.",
     ),
 )
 
 
 def keep(example: Example) -> bool:
-    """Whether it is the first calibration of the first visit."""
+    """Returns whether the recording is from the first calibration of the first visit."""
     return (text(example["phase"]), text(example["measurement"])) == (_PHASE, _MEASUREMENT)

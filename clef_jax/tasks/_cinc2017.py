@@ -1,7 +1,7 @@
-"""What the tasks on the CinC Challenge 2017 share."""
+"""Caveats of the tasks on the CinC Challenge 2017."""
 
 CAVEATS = (
-    "Who is who was not published: splits are by recording, a person may be in several, and "
-    "intervals take every recording for a person of its own.",
-    "The label is of the whole recording, 9 to 61 seconds; a window of it may not show it.",
+    "The identities of the patients were not published. Splits are by recording, so a patient may "
+    "be in several splits, and intervals treat every recording as a different patient.",
+    "The label describes the whole recording of 9 to 61 seconds; a single window may not show it.",
 )

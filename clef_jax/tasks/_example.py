@@ -1,10 +1,10 @@
-"""Reads texts of an example, which TFDS gives as bytes."""
+"""Decodes the texts of an example, which TFDS stores as bytes."""
 
 from collections.abc import Iterable
 
 
 def text(value: bytes | str) -> str:
-    """Returns a stored text; empty where it is unknown."""
+    """Returns a stored text; an unknown text is empty."""
     return value.decode() if isinstance(value, bytes) else str(value)
 
 

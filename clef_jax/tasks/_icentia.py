@@ -1,11 +1,11 @@
-"""What the tasks on Icentia11k share."""
+"""Caveats and released protocol of the tasks on Icentia11k."""
 
 from clef_jax.tasks._task import Released
 
 CAVEATS = (
-    "Of each patient and class one window is stored by default, so classes are not as frequent as "
-    "in life: read precision and accuracy with that in mind.",
-    "The patch records a modified lead I, in no known unit.",
+    "By default one window per patient and class is stored, so the classes' frequencies are not "
+    "those of unselected recordings, which affects precision and accuracy.",
+    "The patch records a modified lead I in an unknown unit.",
 )
 RELEASED = Released(
     lead="I",
@@ -14,7 +14,7 @@ RELEASED = Released(
     splits="patients shuffled with seed 42: 70 % train, 15 % validation, 15 % test",
     caveats=(
         "It filters at 250 Hz and resamples to 500 Hz afterwards.",
-        "Classes are drawn equally often for training.",
-        "It runs only from a list of windows that its own script made with 2,500 samples each.",
+        "Classes are sampled equally often for training.",
+        "It needs a list of windows of 2,500 samples each, which its own script makes.",
     ),
 )

@@ -1,28 +1,30 @@
-"""What the tasks on MC-MED share: its only lead, and how the reference reads it."""
+"""Lead, caveats and released protocol of the tasks on MC-MED."""
 
 from clef_jax.tasks._task import Released
 
 LEAD = "II"
-LEAD_CAVEAT = "Lead II of a monitor is the only one; there is no lead I."
+LEAD_CAVEAT = "The recordings hold only lead II of a monitor; lead I is not available."
 PRESSURE_CAVEAT = (
-    "The pressure is that of triage; the recording began later, and nobody says by how much."
+    "The pressure was measured at triage; the recording began later, by an unknown time."
 )
 
 
 def released(*caveats: str) -> Released:
-    """The protocol of all five tasks, with what is said of one of them."""
+    """Returns the protocol of all five tasks, with the caveats of one task in front."""
     return Released(
         lead=LEAD,
         filtered=True,
         zscored=True,
-        splits="official, whoever is in them, as in mc_med/as_given",
+        splits="official, with all visits, as in mc_med/as_given",
         caveats=(
             *caveats,
-            "It filters at 500 Hz, whatever the header says.",
-            "A recording of fewer than 5,000 samples becomes zeros that keep their label, and one "
-            "missing sample makes the loss NaN.",
+            "It filters as if the sampling rate were 500 Hz, whatever the header states.",
+            "A recording of fewer than 5,000 samples is replaced by zeros and keeps its label, and "
+            "one missing sample makes the loss NaN.",
         ),
     )
 
 
-RELEASED_PRESSURE = released("Targets are scaled by mean and deviation of the training set.")
+RELEASED_PRESSURE = released(
+    "Targets are scaled by the mean and the standard deviation of the training set."
+)

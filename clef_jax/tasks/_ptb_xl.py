@@ -1,21 +1,21 @@
-"""What the tasks on PTB-XL share."""
+"""Caveats and released protocol of the tasks on PTB-XL."""
 
 from clef_jax.tasks._task import Released
 
 UNGRADED = (
-    "A recording has every class that a statement gives it, however likely: a likelihood of 0 says "
-    "that nobody graded it, not that it is untrue."
+    "A recording has the class of every statement about it, whatever the statement's likelihood; a "
+    "likelihood of 0 means that it was not graded, not that it is false."
 )
-EMPTY = "Recordings without any statement of this set are left out: nobody judged them on it."
+EMPTY = "Recordings without any statement of this set are excluded, because they were not assessed."
 RELEASED = Released(
     lead="II",
     filtered=False,
     zscored=False,
     caveats=(
-        "It takes the 500 Hz files for 100 Hz ones, so a model sees the first two seconds, "
-        "stretched to ten: its numbers cannot be compared with those of whole recordings.",
-        "All recordings are scaled by the one mean and deviation of the training samples.",
-        "Its one-cycle schedule moves on once an epoch instead of once a batch, so the learning "
+        "It reads the 500 Hz files as if they were 100 Hz, so the model's input is the first two "
+        "seconds, stretched to ten: its scores cannot be compared with those of whole recordings.",
+        "All recordings are scaled by one mean and standard deviation of all training samples.",
+        "Its one-cycle schedule advances once per epoch instead of once per batch, so the learning "
         "rate stays at 4e-4.",
     ),
 )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from clef_jax import plugin
-from clef_jax.errors import UserError
+from clef_jax.errors import UserError, counted
 from clef_jax.tasks._example import text, texts
 from clef_jax.tasks._task import Example, Task
 
@@ -23,13 +23,14 @@ _LABEL_KINDS = {
 
 
 def outputs_of(task: Task, metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns the names of the columns.
+    """Returns the names of a task's outputs.
 
     Args:
-        metadata: of the prepared data set, from `clef_jax.data.index.read_metadata`.
+        task: The task.
+        metadata: Metadata of the prepared data set, from `clef_jax.data.index.read_metadata`.
 
     Raises:
-        UserError: the data set does not have the task's label, or not its classes.
+        UserError: the data set lacks the task's label, or some of its classes.
     """
     if task.label is None:
         return task.outputs
@@ -38,28 +39,30 @@ def outputs_of(task: Task, metadata: Mapping[str, Any]) -> tuple[str, ...]:
         return task.outputs or (task.label,)
     declared = tuple(label["classes"])
     if task.kind == "multiclass" and len(declared) < 2:
-        found = f"only the class {declared[0]!r}" if declared else "no class"
-        raise UserError(_about(task, metadata, f"has {found} of {task.label!r}; two are needed."))
+        classes = f"only the class {declared[0]!r}" if declared else "no class"
+        message = f"has {classes} of {task.label!r}; two are needed."
+        raise UserError(_about(task, metadata, message))
     if not declared:
         raise UserError(_about(task, metadata, f"has no class of {task.label!r}."))
     unknown = [name for name in task.outputs if name not in declared]
     if unknown:
-        words = f"has no class {unknown[0]!r} of {task.label!r}; it has {', '.join(declared)}."
-        words += plugin.did_you_mean(unknown[0], declared)
-        raise UserError(_about(task, metadata, words))
+        message = f"has no class {unknown[0]!r} of {task.label!r}; it has {', '.join(declared)}."
+        message += plugin.did_you_mean(unknown[0], declared)
+        raise UserError(_about(task, metadata, message))
     return task.outputs or declared
 
 
 def targets(task: Task, metadata: Mapping[str, Any], examples: Iterable[Example]) -> np.ndarray:
-    """Returns the targets, float32 [N, C]; the row of an example to exclude is all NaN.
-
-    Examples are read one after another, so a stream of any length will do.
+    """Returns the targets of examples, float32 [N, C]; rows of excluded examples are NaN.
 
     Args:
-        metadata: as in `outputs_of`.
+        task: The task.
+        metadata: As in `outputs_of`.
+        examples: Examples of the prepared data set; they are read one after another.
 
     Raises:
-        UserError: as in `outputs_of`; or a target has another form than the task promises.
+        UserError: as in `outputs_of`; or a target has another shape or other values than the kind
+            of task allows.
     """
     outputs = outputs_of(task, metadata)
     read = task.target or _reader(task, metadata, outputs)
@@ -74,45 +77,50 @@ def targets(task: Task, metadata: Mapping[str, Any], examples: Iterable[Example]
 def absent_classes(
     task: Task, metadata: Mapping[str, Any], values: np.ndarray | Sequence[Sequence[float]]
 ) -> tuple[str, ...]:
-    """Returns the classes that no target [N, C] has, and `not NAME` for those that every one has.
+    """Returns the classes that no target [N, C] has, and `not NAME` for those that all have.
 
-    A regression has none.
+    The result of a regression is empty.
     """
     if not task.is_classification:
         return ()
     outputs = outputs_of(task, metadata)
     values = np.asarray(values, np.float32).reshape(-1, len(outputs))
     known = values[~np.isnan(values).any(axis=1)]
-    nobody = [name for name, has in zip(outputs, known.T, strict=True) if not (has == 1).any()]
-    everybody = [
+    never = [name for name, target in zip(outputs, known.T, strict=True) if not (target == 1).any()]
+    always = [
         f"not {name}"
-        for name, has in zip(outputs, known.T, strict=True)
-        if task.kind != "multiclass" and not (has == 0).any()
+        for name, target in zip(outputs, known.T, strict=True)
+        if task.kind != "multiclass" and not (target == 0).any()
     ]
-    return (*nobody, *everybody)
+    return (*never, *always)
 
 
 def _label(task: Task, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the metadata of the task's label.
+
+    Raises:
+        UserError: the data set lacks the label, or stores it in another way than the task needs.
+    """
     labels = {label["name"]: label for label in metadata["labels"]}
     if task.label not in labels:
-        there = f"it has {', '.join(labels)}" if labels else "it has none"
-        words = f"has no label {task.label!r}; {there}."
-        words += plugin.did_you_mean(task.label, labels)
-        raise UserError(_about(task, metadata, words))
+        available = f"it has {', '.join(labels)}" if labels else "it has none"
+        message = f"has no label {task.label!r}; {available}."
+        message += plugin.did_you_mean(task.label, labels)
+        raise UserError(_about(task, metadata, message))
     label = labels[task.label]
     if label["kind"] != _LABEL_KINDS[task.kind]:
-        words = (
-            f"stores {task.label!r} as {label['kind']!r}, but a {task.kind} task reads "
+        message = (
+            f"stores {task.label!r} as {label['kind']!r}, but a {task.kind} task needs "
             f"{_LABEL_KINDS[task.kind]!r}."
         )
-        raise UserError(_about(task, metadata, words))
+        raise UserError(_about(task, metadata, message))
     return label
 
 
 def _reader(
     task: Task, metadata: Mapping[str, Any], outputs: tuple[str, ...]
 ) -> Callable[[Example], Any]:
-    """Maps an example to its row by the task's label."""
+    """Returns a function that maps an example to its target [C] by the task's label."""
     name, kind = str(task.label), _label(task, metadata)["kind"]
     excluded = np.full(len(outputs), np.nan, np.float32)
     if kind == "number":
@@ -122,11 +130,12 @@ def _reader(
         return lambda example: row_of.get(text(example[name]), excluded)
     empty = excluded if task.leave_out_empty else np.zeros_like(excluded)
 
-    def several(example: Example) -> np.ndarray:
-        found = [row_of[one] for one in set(texts(example[name])) if one in row_of]
-        return np.sum(found, axis=0) if found else empty
+    def read_classes(example: Example) -> np.ndarray:
+        classes = set(texts(example[name]))
+        rows = [row_of[stored] for stored in classes if stored in row_of]
+        return np.sum(rows, axis=0) if rows else empty
 
-    return several
+    return read_classes
 
 
 def _row(
@@ -136,30 +145,32 @@ def _row(
     read: Callable[[Example], Any],
     excluded: np.ndarray,
 ) -> Any:
+    """Returns the target of an example, [C]; `excluded` if the task does not use it."""
     try:
         row = excluded if task.keep is not None and not task.keep(example) else read(example)
     except KeyError as error:
         if error.args and error.args[0] not in example:
-            words = f"stores no {error.args[0]!r}; it stores {', '.join(sorted(example))}."
-            raise UserError(_about(task, metadata, words)) from error
+            message = f"stores no {error.args[0]!r}; it stores {', '.join(sorted(example))}."
+            raise UserError(_about(task, metadata, message)) from error
         raise
     if np.shape(row) != excluded.shape:
         raise UserError(
-            f"The target of the task {_name(task)} has the shape {np.shape(row)}, but it has "
-            f"{len(excluded)} outputs: return an array of shape {excluded.shape}."
+            f"`target` of the task {_name(task)} returns an array of shape {np.shape(row)}, but "
+            f"the task has {counted(len(excluded), 'output')}: return an array of shape "
+            f"{excluded.shape}."
         )
     return row
 
 
 def _check(task: Task, metadata: Mapping[str, Any], known: np.ndarray) -> None:
-    """Refuses answers [N, C], all of them known, that the kind of task cannot have."""
+    """Raises UserError unless known targets [N, C] are valid for the kind of task."""
     wrong = ""
     if not np.isfinite(known).all():
-        wrong = "is infinite; write NaN for an unknown one"
+        wrong = "is infinite; use NaN for unknown targets"
     elif task.is_classification and not np.isin(known, (0, 1)).all():
-        wrong = f"is {known[~np.isin(known, (0, 1))][0]:g}; a {task.kind} one is 0 or 1"
+        wrong = f"is {known[~np.isin(known, (0, 1))][0]:g}; a {task.kind} target must be 0 or 1"
     elif task.kind == "multiclass" and (known.sum(axis=1) != 1).any():
-        wrong = "has no class or several; a multiclass one has exactly one"
+        wrong = "has no class or several; a multiclass target must have exactly one"
     if wrong:
         raise UserError(f"A target of the task {_name(task)} on {metadata['dataset']} {wrong}.")
 
@@ -168,5 +179,7 @@ def _name(task: Task) -> str:
     return task.name or f"on {task.dataset!r}"
 
 
-def _about(task: Task, metadata: Mapping[str, Any], words: str) -> str:
-    return f"The task {_name(task)} cannot be asked: the data set {metadata['dataset']} {words}"
+def _about(task: Task, metadata: Mapping[str, Any], message: str) -> str:
+    return (
+        f"The task {_name(task)} cannot be evaluated: the data set {metadata['dataset']} {message}"
+    )

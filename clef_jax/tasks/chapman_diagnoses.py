@@ -10,8 +10,8 @@ TASK = Task(
     caveats=(
         "The 38 classes and the paper's split need the tables of HeartLang when the data is "
         "prepared; without them the classes are the diagnoses of at least ten recordings.",
-        "Of the 38 classes sinus bradycardia is none: a recording that has nothing else counts as "
-        "one without any class, and is kept.",
+        "Sinus bradycardia is not among the 38 classes: a recording with no other diagnosis is "
+        "kept, as one without any class.",
     ),
     in_paper=True,
     released=Released(
@@ -20,7 +20,7 @@ TASK = Task(
         zscored=True,
         splits="as prepared with the tables of HeartLang",
         caveats=(
-            "All leads together are scaled to between -3 and 3 first, which the z-score undoes.",
+            "All leads together are first scaled to the range -3 to 3, which the z-score undoes.",
         ),
     ),
 )

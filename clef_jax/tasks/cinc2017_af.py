@@ -5,7 +5,7 @@ import numpy as np
 from clef_jax.tasks import Example, Task, _cinc2017, text
 
 _VALUES = {"A": 1.0, "N": 0.0, "O": 0.0}
-"""By rhythm; of `~`, too noisy, nobody knows whether it is fibrillation."""
+"""Target by rhythm; `~` (too noisy) is excluded."""
 
 
 def _target(example: Example) -> np.ndarray:
@@ -17,9 +17,9 @@ TASK = Task(
     kind="binary",
     outputs=("af",),
     target=_target,
-    description="Atrial fibrillation in a hand-held recording, against all other rhythms.",
+    description="Atrial fibrillation in a hand-held recording, compared with all other rhythms.",
     caveats=(
         *_cinc2017.CAVEATS,
-        "Recordings that are too noisy to tell are left out: they are no negatives.",
+        "Recordings labelled as too noisy are excluded; they do not count as negatives.",
     ),
 )

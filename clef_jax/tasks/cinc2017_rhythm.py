@@ -6,6 +6,6 @@ TASK = Task(
     dataset="cinc2017",
     kind="multiclass",
     label="rhythm",
-    description="Rhythm of a hand-held recording: normal, fibrillation, another, or too noisy.",
+    description="Rhythm of a hand-held recording: normal, atrial fibrillation, other or too noisy.",
     caveats=_cinc2017.CAVEATS,
 )

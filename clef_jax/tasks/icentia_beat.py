@@ -1,4 +1,4 @@
-"""Icentia11k, the beat in the middle of ten seconds (Tan et al. 2019, doi:10.13026/kk0v-r952)."""
+"""Icentia11k, type of the central beat of ten seconds (Tan et al. 2019, doi:10.13026/kk0v-r952)."""
 
 from clef_jax.tasks import Task, _icentia
 
@@ -6,7 +6,7 @@ TASK = Task(
     dataset="icentia11k",
     kind="multiclass",
     label="beat",
-    description="Whether the beat in the middle is normal, supraventricular or ventricular.",
+    description="Type of the central beat: normal, supraventricular or ventricular.",
     caveats=_icentia.CAVEATS,
     in_paper=True,
     released=_icentia.RELEASED,

@@ -1,4 +1,4 @@
-"""Icentia11k, the rhythm of ten seconds (Tan et al. 2019, doi:10.13026/kk0v-r952)."""
+"""Icentia11k, rhythm of ten seconds (Tan et al. 2019, doi:10.13026/kk0v-r952)."""
 
 from clef_jax.tasks import Task, _icentia
 
@@ -6,10 +6,10 @@ TASK = Task(
     dataset="icentia11k",
     kind="multiclass",
     label="rhythm",
-    description="Whether the rhythm is normal, atrial fibrillation or atrial flutter.",
+    description="Rhythm of ten seconds: normal, atrial fibrillation or atrial flutter.",
     caveats=(
         *_icentia.CAVEATS,
-        "A window lies within its rhythm; the reference's may outlast it.",
+        "A window lies completely within its rhythm; the reference's may extend beyond its end.",
     ),
     in_paper=True,
     released=_icentia.RELEASED,

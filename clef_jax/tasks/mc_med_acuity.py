@@ -1,4 +1,4 @@
-"""MC-MED, the urgency at triage (doi:10.13026/wvyw-g663)."""
+"""MC-MED, emergency severity at triage (doi:10.13026/wvyw-g663)."""
 
 from clef_jax.tasks import Task, _mc_med
 
@@ -10,7 +10,7 @@ TASK = Task(
     description="Emergency severity at triage, from 1, the most urgent, to 5.",
     caveats=(
         _mc_med.LEAD_CAVEAT,
-        "The levels are in order, but each counts as a class of its own, as in the paper.",
+        "The levels are ordered, but each is treated as a separate class, as in the paper.",
     ),
     in_paper=True,
     released=_mc_med.released(),

@@ -10,10 +10,10 @@ TASK = Task(
     description="Where the patient goes at the end of the stay: 6 classes.",
     caveats=(
         _mc_med.LEAD_CAVEAT,
-        "Classes are found by words in the public reference's order, so home health care and a "
+        "Classes are assigned by words in the public reference's order, so home health care and "
         "hospice at home both count as home.",
-        "Visits with an empty disposition are left out.",
+        "Visits with an empty disposition are excluded.",
     ),
     in_paper=True,
-    released=_mc_med.released("An empty disposition counts as any other text."),
+    released=_mc_med.released("An empty disposition is treated as any other text."),
 )

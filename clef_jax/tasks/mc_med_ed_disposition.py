@@ -10,7 +10,7 @@ TASK = Task(
     description="Where the patient goes from the emergency department: 4 classes.",
     caveats=(
         _mc_med.LEAD_CAVEAT,
-        "Visits with an unknown disposition are left out.",
+        "Visits with an unknown disposition are excluded.",
     ),
     in_paper=True,
     released=_mc_med.released("An unknown disposition counts as discharge."),

@@ -1,4 +1,4 @@
-"""MUSIC, how patients with heart failure fared (Martin-Yebra et al., doi:10.13026/z3m7-rf58)."""
+"""MUSIC, outcome of patients with heart failure (Martin-Yebra et al., doi:10.13026/z3m7-rf58)."""
 
 from clef_jax.tasks import Released, Task
 
@@ -7,14 +7,15 @@ TASK = Task(
     kind="multiclass",
     label="outcome",
     lead="X",
-    description="Survival or cause of death in the years after a Holter of heart failure.",
+    description="Survival or cause of death after a Holter recording of patients in heart failure.",
     caveats=(
-        "The test set is small, and non-cardiac death is rare in it: intervals are wide.",
-        "The source gives no split; the one prepared is a hash of the patient.",
-        "Survivors are also patients whose follow-up ended otherwise: lost, or transplanted.",
-        "That code 7 of the cause of death means pump failure is not verified.",
-        "Follow-up is not equally long for all, and the task does not account for that.",
-        "There is no lead I; encoders did not see the orthogonal lead X in pre-training.",
+        "The test set is small and has few non-cardiac deaths, so intervals are wide.",
+        "The source has no splits; patients are assigned to splits by a hash of their identifier.",
+        "Survivors include patients whose follow-up ended for other reasons: they were lost to "
+        "follow-up, or had a transplantation.",
+        "It is not verified that code 7 of the cause of death means pump failure.",
+        "The length of follow-up differs between patients; the task does not account for that.",
+        "Lead I is not available; encoders were not pre-trained on the orthogonal lead X.",
     ),
     in_paper=True,
     released=Released(
@@ -23,10 +24,11 @@ TASK = Task(
         zscored=False,
         splits="rows of the table in its order: 70 % train, 10 % validation, 20 % test",
         caveats=(
-            "Its test set has two patients of non-cardiac death.",
-            "Classes are drawn equally often for training.",
-            "It takes the first channel of the file, whatever its name.",
-            "A Holter without a valid window gives a window of another length, which stops it.",
+            "Its test set has two patients with non-cardiac death.",
+            "Classes are sampled equally often for training.",
+            "It reads the first channel of the file, whatever its name.",
+            "A Holter recording without a valid window yields a window of another length, which "
+            "stops it with an error.",
         ),
     ),
 )

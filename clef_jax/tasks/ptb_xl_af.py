@@ -1,4 +1,4 @@
-"""PTB-XL, atrial fibrillation or flutter against every other rhythm."""
+"""PTB-XL, atrial fibrillation or flutter compared with all other rhythms."""
 
 import numpy as np
 
@@ -9,8 +9,8 @@ _AF = {"AFIB", "AFLT"}
 
 def _target(example: Example) -> np.ndarray:
     rhythm = texts(example["rhythm"])
-    found = float(not _AF.isdisjoint(rhythm)) if rhythm else np.nan
-    return np.array([found], np.float32)
+    target = float(not _AF.isdisjoint(rhythm)) if rhythm else np.nan
+    return np.array([target], np.float32)
 
 
 TASK = Task(
@@ -18,6 +18,6 @@ TASK = Task(
     kind="binary",
     outputs=("af",),
     target=_target,
-    description="Atrial fibrillation or flutter in PTB-XL, against all other rhythms.",
-    caveats=("Recordings without any statement about the rhythm are left out.",),
+    description="Atrial fibrillation or flutter in PTB-XL, compared with all other rhythms.",
+    caveats=("Recordings without any statement about the rhythm are excluded.",),
 )

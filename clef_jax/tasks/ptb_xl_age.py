@@ -1,11 +1,11 @@
-"""PTB-XL, the age at the recording."""
+"""PTB-XL, age at the recording."""
 
 import numpy as np
 
 from clef_jax.tasks import Example, Task
 
 _MASKED_FROM_YEARS = 90
-"""Stored for every age above 89, which the publisher masks."""
+"""Stored ages from this value on are masks, which replace every age above 89."""
 
 
 def _target(example: Example) -> np.ndarray:
@@ -20,5 +20,5 @@ TASK = Task(
     target=_target,
     unit="years",
     description="Age of the patient in PTB-XL.",
-    caveats=("Patients above 89 years are left out: the publisher masks their age.",),
+    caveats=("Patients older than 89 years are excluded, because the publisher masks their age.",),
 )

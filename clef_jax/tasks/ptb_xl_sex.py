@@ -1,4 +1,4 @@
-"""PTB-XL, the sex of the patient."""
+"""PTB-XL, sex of the patient."""
 
 import numpy as np
 
@@ -14,5 +14,5 @@ TASK = Task(
     kind="binary",
     outputs=("male",),
     target=_target,
-    description="Sex of the patient in PTB-XL, 1 is male.",
+    description="Sex of the patient in PTB-XL; 1 is male.",
 )

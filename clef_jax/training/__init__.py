@@ -1,4 +1,11 @@
-"""Pre-training: the state, the step, the loop, and the processes that take part."""
+"""Pre-training: state, step, loop, checkpoints, and the processes of one run."""
+
+from typing import Literal
 
 CHECKPOINTS_FOLDER = "checkpoints"
-"""Folder of a run's workdir; a folder that holds it is a training run."""
+"""Folder in a run's workdir that holds its checkpoints; it marks a training run."""
+
+TRAINED, EMA = "trained", "ema"
+"""Weights that a run keeps: those of its last step, and their exponential moving average."""
+
+Weights = Literal["trained", "ema"]

@@ -1,4 +1,4 @@
-"""The command line of a training run, made from the settings' own classes and docstrings."""
+"""Parses the command line of a training run, built from the classes of its settings."""
 
 import argparse
 import dataclasses
@@ -8,80 +8,108 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from clef_jax import objectives, plugin
+from clef_jax import command_line, objectives, plugin
 from clef_jax.config import TrainConfig
-from clef_jax.errors import UserError
+from clef_jax.errors import UserError, WrongArgument
 
 _Own = TypeVar("_Own")
 
 _NOT_OF_PRESETS = frozenset({"objective", "preset", "objective_config", "data_dir", "workdir"})
-"""Settings of a run that a preset of an objective cannot change."""
+"""Settings of a run that a preset of an objective must not change."""
 
 
 def parse(argv: Sequence[str] | None = None) -> TrainConfig:
-    """Settings from `--name=value` arguments; the objective's as `--clef.temperature=0.1`."""
-    return _told(argv, [], dataclasses.MISSING, TrainConfig.__doc__, "python -m clef_jax.train").run
+    """Parses `--name=value` arguments; those of an objective read `--clef.temperature=0.1`.
+
+    Args:
+        argv: the arguments; by default those of this process.
+
+    Raises:
+        WrongArgument: the settings are invalid or contradict each other.
+    """
+    parsed = _parse_checked(argv, [], dataclasses.MISSING, TrainConfig.__doc__, "train")
+    return parsed.run
 
 
 def parse_beside(
-    argv: Sequence[str] | None, own: type[_Own], *, default: TrainConfig, prog: str
+    argv: Sequence[str] | None, own: type[_Own], *, default: TrainConfig, command: str
 ) -> tuple[TrainConfig, _Own]:
-    """Settings of a training run and, beside them, those of a command that looks at it.
+    """Parses the settings of a training run together with a command's own settings.
 
     Args:
-        own: a dataclass, the settings of the command.
-        default: of the run, also where training itself insists on a value.
-        prog: how the command is called.
+        argv: the arguments; by default those of this process.
+        own: the dataclass of the command's own settings.
+        default: default settings of the run, also for those that training itself requires.
+        command: name of the command, for example "plan".
+
+    Raises:
+        WrongArgument: the settings are invalid or contradict each other.
     """
-    part = ("own", Annotated[own, tyro.conf.arg(name="")])
-    parsed = _told(argv, [part], default, own.__doc__, prog)
+    own_field = ("own", Annotated[own, tyro.conf.arg(name="")])
+    parsed = _parse_checked(argv, [own_field], default, own.__doc__, command)
     return parsed.run, parsed.own
 
 
-def _told(argv: Sequence[str] | None, *settings: Any) -> Any:
+def _parse_checked(argv: Sequence[str] | None, *settings: Any) -> Any:
     try:
         return _parse(list(sys.argv[1:] if argv is None else argv), *settings)
-    except ValueError as error:  # the settings' own checks speak in sentences
-        raise UserError(str(error)) from error
+    except ValueError as error:  # raised by the checks of the settings' classes
+        problem = error.problem if isinstance(error, UserError) else None
+        raise WrongArgument(str(error), problem=problem) from error
 
 
-def _parse(argv: list[str], own: list[Any], default: Any, doc: str | None, prog: str) -> Any:
-    # Which settings there are depends on the objective and its preset, so these come first.
+def settings(
+    argv: Sequence[str] = (),
+    own: Sequence[Any] = (),
+    *,
+    default: Any = dataclasses.MISSING,
+    doc: str | None = TrainConfig.__doc__,
+) -> type:
+    """Returns the dataclass that the arguments are parsed to.
+
+    Args:
+        argv: the arguments, which name the objective and its preset; both decide what other
+            settings there are.
+        own: fields of a command that adds settings of its own.
+        default: default settings of the run.
+        doc: description of the command.
+
+    Raises:
+        UserError: the objective or the preset is unknown.
+    """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     defaults = {f.name: f.default for f in dataclasses.fields(TrainConfig)}
     first.add_argument("--objective", default=defaults["objective"])
     first.add_argument("--preset", default=defaults["preset"])
     chosen, _ = first.parse_known_args(argv)
     preset = objectives.preset(chosen.objective, chosen.preset)
-    default = _with_preset(default, preset, chosen)
-
-    settings = dataclasses.make_dataclass(
+    run = Annotated[TrainConfig, tyro.conf.arg(name="")]
+    run_field = dataclasses.field(default=_with_preset(default, preset, chosen))
+    objective_field = dataclasses.field(default=preset.config)
+    made = dataclasses.make_dataclass(
         "Settings",
         [
             *own,
-            (
-                "run",
-                Annotated[TrainConfig, tyro.conf.arg(name="")],
-                dataclasses.field(default=default),
-            ),
-            (
-                chosen.objective,
-                type(preset.config),
-                dataclasses.field(default=preset.config),
-            ),
+            ("run", run, run_field),
+            (chosen.objective, type(preset.config), objective_field),
         ],
         kw_only=True,
     )
-    settings.__doc__ = doc
-    parsed = tyro.cli(settings, args=argv, prog=prog)
-    run = dataclasses.replace(parsed.run, objective_config=getattr(parsed, chosen.objective))
+    made.__doc__ = doc
+    return made
+
+
+def _parse(argv: list[str], own: list[Any], default: Any, doc: str | None, command: str) -> Any:
+    parsed = command_line.parse(settings(argv, own, default=default, doc=doc), argv, command)
+    objective_config = getattr(parsed, parsed.run.objective)
+    run = dataclasses.replace(parsed.run, objective_config=objective_config)
     return dataclasses.replace(parsed, run=run)
 
 
 def _with_preset(default: Any, preset: objectives.Preset, chosen: argparse.Namespace) -> Any:
-    """Returns the default settings of the run, changed by those that belong to the preset.
+    """Returns the default settings of the run, changed as the preset demands.
 
-    What the command line gives replaces them, as it replaces any default.
+    Arguments on the command line replace them, as they replace any default.
 
     Raises:
         UserError: the preset names a setting that training does not have.

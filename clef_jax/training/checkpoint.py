@@ -1,15 +1,15 @@
-"""One checkpoint = state + data position + settings + what the data was; restoring it continues
-bit for bit, and a run whose settings or data changed in a way that matters is refused.
+"""Saves and restores checkpoints: state, data position, settings, and the data's identity.
 
-A checkpoint carries a digest of its arrays. One that cannot be read, or whose arrays are not those
-that were saved, is set aside and the one before it is taken.
+A restored run continues bit for bit. A run whose settings or data changed in a way that affects the
+result is rejected. A checkpoint stores a digest of its arrays; one that cannot be read, or whose
+arrays differ from the digest, is quarantined and the previous one is restored.
 """
 
 import contextlib
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,53 +17,70 @@ import orbax.checkpoint as ocp
 from flax import nnx
 from jax.experimental import multihost_utils
 
-from clef_jax.config import differences
+from clef_jax import files
 from clef_jax.errors import UserError
-from clef_jax.training import CHECKPOINTS_FOLDER, digest
+from clef_jax.training import CHECKPOINTS_FOLDER, EMA, TRAINED, Weights, digest, orbax_messages
 from clef_jax.training.state import TrainState
 
 DAMAGED_FOLDER = "damaged_checkpoints"
+"""Folder in the workdir for quarantined checkpoints."""
 DIGEST = "digest"
-"""What the digest is called among the facts that are saved with a state."""
+"""Key of the digest in the metadata that is saved with a state."""
 
 _SETTLE_SECONDS = 2.0
-"""Threads of a save that failed may go on writing for a moment, in a folder to be cleared."""
+"""Pause after a failed save, whose threads may still write to the folder to be cleared."""
 
-_NO_DAMAGE = (UserError, MemoryError, jax.errors.JaxRuntimeError)
-"""What says nothing about the files. About those that are cut, changed or missing Orbax raises
-errors of many kinds, plain `Exception` among them."""
+_CHANGED = "The restored arrays differ from those that were saved."
+
+NO_DAMAGE = (UserError, MemoryError, jax.errors.JaxRuntimeError)
+"""Errors that do not mean damaged files. For files that are truncated, changed or missing, Orbax
+raises errors of many other types, plain `Exception` among them."""
+
+
+orbax_messages.silence_tracebacks()
 
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
-    """A state that came back, and what did not."""
+    """A restored state, and the damaged checkpoints that were skipped."""
 
     step: int
     state: TrainState
     run: dict[str, Any]
+    """Settings, data's identity and position that were saved with the state."""
     damaged: dict[int, str]
-    """Newer checkpoints that could not be used, by step, and why."""
+    """Reasons why newer checkpoints could not be restored, by step."""
 
 
 class Checkpoints:
     """The checkpoints of one run, in its workdir."""
 
     def __init__(self, workdir: pathlib.Path, *, keep: int | None = None):
-        """`keep`: for the training run itself, how many it keeps; visitors only read."""
+        """Opens the checkpoints in `workdir`.
+
+        Args:
+            workdir: the folder of the run.
+            keep: number of checkpoints that the training run keeps; by default read-only.
+
+        Raises:
+            UserError: the folder holds no training run and is only read, or cannot be created.
+        """
         self.folder = workdir / CHECKPOINTS_FOLDER
         writes = keep is not None
+        orbax_messages.silence_abandoned_work()
         if not writes and not self.folder.is_dir():
             raise UserError(
-                f"{workdir} is no training run: it has no folder {CHECKPOINTS_FOLDER}.",
+                f"{workdir} is not a training run: it has no folder {CHECKPOINTS_FOLDER}.",
                 problem="no_run",
             )
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
             create=writes,
-            # What a killed save left behind. A visitor must not touch it: it may be under way.
+            # Removes what a killed save left. A reader must not: the save may still be running.
             cleanup_tmp_directories=writes,
         )
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        with files.writing(self.folder):
+            self._manager = ocp.CheckpointManager(self.folder, options=options)
         self._options = options
         self._saving: int | None = None
         self._failed_before = False
@@ -72,56 +89,66 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind, *_) -> None:
-        """Waits for a save under way; an error in it is raised here."""
+        """Waits for a running save, and raises its error unless another error is being raised."""
         try:
             self.wait()
         except UserError:
             if kind is None:
                 raise
         finally:
-            self._manager.close()
+            # After an error, such as of a folder that vanished, that error is what matters.
+            with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
+                self._manager.close()
 
     @property
     def latest_step(self) -> int | None:
-        """Updates behind the newest complete checkpoint; None if there is none."""
+        """Step of the newest complete checkpoint; None if no checkpoint is complete."""
         return self._manager.latest_step()
 
     def save(self, state: TrainState, step: int, run: dict[str, Any]) -> str | None:
-        """Starts saving in the background. `run` holds settings, data facts and position.
+        """Starts saving a state in the background.
 
-        Returns what went wrong with the save before this one, if anything did: a disk may be full
-        for a moment, and Orbax gives up when the clock jumps.
+        A failure of the previous save is tolerated once: a disk may be full for a moment, and Orbax
+        raises an error when the clock jumps.
+
+        Args:
+            state: the state after `step` updates.
+            step: number of updates.
+            run: settings, data's identity and position.
+
+        Returns:
+            The message of the previous save's failure; None if it succeeded.
 
         Raises:
-            UserError: that was the second failure in a row, or there are other processes, which
-                cannot know of it.
+            UserError: two saves in a row failed, or the run has several processes, which cannot
+                recover together.
         """
         if step == self.latest_step:
             return None
-        trouble = None
+        failure = None
         try:
             self.wait()
             self._failed_before = False
         except UserError as error:
             self._reopen(error)
-            trouble = str(error)
+            failure = str(error)
         self._start(state, step, run)
-        return trouble
+        return failure
 
     def save_last(self, state: TrainState, step: int, run: dict[str, Any]) -> str | None:
-        """As `save`, and waits until it is finished; tries once more if it fails."""
-        trouble = self.save(state, step, run)
+        """Saves a state as `save` does, waits until it is finished, and retries a failure once."""
+        failure = self.save(state, step, run)
         try:
             self.wait()
         except UserError as error:
             self._reopen(error)
-            trouble = str(error)
+            failure = str(error)
             self._start(state, step, run)
             self.wait()
-        return trouble
+        return failure
 
     def _reopen(self, error: UserError) -> None:
-        """Orbax's manager repeats an error for ever, so that after one there must be a new one."""
+        """Replaces Orbax's manager, which raises an error again at every later call."""
         if self._failed_before or jax.process_count() > 1:
             raise error
         self._failed_before = True
@@ -139,33 +166,41 @@ class Checkpoints:
             raise self._failed(error) from error
 
     def wait(self) -> None:
-        """Until a save under way is finished; UserError if it fails."""
+        """Waits until a running save is finished.
+
+        Raises:
+            UserError: the save fails.
+        """
         try:
             self._manager.wait_until_finished()
         except (OSError, ValueError) as error:
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> UserError:
-        self._manager.reload()
-        whole = sorted(self._manager.all_steps())
-        after = f"the run goes on after step {whole[-1]}" if whole else "the run begins anew"
+        complete = []
+        with contextlib.suppress(OSError, ValueError):  # the folder may have vanished
+            self._manager.reload()
+            complete = sorted(self._manager.all_steps())
+        resumes = f"resumes after step {complete[-1]}" if complete else "starts from scratch"
         return UserError(
             f"The checkpoint of step {self._saving} could not be written to {self.folder}: "
-            f"{_first_line(error)} See whether the disk is full or the folder is writable; started "
-            f"again, {after}.",
+            f"{first_line(error)} Check that the disk has space and the folder is writable. If "
+            f"started again, the run {resumes}.",
             problem="save_failed",
         )
 
     def run(self, step: int) -> dict[str, Any]:
-        """Settings, data facts and position as saved with a step."""
+        """Returns the settings, data's identity and position that were saved with a step."""
         args = ocp.args.Composite(run=ocp.args.JsonRestore())
         return self._manager.restore(step, args=args)["run"]
 
     def restore(self, step: int, state: TrainState) -> TrainState:
-        """The state saved at a step, laid out like `state` (arrays or abstract ones).
+        """Restores the state of a step, with the shapes, types and shardings of `state`.
+
+        `state` holds arrays or abstract arrays.
 
         Raises:
-            ValueError: it is not what was saved.
+            ValueError: the restored arrays differ from those that were saved.
         """
         return self._restore(step, state, self.run(step))
 
@@ -173,43 +208,64 @@ class Checkpoints:
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _as_saved(state))
         args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
         restored = dataclasses.replace(state, **self._manager.restore(step, args=args)["state"])
-        saved = run.get(DIGEST)  # runs of earlier versions have none
+        saved = run.get(DIGEST)  # None in runs of earlier versions
         if saved is not None and saved != digest.compute(restored):
-            raise ValueError("The arrays are not those that were saved.")
+            raise ValueError(_CHANGED)
         return restored
 
-    def restore_params(self, step: int, params: nnx.State) -> nnx.State:
-        """Restores the encoder's parameters alone, laid out like `params`.
+    def restore_params(self, step: int, params: nnx.State, weights: Weights = TRAINED) -> nnx.State:
+        """Restores only the encoder's parameters, with the shapes, types and shardings of `params`.
+
+        Args:
+            step: step of the checkpoint.
+            params: arrays or abstract arrays.
+            weights: `trained`, or `ema` for their moving average.
 
         Raises:
-            ValueError: the arrays are not those that were saved.
+            ValueError: the restored arrays differ from those that were saved.
+            UserError: the run keeps no moving average.
         """
-        abstract = {"params": params}
+        run = self.run(step)
+        if weights == EMA and run["config"].get("ema_decay") is None:
+            raise UserError(
+                f"The run in {self.folder.parent} keeps no moving average of its weights; omit "
+                "--weights=ema, or train with --ema-decay.",
+                problem="no_average",
+            )
+        name = "ema_params" if weights == EMA else "params"
+        abstract = {name: params}
         args = ocp.args.PyTreeRestore(
             item=abstract,
             restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
             partial_restore=True,
         )
         restored = self._manager.restore(step, args=ocp.args.Composite(state=args))
-        values = restored["state"]["params"]
-        saved = self.run(step).get(DIGEST)
-        # The digests follow the fields of the state: the parameters come behind the step.
-        if saved is not None and saved[1 : 1 + len(jax.tree.leaves(values))] != digest.compute(
-            values
-        ):
-            raise ValueError("The arrays are not those that were saved.")
+        values, saved = restored["state"][name], run.get(DIGEST)
+        # The digests are in the order of the state's fields: the step first, then the parameters;
+        # their average is last.
+        size = len(jax.tree.leaves(values))
+        part = slice(-size, None) if weights == EMA else slice(1, 1 + size)
+        if saved is not None and saved[part] != digest.compute(values):
+            raise ValueError(_CHANGED)
         return values
 
     def restore_newest(
         self, state: TrainState, check: Callable[[dict[str, Any]], None]
     ) -> Restored | None:
-        """The newest checkpoint that is whole; None where there is none at all.
+        """Restores the newest undamaged checkpoint.
 
-        Damaged ones that are newer are left where they are; see `set_aside`. `check` looks at what
-        was saved with the state, and raises UserError if it is not to be used.
+        Newer checkpoints that are damaged stay where they are; `quarantine` moves them.
+
+        Args:
+            state: shapes, types and shardings of the state.
+            check: receives the settings, data's identity and position that were saved with the
+                state, and raises UserError if the run must not resume from them.
+
+        Returns:
+            The restored state; None if the run has no checkpoint.
 
         Raises:
-            UserError: there are checkpoints, and none can be used.
+            UserError: all checkpoints are damaged, or `check` raises it.
         """
         damaged: dict[int, str] = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
@@ -217,111 +273,55 @@ class Checkpoints:
                 run = self.run(step)
                 check(run)
                 return Restored(step, self._restore(step, state, run), run, damaged)
-            except _NO_DAMAGE:
+            except NO_DAMAGE:
                 raise
             except Exception as error:
-                damaged[step] = _first_line(error)
+                damaged[step] = first_line(error)
         if not damaged:
             return None
-        reasons = " ".join(f"Step {step}: {why}" for step, why in damaged.items())
+        reasons = " ".join(f"Step {step}: {reason}" for step, reason in damaged.items())
         raise UserError(
-            f"No checkpoint in {self.folder} can be used. {reasons} Restore the folder from a "
-            "copy, or start anew with another --workdir.",
+            f"No checkpoint in {self.folder} can be restored. {reasons} Copy the folder from a "
+            "backup, or start from scratch with another --workdir.",
             problem="no_whole_checkpoint",
         )
 
-    def set_aside(self, steps: list[int]) -> pathlib.Path:
-        """Moves damaged checkpoints out of the way, so that their steps can be saved again."""
-        aside = self.folder.parent / DAMAGED_FOLDER
+    def quarantine(self, steps: list[int]) -> pathlib.Path:
+        """Moves damaged checkpoints to a quarantine folder and returns that folder.
+
+        Their steps can then be saved again.
+        """
+        folder = self.folder.parent / DAMAGED_FOLDER
         if jax.process_index() == 0:
-            aside.mkdir(exist_ok=True)
-            for step in steps:
-                number = sum(path.name.startswith(f"{step}_") for path in aside.iterdir())
-                (self.folder / str(step)).rename(aside / f"{step}_{number}")
+            with files.writing(folder):
+                folder.mkdir(exist_ok=True)
+                for step in steps:
+                    number = sum(path.name.startswith(f"{step}_") for path in folder.iterdir())
+                    (self.folder / str(step)).rename(folder / f"{step}_{number}")
         if jax.process_count() > 1:
-            multihost_utils.sync_global_devices("damaged checkpoints set aside")
+            multihost_utils.sync_global_devices("damaged checkpoints moved")
         self._manager.reload()
-        return aside
+        return folder
 
     def preempted(self, step: int) -> bool:
-        """Whether the scheduler asked several processes to stop; true for all at the same step."""
+        """Returns whether the scheduler asked a run of several processes to stop.
+
+        All processes return True at the same step.
+        """
         return jax.process_count() > 1 and self._manager.reached_preemption(step)
 
 
 def _as_saved(state: TrainState) -> dict[str, Any]:
     """Returns the fields of a state that hold arrays, by name.
 
-    Orbax writes an absent field down, so that a run would lose its checkpoints whenever the state
-    gets a field that only some objectives use.
+    Orbax would also store the names of absent fields. Existing checkpoints could then no longer be
+    restored once the state gets a new field that only some objectives use.
     """
     fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Returns the first line of an error's message as a sentence."""
     text = str(error).strip().splitlines()
     return text[0].strip("'\" .") + "." if text else f"{type(error).__name__}."
-
-
-def newest_step(workdir: pathlib.Path) -> int | None:
-    """The newest checkpoint in a workdir, by the names of its folders alone."""
-    folder = workdir / CHECKPOINTS_FOLDER
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return max((int(name) for name in names if name.isdecimal()), default=None)
-
-
-def refuse_changes(saved: dict[str, Any], now: dict[str, Any], workdir: pathlib.Path) -> None:
-    """Raises UserError if a run in `workdir` cannot go on with what is asked now."""
-    found = differences(saved["config"], now["config"])
-    for fact, value in now["data"].items():
-        if saved["data"].get(fact) != value:
-            found.append(f"the {fact} changed")
-    if found:
-        raise UserError(
-            f"The run in {workdir} cannot resume: {'; '.join(found)}. Give the earlier settings "
-            "and data, or start anew with another --workdir.",
-            problem="changed_run",
-        )
-
-
-def read_run(workdir: pathlib.Path) -> dict[str, Any]:
-    """Settings, data facts and position of a run's newest checkpoint.
-
-    Raises:
-        UserError: there is no run, or no finished checkpoint yet.
-    """
-    with _newest(workdir) as (checkpoints, step):
-        return checkpoints.run(step)
-
-
-def restore_params(workdir: pathlib.Path, params: nnx.State) -> nnx.State:
-    """Restores the encoder's newest parameters of a run, and no other array of it.
-
-    Args:
-        params: shapes, types and shardings of the parameters.
-
-    Raises:
-        UserError: as `read_run`, or the parameters are damaged.
-    """
-    with _newest(workdir) as (checkpoints, step):
-        return checkpoints.restore_params(step, params)
-
-
-@contextlib.contextmanager
-def _newest(workdir: pathlib.Path) -> Iterator[tuple[Checkpoints, int]]:
-    with Checkpoints(workdir) as checkpoints:
-        folder, step = checkpoints.folder, checkpoints.latest_step
-        if step is None:
-            raise UserError(
-                f"There is no finished checkpoint in {folder} yet.", problem="no_checkpoint"
-            )
-        try:
-            yield checkpoints, step
-        except _NO_DAMAGE:
-            raise
-        except Exception as error:
-            raise UserError(
-                f"The checkpoint of step {step} in {folder} is damaged: {_first_line(error)} Start "
-                f"the training again, which goes on from the one before, or move "
-                f"{folder / str(step)} away."
-            ) from error

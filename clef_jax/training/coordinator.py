@@ -1,7 +1,7 @@
-"""The coordinator of a run: who takes part, and a store of texts that all processes can read.
+"""The coordinator of a run: its processes, and a store of texts that all of them can read.
 
-JAX runs the coordinator in process 0 but has no public name for its key-value store; Orbax uses it
-in the same way. This is the only module that imports a private part of JAX.
+JAX runs the coordinator in process 0 but has no public interface to its key-value store; Orbax uses
+it in the same way. This is the only module that imports a private part of JAX.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import jax
 from jax._src import distributed
 
 Unavailable = jax.errors.JaxRuntimeError
-"""Raised where process 0 does not answer, or the other processes do not come in time."""
+"""Raised when process 0 does not answer, or the other processes do not arrive in time."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,10 +21,11 @@ class Coordinator:
     process: int
     """Number of this process, from 0."""
     num_processes: int
+    """Number of processes of the run."""
     address: str | None
-    """HOST:PORT of process 0, once it is known."""
+    """HOST:PORT of process 0; None until it is known."""
     client: Any
-    """JAX's client; None before the process joins others, or if it never does."""
+    """JAX's client; None before the process joins others, and in a run of one process."""
 
     @property
     def has_joined(self) -> bool:
@@ -45,15 +46,15 @@ class Coordinator:
         self.client.key_value_set(f"{prefix}{self.process}", value, allow_overwrite=overwrite)
 
     def wait_for(self, prefix: str, process: int, limit_seconds: float) -> str:
-        """Returns what a process stored under a prefix, and waits until it did.
+        """Waits until a process stores a text under a prefix, and returns the text.
 
         Raises:
-            Unavailable: it did not within the limit, or process 0 does not answer.
+            Unavailable: the limit passed, or process 0 does not answer.
         """
         return self.client.blocking_key_value_get(f"{prefix}{process}", _ms(limit_seconds))
 
     def read_all(self, prefix: str) -> dict[int, str]:
-        """Returns what the processes have stored under a prefix so far, by process.
+        """Returns the texts that processes have stored under a prefix so far, by process.
 
         Raises:
             Unavailable: process 0 does not answer.
@@ -62,16 +63,16 @@ class Coordinator:
         return {int(key.rpartition("/")[2]): value for key, value in entries}
 
     def barrier(self, name: str, limit_seconds: float) -> None:
-        """Waits until all processes have come to the barrier of that name.
+        """Waits until all processes have reached the barrier of that name.
 
         Raises:
-            Unavailable: they did not within the limit, or process 0 does not answer.
+            Unavailable: the limit passed, or process 0 does not answer.
         """
         self.client.wait_at_barrier(name, _ms(limit_seconds))
 
 
 def current() -> Coordinator:
-    """Returns the connection of this process as it is now, also while others have yet to join.
+    """Returns this process's current connection, even if other processes have yet to join.
 
     JAX's public functions for the number of a process would wait for the devices of all processes.
     """

@@ -1,4 +1,4 @@
-"""Digests of arrays, by which a damaged checkpoint is noticed."""
+"""Digests of arrays, which detect a damaged checkpoint."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ import numpy as np
 
 
 def compute(state: Any) -> list[int]:
-    """Returns a number for each array of a state, which changes with any bit of the array.
+    """Returns one number per array of a state, which changes with any bit of the array.
 
-    Sums of whole numbers modulo 2^32, so it does not depend on how the arrays are divided.
+    A digest is a sum of integers modulo 2^32, so it does not depend on the arrays' sharding.
     """
     return [int(x) for x in jax.device_get(_digests(jax.tree.leaves(state)))]
 
@@ -25,9 +25,9 @@ def _digest(x: jax.Array) -> jax.Array:
     unsigned = jnp.dtype(f"uint{8 * min(x.dtype.itemsize, 4)}")
     # Numbers of 64 bits become pairs along a new last axis.
     bits = jax.lax.bitcast_convert_type(x, unsigned).astype(jnp.uint32)
-    # An odd factor for each place: no flipped bit is lost, and no two values can change places.
-    place = jnp.zeros((), jnp.uint32)
+    # Each index has its own odd factor, so that flipped bits and swapped values change the sum.
+    index = jnp.zeros((), jnp.uint32)
     for axis, length in enumerate(bits.shape):
-        index = jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
-        place = place * np.uint32(length) + index
-    return jnp.sum(bits * (2 * place + 1), dtype=jnp.uint32)
+        along_axis = jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
+        index = index * np.uint32(length) + along_axis
+    return jnp.sum(bits * (2 * index + 1), dtype=jnp.uint32)

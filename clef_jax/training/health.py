@@ -1,4 +1,4 @@
-"""Is the representation healthy? Numbers that show collapse, and risk in the geometry, early.
+"""Quality measures of a representation: collapse, retrieval, and agreement with risk.
 
 Shapes: N patients, D embedding.
 """
@@ -8,24 +8,24 @@ import scipy.stats
 
 
 def measure(view_a: np.ndarray, view_b: np.ndarray, risk: np.ndarray) -> dict[str, float]:
-    """Scalars about two views [N, D] of N patients with risks [N] (NaN where unknown).
+    """Returns scalars about two views [N, D] of N patients with risks [N] (NaN where unknown).
 
     - `alignment`: mean squared distance of a patient's views on the sphere, 0 is best;
       `uniformity`: log of the mean Gaussian potential over pairs of patients, lower is more spread
       (Wang & Isola 2020, t = 2).
     - `effective_rank`: exponential of the entropy of the singular values (RankMe, Garrido et al.
       2023), from 1 (collapsed) to D.
-    - `retrieval`: share of patients whose second view lies nearest to their own first.
-    - `risk_distance_correlation`: Spearman's, of cosine distance with |risk difference| over pairs
-      of patients; NaN when fewer than three risks are known or all are equal.
+    - `retrieval`: fraction of patients whose first view is nearest to their own second view.
+    - `risk_distance_correlation`: Spearman's correlation of cosine distance with |risk difference|
+      over pairs of patients; NaN with fewer than three known risks, or if all are equal.
     """
     a, b = (_on_sphere(np.asarray(view, np.float64)) for view in (view_a, view_b))
     similarity = a @ a.T
     first, second = np.triu_indices(len(a), k=1)
     pair_distance = 1 - similarity[first, second]
     values = np.linalg.svd(np.concatenate([a, b]), compute_uv=False)
-    share = values / values.sum()
-    entropy = -np.sum(share * np.log(share + 1e-12))
+    fraction = values / values.sum()
+    entropy = -np.sum(fraction * np.log(fraction + 1e-12))
     return {
         "alignment": float(np.mean(np.sum((a - b) ** 2, axis=1))),
         "uniformity": float(np.log(np.mean(np.exp(-4 * pair_distance)))),

@@ -9,25 +9,25 @@ from collections.abc import Iterator
 import jax
 
 from clef_jax.config import TrainConfig
-from clef_jax.errors import UserError
+from clef_jax.errors import UserError, WrongArgument, counted
 from clef_jax.training import coordinator as coordinator_lib, watch
 
 _MARGIN_SECONDS = 60
-"""Time by which JAX's own limits exceed ours: they end a process without an explanation."""
+"""Time by which JAX's own limits exceed ours, because they end a process without a message."""
 
 _LOST = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "coordination service")
-"""Parts of the messages of a collective that lost a process."""
+"""Texts that occur in the error messages of a collective that lost a process."""
 
 
 @contextlib.contextmanager
 def joined(config: TrainConfig) -> Iterator[None]:
-    """Joins the other processes before anything uses a device, and reports an error to them.
+    """Joins the other processes, which must precede any use of a device; reports errors to them.
 
-    A process that fails beside others prints its error and ends at once: Python's usual exit waits
-    for the others, which wait for this process.
+    If this process fails, it prints its error and ends at once: Python's usual exit would wait for
+    the other processes, which wait for this one.
 
     Raises:
-        UserError: the settings do not describe how to join.
+        UserError: the settings for joining are incomplete or invalid.
     """
     if config.coordinator_address is None:
         yield
@@ -37,8 +37,10 @@ def joined(config: TrainConfig) -> Iterator[None]:
     guard.start()
     try:
         yield
-    except BaseException as error:  # whatever it is, the others must not wait for this process
+    except BaseException as error:  # after any error, the others must not wait for this process
         known = error if isinstance(error, UserError) else _lost_contact(error)
+        if isinstance(error, KeyboardInterrupt):  # before the first step, which hears it
+            known = UserError("Stopped by Ctrl-C before the first step; nothing was saved.")
         guard.report_failure(str(known) if known else f"{type(error).__name__}: {error}")
         if known is None:
             traceback.print_exc()
@@ -49,9 +51,7 @@ def joined(config: TrainConfig) -> Iterator[None]:
 def _join(config: TrainConfig) -> None:
     _check_address(config)
     limit_seconds = config.join_timeout_seconds
-    alarm = threading.Timer(
-        limit_seconds, lambda: watch.end_at_once(UserError(_who_is_absent(config)))
-    )
+    alarm = threading.Timer(limit_seconds, lambda: watch.end_at_once(UserError(_absence(config))))
     alarm.daemon = True
     alarm.start()
     automatic = config.coordinator_address == "auto"
@@ -76,9 +76,9 @@ def _check_address(config: TrainConfig) -> None:
         return
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
-        raise UserError(f"--coordinator-address={address} must be HOST:PORT, or auto.")
+        raise WrongArgument(f"--coordinator-address={address} must be HOST:PORT, or auto.")
     if count is None or process is None or not 0 <= process < count:
-        raise UserError(
+        raise WrongArgument(
             f"--coordinator-address={address} needs --num-processes=N and, different for each "
             f"process, --process-id from 0 to N - 1; they are {count} and {process}."
         )
@@ -86,68 +86,71 @@ def _check_address(config: TrainConfig) -> None:
         socket.getaddrinfo(host.strip("[]"), int(port))
     except OSError as error:
         raise UserError(
-            f"--coordinator-address={address}: this machine does not know the host {host} "
-            f"({error.strerror})."
+            f"--coordinator-address={address}: this machine cannot resolve the host {host} "
+            f"({error.strerror}). Check the name, or use its IP address."
         ) from error
     if process == 0:
         _check_port(address, int(port))
 
 
 def _check_port(address: str, port: int) -> None:
-    """Raises where the port is taken, of which JAX itself may die without a message."""
+    """Raises UserError if the port is in use, because JAX may then end without a message."""
     try:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("", port))
     except OSError as error:
         raise UserError(
-            f"Process 0 cannot open --coordinator-address={address}: {error.strerror}. Is another "
-            "program using that port?"
+            f"Process 0 cannot open --coordinator-address={address}: {error.strerror}. Choose a "
+            "port that no other program uses."
         ) from error
 
 
 def _cannot_join(config: TrainConfig, error: Exception) -> str:
     if config.coordinator_address == "auto":
         return (
-            "--coordinator-address=auto found no cluster here that it knows (TPU pod, SLURM, Open "
-            f"MPI, Kubernetes): {error} Give HOST:PORT, --num-processes and --process-id instead."
+            "--coordinator-address=auto detected no supported cluster (TPU pod, SLURM, Open MPI, "
+            f"Kubernetes): {error} Set HOST:PORT, --num-processes and --process-id instead."
         )
     return (
         f"Process {config.process_id} cannot open --coordinator-address="
-        f"{config.coordinator_address}: {error}. Is another program using that port?"
+        f"{config.coordinator_address}: {error}. Check that no other program uses that port."
     )
 
 
-def _who_is_absent(config: TrainConfig) -> str:
+def _absence(config: TrainConfig) -> str:
+    """Returns the error message for processes that did not join in time."""
     coordinator = coordinator_lib.current()
     address = coordinator.address or config.coordinator_address or ""
     waited = f"within {config.join_timeout_seconds:g} s"
-    others = (
-        "See that all are started, with the same number of processes and this address, and what "
-        "they print; --join-timeout-seconds gives slow hosts more time."
+    advice = (
+        "Check that all are started with the same number of processes and this address, and check "
+        "their output; a larger --join-timeout-seconds gives slow hosts more time."
     )
     if coordinator.process == 0:
         count = coordinator.num_processes
-        return f"Not all {count} processes came to {address} {waited}. {others}"
+        return f"Not all {counted(count, 'process')} connected to {address} {waited}. {advice}"
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=2):
-            return f"Process 0 at {address} answers, but not all processes came {waited}. {others}"
+            return (
+                f"Process 0 at {address} answers, but not all processes joined {waited}. {advice}"
+            )
     except (OSError, ValueError):
         return (
-            f"Process 0 did not answer at {address} {waited}. Is it running, is that its address, "
-            "and may this machine connect to that port?"
+            f"Process 0 did not answer at {address} {waited}. Check that it is running, that this "
+            "is its address, and that this machine can connect to the port."
         )
 
 
 def _lost_contact(error: BaseException) -> UserError | None:
-    """Returns a UserError for a collective that another process did not take part in, else None."""
+    """Returns a UserError if a collective failed because another process is lost, else None."""
     if not isinstance(error, (RuntimeError, ValueError)) or isinstance(error, UserError):
         return None
     text = str(error)
-    if not any(sign in text for sign in _LOST):
+    if not any(part in text for part in _LOST):
         return None
     return UserError(
         f"Process {coordinator_lib.current().process} lost contact with the others: "
-        f"{text.splitlines()[0]}. See their output for the cause. {watch.AGAIN}"
+        f"{text.splitlines()[0]}. Check their output for the cause. {watch.RESTART}"
     )

@@ -1,56 +1,36 @@
-"""Runs the steps of a training run: read, update, log, check the representation, save, stop."""
+"""Runs the training loop: read, update, log, check the representation, save, stop."""
 
+import contextlib
 import dataclasses
 import json
-import signal as signals
-import threading
 from typing import Any
 
 import jax
 import numpy as np
 
-from clef_jax import mesh as mesh_lib
-from clef_jax.data import index as index_lib, pipeline, raw
-from clef_jax.errors import UserError
+from clef_jax import folder_lock, mesh as mesh_lib
+from clef_jax.data import pipeline, training_data
+from clef_jax.errors import UserError, counted
+from clef_jax.line_file import LineFile
 from clef_jax.training import (
+    active_time,
     checkpoint,
     health,
     logs,
+    ownership,
     state as state_lib,
     step as step_lib,
+    stopping,
     tracing,
     usage,
     watchdog,
 )
 
 NONFINITE_FILE = "nonfinite_steps.jsonl"
+"""File in the workdir with the record ids of skipped steps."""
 
 MIN_CHECK_PATIENTS = 32
-"""Patients of a representation check; ranks and correlations over fewer are unstable."""
-
-
-class StopSignal:
-    """Records SIGTERM, so that the loop can stop after the current step.
-
-    With several processes JAX handles the signal, and lets all of them stop at the same step.
-    """
-
-    received = False
-
-    def __enter__(self) -> "StopSignal":
-        in_main = threading.current_thread() is threading.main_thread()
-        # Python delivers signals to the main thread only.
-        self._listens = in_main and jax.process_count() == 1
-        if self._listens:
-            self._before = signals.signal(signals.SIGTERM, self._receive)
-        return self
-
-    def __exit__(self, *_) -> None:
-        if self._listens:
-            signals.signal(signals.SIGTERM, self._before)
-
-    def _receive(self, *_) -> None:
-        self.received = True
+"""Fewest patients of a representation check: ranks and correlations need this many."""
 
 
 @dataclasses.dataclass
@@ -58,29 +38,36 @@ class Loop:
     """Runs the steps from a state to the end of the run."""
 
     trainer: state_lib.Trainer
-    sampler: pipeline.BatchSampler
+    data: training_data.TrainingData
+    sampler: training_data.Sampler
     constants: step_lib.Constants
     checkpoints: checkpoint.Checkpoints
     log: logs.Log
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
+    """Settings and data's identity, saved with each checkpoint."""
     total_steps: int
+    """Number of updates of the whole run."""
+    lock: folder_lock.FolderLock | None = None
+    """Lock of the workdir; None in processes that do not own it."""
 
     def __post_init__(self):
         num_samples = self.constants.bandpass.num_samples
         self.usage = usage.Usage(self.trainer, num_samples)
 
     def run(self, state: state_lib.TrainState) -> state_lib.TrainState:
-        """Returns the state after the last step, or after the step at which it was stopped."""
-        config, clock, step = self.trainer.config, logs.Clock(), int(state.step)
+        """Returns the state after the last step, or after the step at which the run was stopped."""
+        active = active_time.ActiveTime()
+        config, clock, step = self.trainer.config, logs.Clock(now=active.seconds), int(state.step)
         train_step = step_lib.make_train_step(self.trainer)
         batches = pipeline.make_batches(self.sampler, config, first_step=step)
         check = RepresentationCheck(self) if config.health_every_steps else None
-        metrics, stop = None, StopSignal()
+        metrics, stop = None, stopping.StopSignal()
         dog = watchdog.Watchdog(config.stall_timeout_seconds, config.folder)
         trace = tracing.Trace(config.profile_steps, config.folder)
-        compiling = True
-        with stop, dog, trace:
-            while step < self.total_steps and not stop.received:
+        compiling, last = True, step >= self.total_steps
+        with active, stop, dog, trace:
+            # A request to stop counts when `last` is set; a later one stops after the next step.
+            while not last:
                 dog.doing(f"waiting for the batch of step {step + 1} from {config.data_dir}")
                 with clock.waiting("data"):
                     batch = mesh_lib.to_devices(next(batches), self.trainer.mesh)
@@ -99,7 +86,7 @@ class Loop:
                 last = step == self.total_steps or stop.received
                 if check and (step % config.health_every_steps == 0 or last):
                     dog.doing(None)  # the first check compiles
-                    self.log.scalars(step, check(state))
+                    self.log_scalars(step, check(state))
                 if step % config.checkpoint_every_steps == 0 or last:
                     self.log_metrics(step, metrics, clock)
                     metrics = None
@@ -107,18 +94,30 @@ class Loop:
                     self.save(state, step, last=last)
                 clock.restart()
         if stop.received:
-            self.log.console.print(f"Asked to stop; saved after step {step}.")
+            self.log.console.print(f"The run was asked to stop; saved after step {step}.")
         return state
 
     def save(self, state: state_lib.TrainState, step: int, *, last: bool) -> None:
-        """Saves a checkpoint; a failure is logged, and the next save tries again."""
+        """Saves a checkpoint; logs a failure of the previous save.
+
+        Raises:
+            UserError: the save failed, or the workdir no longer belongs to this run.
+        """
+        ownership.check(self.lock, step)
         position = {"next_step": step, "pairs_seen": step * self.sampler.global_batch_size}
         save = self.checkpoints.save_last if last else self.checkpoints.save
-        trouble = save(state, step, self.facts | {"position": position})
-        if trouble is not None:
-            # Messages of the system hold brackets, which are no markup.
-            words = f"{trouble} The run goes on and saves step {step}."
-            self.log.console.print(words, markup=False)
+        failure = save(state, step, self.metadata | {"position": position})
+        if failure is not None:
+            # Messages of the system may contain brackets, which are not markup.
+            message = f"{failure} The run continues and saves step {step}."
+            self.log.console.print(message, markup=False)
+        if last:  # the folder may have been moved while the last checkpoint was written
+            ownership.check(self.lock, step)
+
+    def log_scalars(self, step: int, values: dict[str, float]) -> None:
+        """Appends a line of metrics, if the workdir still belongs to this run."""
+        ownership.check(self.lock, step)
+        self.log.scalars(step, values)
 
     def log_metrics(
         self, step: int, metrics: dict[str, jax.Array] | None, clock: logs.Clock
@@ -138,7 +137,7 @@ class Loop:
         if step % config.log_every_steps == 0 or step == self.total_steps:
             values |= clock.rates(config.global_batch_size)
             values |= self.usage.measure(clock.step_seconds)
-            self.log.scalars(step, values)
+            self.log_scalars(step, values)
             self.log.progress(step, values)
             self.log.timeline(step, clock.busy_seconds)
 
@@ -151,21 +150,21 @@ class Loop:
         config, in_a_row = self.trainer.config, int(values["num_skipped_in_a_row"])
         path = config.folder / NONFINITE_FILE
         if jax.process_index() == 0:
-            rows = self.sampler.sample(step - 1).row
-            ids = raw.Reader(self.sampler.index).texts(rows, "record_id")
-            with path.open("a") as file:
-                file.write(json.dumps({"step": step, "record_ids": ids}) + "\n")
+            ids = pipeline.sampled_records(self.sampler, step - 1)
+            with contextlib.closing(LineFile(path)) as lines:
+                lines.append(json.dumps({"step": step, "record_ids": ids}))
         self.log.console.print(f"Step {step} skipped: its loss or gradient was not finite.")
         if in_a_row >= config.max_nonfinite_steps:
             raise UserError(
-                f"{in_a_row} steps in a row were not finite, the last of them step {step}. Their "
-                f"record ids are in {path}. Look at those records, lower --learning-rate, or find "
-                "the operation with --debug-nans."
+                f"The loss or gradient of {counted(in_a_row, 'step')} in a row, up to step "
+                f"{step}, was not finite. Check the records listed in {path}, lower "
+                "--learning-rate, or find the "
+                "operation with --debug-nans."
             )
 
 
 class RepresentationCheck:
-    """Measures the representation of the same patients and views at every call."""
+    """Measures the quality of the representation on the same patients and views each time."""
 
     def __init__(self, loop: Loop):
         config, mesh = loop.trainer.config, loop.trainer.mesh
@@ -174,9 +173,8 @@ class RepresentationCheck:
         self._batch = mesh_lib.to_devices(next(batches), mesh)
         self._embed_step = step_lib.make_embed_step(loop.trainer, config.augment)
         self._constants = loop.constants
-        index = sampler.index
-        self._split = index.split
-        self._risk = index.risk[index.position(sampler.sample(0).row)]
+        self._split = sampler.sources[0].index.split
+        self._risk = pipeline.sampled_risk(sampler, 0)
 
     def __call__(self, state: state_lib.TrainState) -> dict[str, float]:
         views = self._embed_step(state.params, self._batch, self._constants)
@@ -185,15 +183,22 @@ class RepresentationCheck:
         return {f"{self._split}/{name}": value for name, value in values.items()}
 
 
-def _check_sampler(loop: Loop) -> pipeline.BatchSampler:
-    """Returns a sampler of one batch of validation patients, or of training patients where there
-    are too few of those."""
-    config, index = loop.trainer.config, loop.sampler.index
-    if "validation" in index_lib.splits(index.version_dir):
-        validation = index_lib.load(index.version_dir, "validation")
-        if validation.num_patients >= MIN_CHECK_PATIENTS:
-            index = validation
-    num_patients = pipeline.make_sampler(index, config, batch_size=1).num_patients
+def _check_sampler(loop: Loop) -> training_data.Sampler:
+    """Returns a sampler of one batch of validation patients.
+
+    It samples training patients where fewer than `MIN_CHECK_PATIENTS` validation patients exist.
+    A run on several data sets is checked on a mixture of them, also if each batch is from one.
+    """
+    config = dataclasses.replace(loop.trainer.config, batch_from="mixture")
+    data = training_data.for_checks(loop.data, MIN_CHECK_PATIENTS)
     num_devices = loop.trainer.mesh.size
+    stored_samples = loop.constants.stored_samples
+
+    def make(batch_size: int) -> training_data.Sampler:
+        return training_data.make_sampler(
+            data, config, batch_size=batch_size, stored_samples=stored_samples
+        )
+
+    num_patients = make(1).largest_batch
     size = min(config.health_patients, num_patients) // num_devices * num_devices
-    return pipeline.make_sampler(index, config, batch_size=max(size, num_devices))
+    return make(max(size, num_devices))

@@ -5,20 +5,26 @@ import numpy as np
 import optax
 
 from clef_jax.config import TrainConfig
-from clef_jax.errors import UserError
+from clef_jax.errors import UserError, counted
 
 FIRST_CYCLE_EPOCHS = 10
+"""Length of the first cosine cycle (T_0)."""
 CYCLE_GROWTH = 2
-"""Length of the first cosine cycle, and of each next one relative to it (T_0 and T_mult)."""
+"""Factor between the lengths of consecutive cycles (T_mult)."""
 
 
 def warm_restarts(
     peak: float, lowest: float, *, steps_per_epoch: int, num_epochs: int
 ) -> optax.Schedule:
-    """Cosine annealing with warm restarts (Loshchilov & Hutter 2017), moved once per epoch.
+    """Returns cosine annealing with warm restarts (Loshchilov & Hutter 2017), updated per epoch.
 
-    With cycles of 10, 20, 40 ... epochs it restarts before epochs 10, 30, 70. Past `num_epochs` the
-    rate of the last one is kept.
+    The cycles last 10, 20, 40, ... epochs, so that the rate restarts before epochs 10, 30 and 70.
+
+    Args:
+        peak: learning rate at the start of each cycle.
+        lowest: learning rate that each cycle approaches.
+        steps_per_epoch: optimiser steps of an epoch.
+        num_epochs: number of epochs; later steps keep the rate of the last one.
     """
     rates, start, length = [], 0, FIRST_CYCLE_EPOCHS
     for epoch in range(num_epochs):
@@ -34,11 +40,16 @@ def warm_restarts(
 
 
 def make(config: TrainConfig, *, steps_per_epoch: int, total_steps: int) -> optax.Schedule:
-    """The schedule of a run; a linear warm-up scales whichever it is."""
+    """Returns the learning-rate schedule of a run, scaled by its linear warm-up.
+
+    Raises:
+        UserError: the warm-up is not shorter than a cosine schedule.
+    """
     if config.schedule == "cosine":
         if config.warmup_steps >= total_steps:
             raise UserError(
-                f"--warmup-steps={config.warmup_steps} leaves nothing of the {total_steps} steps.",
+                f"--warmup-steps={config.warmup_steps} must be below the "
+                f"{counted(total_steps, 'step')}.",
                 problem="warmup_too_long",
             )
         return optax.warmup_cosine_decay_schedule(

@@ -1,4 +1,4 @@
-"""The state of a training run, and what stays the same while it trains.
+"""The state of a training run, and the trainer that creates it.
 
 Shapes: B patients of the global batch, D embedding.
 """
@@ -16,55 +16,64 @@ from jax.sharding import Mesh
 
 from clef_jax import machine, mesh as mesh_lib, models, objectives
 from clef_jax.config import TrainConfig
-from clef_jax.convolution.rules import Choices
+from clef_jax.convolution.rules import TuningResults
 from clef_jax.models import size as size_lib
 
 _OBJECTIVE_STREAM = 1
-"""Folded into the seed for the random numbers of an objective."""
+"""Number folded into the seed to get the random numbers of an objective."""
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """All that changes from step to step. There is no random key: draws follow (seed, step)."""
+    """Everything that changes from step to step; random numbers follow from seed and step."""
 
     step: jax.Array
-    """Updates tried so far; also the position in the data."""
+    """Number of updates so far, skipped ones included; also the position in the data."""
     params: nnx.State
-    """The encoder's."""
+    """Parameters of the encoder."""
     opt_state: optax.OptState
     num_skipped: jax.Array
-    """Updates skipped because loss or gradient was not finite."""
+    """Number of updates that were skipped because loss or gradient was not finite."""
     num_skipped_in_a_row: jax.Array
+    """Number of updates skipped since the last one that was applied."""
     objective_params: Any = None
-    """Parameters of the objective, a projector's for example; None where it has none."""
+    """Parameters of the objective, for example a projector's; None if it has none."""
     objective_state: Any = None
-    """State of the objective, a queue for example; None where it has none."""
+    """State of the objective, for example a queue; None if it has none."""
+    ema_params: Any = None
+    """Exponential moving average of the encoder's parameters; None if the run keeps none. It is the
+    last field, where `Checkpoints.restore_params` expects its digests."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Trainer:
-    """What stays the same during a run: settings, encoder structure, optimiser, mesh."""
+    """Everything that is constant during a run: settings, encoder, optimiser, mesh."""
 
     config: TrainConfig
     loss_config: Any
-    """The objective's settings, completed by what the data set knows about its cohort."""
+    """Settings of the objective, completed with the data set's risk quantiles."""
     objective: objectives.Objective = dataclasses.field(compare=False)
-    """The objective of the settings; its functions and presets are no part of the comparison."""
+    """The objective of the settings; it is not compared, as the settings name it."""
     mesh: Mesh
     platform: str
-    """What the step is compiled for: `cpu`, `gpu` or `tpu`."""
+    """Platform that the step is compiled for: `cpu`, `gpu` or `tpu`."""
     tx: optax.GradientTransformation
+    """The optimiser."""
     graph: nnx.GraphDef
+    """Structure of the encoder."""
     state_sharding: TrainState = dataclasses.field(compare=False)
-    """Where each array of the state lives."""
+    """Sharding of each array of the state."""
     init: Callable[[], TrainState]
-    """Makes the first state, each array born in its sharding."""
-    conv_choices: Choices | None = None
-    """Measured forms of the grouped convolution; None is the table."""
+    """Creates the initial state, each array directly in its sharding."""
+    conv_choices: TuningResults | None = None
+    """Tuning results of the grouped convolution; None uses the default rules."""
+    num_steps: int = 1
+    """Number of updates of the whole run, on which schedules of an objective may depend."""
 
 
 def make_optimizer(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """Returns AdamW, preceded by gradient clipping where the settings ask for it."""
     adamw = optax.adamw(schedule, weight_decay=config.weight_decay)
     if config.max_grad_norm is None:
         return adamw
@@ -79,17 +88,21 @@ def make_trainer(
     cohort: np.ndarray | None = None,
     label_widths: Mapping[str, int] | None = None,
     platform: str | None = None,
-    conv_choices: Choices | None = None,
+    conv_choices: TuningResults | None = None,
+    num_steps: int | None = None,
 ) -> Trainer:
     """Returns the trainer of a run.
 
     Args:
+        config: settings of the run.
         schedule: maps the step to the learning rate.
-        cohort: quantiles of risk in the data set (NaN where there is no risk), for objectives that
-            need them.
-        label_widths: columns of each label that the objective asks for.
-        platform: what the step is compiled for; by default the mesh's.
-        conv_choices: measured implementations of the grouped convolution; by default the rules'.
+        mesh: devices of the run.
+        cohort: risk quantiles of the data set (NaN without known risks), for objectives that need
+            them.
+        label_widths: number of columns of each label that the objective requests.
+        platform: platform that the step is compiled for; by default the mesh's.
+        conv_choices: tuning results of the grouped convolution; by default its default rules.
+        num_steps: number of updates of the whole run; by default that of the settings, or 1.
     """
     platform = platform or mesh_lib.platform(mesh)
     objective = objectives.load_one(config.objective)
@@ -108,7 +121,8 @@ def make_trainer(
         own_params, own_state = _first_of_objective(objective, loss_config, sizes, params, config)
         opt_state = tx.init(trainable(params, own_params))
         zero = jnp.zeros((), jnp.int32)
-        return TrainState(zero, params, opt_state, zero, zero, own_params, own_state)
+        ema = None if config.ema_decay is None else params
+        return TrainState(zero, params, opt_state, zero, zero, own_params, own_state, ema)
 
     sharding = _state_sharding(jax.eval_shape(first_state), config, mesh)
     init = jax.jit(first_state, out_shardings=sharding)
@@ -124,6 +138,7 @@ def make_trainer(
         sharding,
         init,
         conv_choices,
+        num_steps or config.num_steps or 1,
     )
 
 
@@ -134,8 +149,8 @@ def _first_of_objective(
     params: nnx.State,
     config: TrainConfig,
 ) -> tuple[Any, Any]:
-    """Returns the first parameters and the first state of an objective; None where it has none."""
-    # Apart from the encoder's random numbers, which an objective must not change.
+    """Returns the initial parameters and state of an objective; None where it has none."""
+    # A stream of its own, so that an objective does not change the encoder's random numbers.
     rngs = nnx.Rngs(jax.random.fold_in(jax.random.key(config.seed), _OBJECTIVE_STREAM))
     own_params = own_state = None
     if objective.init_params is not None:
@@ -147,22 +162,25 @@ def _first_of_objective(
 
 
 def trainable(params: nnx.State, objective_params: Any) -> Any:
-    """Returns what the optimiser updates as one tree.
+    """Returns all parameters that the optimiser updates, as one tree.
 
-    It is the encoder's parameters alone where the objective has none, so that checkpoints of runs
-    from before objectives had parameters keep their form.
+    For an objective without parameters this is the encoder's tree itself, so that checkpoints from
+    before objectives had parameters can still be restored.
     """
     return params if objective_params is None else (params, objective_params)
 
 
 def split_trainable(tree: Any, objective_params: Any) -> tuple[nnx.State, Any]:
-    """Returns the encoder's and the objective's part of a tree like `trainable`'s."""
+    """Splits a tree like that of `trainable` into the encoder's and the objective's tree."""
     return (tree, None) if objective_params is None else tree
 
 
 def _state_sharding(state: TrainState, config: TrainConfig, mesh: Mesh) -> TrainState:
-    """Parameters everywhere; the optimiser's moments divided if that is asked for (ZeRO-1 of
-    Rajbhandari et al. 2020, arXiv 1910.02054)."""
+    """Returns the sharding of each array of a state.
+
+    Parameters are replicated. `shard_optimizer` splits the optimiser's moments over the devices
+    (ZeRO-1, Rajbhandari et al. 2020, arXiv 1910.02054).
+    """
     sharding = jax.tree.map(lambda x: mesh_lib.everywhere(mesh), state)
     if not config.shard_optimizer:
         return sharding
@@ -171,7 +189,7 @@ def _state_sharding(state: TrainState, config: TrainConfig, mesh: Mesh) -> Train
 
 
 def abstract_state(trainer: Trainer) -> TrainState:
-    """Shapes, types and shardings of the state, without computing it."""
+    """Returns shapes, types and shardings of the state without computing it."""
     return jax.tree.map(
         lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
         jax.eval_shape(trainer.init),

@@ -1,11 +1,11 @@
-"""The one jitted update of the training state.
+"""The jitted update of the training state.
 
-Shapes: B patients of the global batch, T time, D embedding. Each patient gives two views.
+Shapes: B patients of the global batch, T time (samples), D embedding. A patient has two views.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -16,114 +16,173 @@ from jax.sharding import Mesh
 
 from clef_jax import mesh as mesh_lib, objectives
 from clef_jax.config import TrainConfig
-from clef_jax.convolution.rules import use_choices
+from clef_jax.convolution.in_place import use_kernel_gradients_in_place
+from clef_jax.convolution.rules import use_tuning
 from clef_jax.data import label as label_lib
 from clef_jax.machine import use_platform
 from clef_jax.signal import noise as noise_lib, view as view_lib
-from clef_jax.signal.augment import AugmentConfig
+from clef_jax.signal.augment_config import AugmentConfig
 from clef_jax.signal.device import Bandpass, make_bandpass
-from clef_jax.training import state as state_lib
+from clef_jax.training import flat_gradient, state as state_lib
 from clef_jax.training.state import Trainer, TrainState
 
 
-@jax.tree_util.register_dataclass
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["bandpass", "noise"],
+    meta_fields=["stored_samples"],
+)
 @dataclasses.dataclass(frozen=True)
 class Constants:
-    """Arrays that every step reads and none changes; arguments, so that XLA need not fold them."""
+    """Arrays that every step reads and none changes.
+
+    They are arguments of the step, so that XLA does not fold them into the program.
+    """
 
     bandpass: Bandpass
     noise: noise_lib.NoiseBank
+    stored_samples: tuple[int, ...] = ()
+    """Lengths of the stored windows that are resampled, ascending; empty if none is."""
 
 
-def make_constants(config: TrainConfig, sample_rate_hz: float, mesh: Mesh) -> Constants:
-    return jax.device_put(load_constants(config, sample_rate_hz), mesh_lib.everywhere(mesh))
+def make_constants(
+    config: TrainConfig, sample_rate_hz: float, mesh: Mesh, stored_samples: tuple[int, ...] = ()
+) -> Constants:
+    """Returns the constants of a run, replicated on all devices of a mesh."""
+    constants = load_constants(config, sample_rate_hz, stored_samples)
+    return jax.device_put(constants, mesh_lib.everywhere(mesh))
 
 
-def load_constants(config: TrainConfig, sample_rate_hz: float) -> Constants:
-    """Those of a run, on no mesh yet."""
+def load_constants(
+    config: TrainConfig, sample_rate_hz: float, stored_samples: tuple[int, ...] = ()
+) -> Constants:
+    """Returns the constants of a run on the default device.
+
+    Args:
+        config: settings of the run.
+        sample_rate_hz: sampling rate of the encoder's input.
+        stored_samples: lengths of the stored windows that are resampled; by default none is.
+    """
     num_samples = round(config.window_seconds * sample_rate_hz)
     return Constants(
         bandpass=make_bandpass(num_samples, sample_rate_hz, *config.band_hz),
         noise=noise_lib.load_noise(config.noise_path, sample_rate_hz=sample_rate_hz),
+        stored_samples=stored_samples,
     )
 
 
 def make_views(
     trainer: Trainer, batch: dict, constants: Constants, step: jax.Array, augment: AugmentConfig
 ) -> jax.Array:
-    """Filtered, augmented, z-scored views float32[B, 2, T] of a batch's raw samples.
+    """Makes filtered, augmented and z-scored views of a batch's stored samples.
 
-    Each view's key comes from (seed, step, place in the global batch), so that no arrangement of
-    devices changes a draw.
+    Each view's key follows from (seed, step, index in the global batch), so that random numbers do
+    not depend on the number of devices.
+
+    Returns:
+        The views, float32 [B, 2, T].
     """
 
-    def local(keys, adc, gain_per_mv, baseline, lead, constants):
+    def local(keys, adc, others, constants):
         def make(constants, rows):
+            keys, adc, others = rows
             with use_platform(trainer.platform):
                 return view_lib.make_view(
-                    *rows, filter=constants.bandpass, noise=constants.noise, config=augment
+                    keys,
+                    adc,
+                    **others,
+                    filter=constants.bandpass,
+                    noise=constants.noise,
+                    config=augment,
+                    stored_samples=constants.stored_samples,
                 )
 
         num_rows = adc.shape[0] * adc.shape[1]
         adc_rows = adc.reshape(num_rows, -1)
-        others = (x.reshape(num_rows) for x in (gain_per_mv, baseline, lead))
-        rows = (keys.reshape(num_rows), adc_rows, *others)
-        views = _in_turns(make, constants, rows, trainer.config.num_microbatches)
-        return views.reshape(adc.shape)
+        others = {name: x.reshape(num_rows) for name, x in others.items()}
+        rows = (keys.reshape(num_rows), adc_rows, others)
+        views = _in_microbatches(make, constants, rows, trainer.config.num_microbatches)
+        return views.reshape(*adc.shape[:2], -1)
 
     num_views = batch["adc"].shape[0] * batch["adc"].shape[1]
     step_key = jax.random.fold_in(jax.random.key(trainer.config.seed), step)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(step_key, jnp.arange(num_views))
     keys = keys.reshape(batch["adc"].shape[:2])
+    others = {name: batch[name] for name in ("gain_per_mv", "baseline", "lead")}
+    if constants.stored_samples:  # one length for both views of a patient
+        both = batch["stored_length"][:, None]
+        others["stored_length"] = jnp.broadcast_to(both, keys.shape)
     return jax.shard_map(
         local,
         mesh=trainer.mesh,
-        in_specs=(*[mesh_lib.ROWS] * 5, mesh_lib.EVERYWHERE),
+        in_specs=(*[mesh_lib.ROWS] * 3, mesh_lib.EVERYWHERE),
         out_specs=mesh_lib.ROWS,
-    )(keys, batch["adc"], batch["gain_per_mv"], batch["baseline"], batch["lead"], constants)
+    )(keys, batch["adc"], others, constants)
 
 
-def embed(trainer: Trainer, params: nnx.State, signals: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Embeddings ([B, D], [B, D]) of both views, from float32[B, 2, T].
+def embed(
+    trainer: Trainer,
+    params: nnx.State,
+    signals: jax.Array,
+    buckets: Sequence[jax.Array] | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Embeds both views, float32 [B, 2, T], of each patient.
 
-    Runs per device under `shard_map`: under plain `jit`, XLA gathers the whole batch of signals
-    around every grouped convolution (openxla/xla#47945).
+    The encoder runs per device under `shard_map`: under plain `jit`, XLA gathers the whole batch of
+    signals around every grouped convolution (openxla/xla#47945).
+
+    Args:
+        trainer: the trainer.
+        params: parameters of the encoder.
+        signals: the views.
+        buckets: vectors of `flat_gradient`, by which the embeddings then have a gradient instead of
+            by the parameters.
+
+    Returns:
+        The embeddings of the first and of the second views, [B, D] each.
     """
 
-    def local(params, signals):
-        # Each device takes its own copy; the gradients of the copies are summed on the way back.
-        params = jax.lax.pcast(params, mesh_lib.DATA, to="varying")
+    is_in_place = trainer.config.remat and trainer.platform == "gpu"
+
+    def local(params, buckets, signals):
+        # Each device uses its own copy; the backward pass sums the gradients of the copies.
+        params, buckets = jax.lax.pcast((params, buckets), mesh_lib.DATA, to="varying")
+        if buckets is not None:
+            params = flat_gradient.attach(params, buckets)
 
         def encode(params, signals):
             encoder = nnx.merge(trainer.graph, params)
             b, views, t = signals.shape
-            by_measure = use_choices(trainer.conv_choices)
-            with use_platform(trainer.platform), by_measure, jax.named_scope("encoder"):
+            tuned = use_tuning(trainer.conv_choices)
+            gradients = use_kernel_gradients_in_place(is_in_place)
+            with use_platform(trainer.platform), tuned, gradients, jax.named_scope("encoder"):
                 return encoder(signals.reshape(b * views, t, 1)).reshape(b, views, -1)
 
-        return _in_turns(encode, params, signals, trainer.config.num_microbatches)
+        return _in_microbatches(encode, params, signals, trainer.config.num_microbatches)
 
     embeddings = jax.shard_map(
         local,
         mesh=trainer.mesh,
-        in_specs=(mesh_lib.EVERYWHERE, mesh_lib.ROWS),
+        in_specs=(mesh_lib.EVERYWHERE, mesh_lib.EVERYWHERE, mesh_lib.ROWS),
         out_specs=mesh_lib.ROWS,
-    )(params, signals)
+    )(params, buckets, signals)
     return embeddings[:, 0], embeddings[:, 1]
 
 
-def _in_turns(function: Callable, whole: Any, rows: Any, num_turns: int) -> jax.Array:
-    """`function(whole, rows)`, with a part of the rows, one per example, at a time.
+def _in_microbatches(
+    function: Callable, shared: Any, rows: Any, num_microbatches: int
+) -> jax.Array:
+    """Returns `function(shared, rows)`, computed on one microbatch of the rows after another.
 
-    A part is computed again for the backward pass. The contrastive loss, which needs all rows at
-    once, so meets every embedding while memory holds the activations of one part, and the gradient
-    is exact (Gao et al. 2021, arXiv 2101.06983).
+    The backward pass computes each microbatch again. Memory so holds the activations of only one
+    microbatch, while the contrastive loss compares all embeddings and the gradient is exact (Gao et
+    al. 2021, arXiv 2101.06983).
     """
-    if num_turns == 1:
-        return function(whole, rows)
-    parts = jax.tree.map(lambda x: x.reshape(num_turns, -1, *x.shape[1:]), rows)
-    one = jax.checkpoint(function, prevent_cse=False)
-    results = jax.lax.map(lambda part: one(whole, part), parts)
+    if num_microbatches == 1:
+        return function(shared, rows)
+    microbatches = jax.tree.map(lambda x: x.reshape(num_microbatches, -1, *x.shape[1:]), rows)
+    recomputed = jax.checkpoint(function, prevent_cse=False)
+    results = jax.lax.map(lambda microbatch: recomputed(shared, microbatch), microbatches)
     return results.reshape(-1, *results.shape[2:])
 
 
@@ -134,9 +193,11 @@ def loss_terms(
     batch: dict,
     objective_params: Any = None,
     objective_state: Any = None,
+    step: jax.Array | int = 0,
+    buckets: Sequence[jax.Array] | None = None,
 ) -> objectives.Outcome:
-    """Returns the objective's scalars over the global batch, `loss` among them, and its carry."""
-    view_a, view_b = embed(trainer, params, signals)
+    """Returns the objective's scalars over the global batch, including `loss`, and its carry."""
+    view_a, view_b = embed(trainer, params, signals, buckets)
 
     def encode(other_params: nnx.State) -> tuple[jax.Array, jax.Array]:
         return jax.lax.stop_gradient(embed(trainer, other_params, signals))
@@ -152,6 +213,8 @@ def loss_terms(
         state=jax.lax.stop_gradient(objective_state),
         encode=encode,
         mesh=trainer.mesh,
+        step=step,
+        num_steps=trainer.num_steps,
     )
     with use_platform(trainer.platform), jax.named_scope("loss"):
         outcome = trainer.objective.terms(inputs, trainer.loss_config)
@@ -162,18 +225,28 @@ def loss_terms(
 def train_step(
     state: TrainState, batch: dict, constants: Constants, *, trainer: Trainer
 ) -> tuple[TrainState, dict[str, Any]]:
-    """One update on the global batch; an update with anything non-finite in it changes nothing."""
+    """Updates the state on a global batch.
+
+    An update whose loss or gradient is not finite is skipped: it only changes the counters.
+
+    Returns:
+        The new state, and scalar metrics by name.
+    """
     signals = make_views(trainer, batch, constants, state.step, trainer.config.augment)
     own_params, own_state = state.objective_params, state.objective_state
 
-    def loss_fn(trained):
+    def loss_fn(trained, buckets=None):
         params, objective_params = state_lib.split_trainable(trained, own_params)
-        outcome = loss_terms(trainer, params, signals, batch, objective_params, own_state)
+        own = (objective_params, own_state, state.step)
+        outcome = loss_terms(trainer, params, signals, batch, *own, buckets)
         return outcome.terms["loss"], outcome
 
     trained = state_lib.trainable(state.params, own_params)
-    (loss, outcome), grads = jax.value_and_grad(loss_fn, has_aux=True)(trained)
-    grad_norm = optax.tree.norm(grads)
+    if trainer.platform == "gpu":
+        (loss, outcome), grads, grad_norm = _differentiate_by_buckets(loss_fn, state)
+    else:
+        (loss, outcome), grads = jax.value_and_grad(loss_fn, has_aux=True)(trained)
+        grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
     with jax.named_scope("optimizer"):
         updates, opt_state = trainer.tx.update(grads, state.opt_state, trained)
@@ -196,6 +269,7 @@ def train_step(
         num_skipped_in_a_row=(state.num_skipped_in_a_row + skipped) * skipped,
         objective_params=keep(new_own_params, own_params),
         objective_state=keep(new_own_state, own_state),
+        ema_params=keep(_averaged(trainer, state.ema_params, new_params), state.ema_params),
     )
     metrics = outcome.terms | {
         "grad_norm": grad_norm,
@@ -205,8 +279,34 @@ def train_step(
     return state, metrics
 
 
+def _differentiate_by_buckets(
+    loss_fn: Callable, state: TrainState
+) -> tuple[tuple[jax.Array, objectives.Outcome], Any, jax.Array]:
+    """Returns loss and outcome, the gradient as a tree like the trained parameters, and its norm.
+
+    The gradient of the encoder is computed as the vectors of `flat_gradient`.
+    """
+
+    def loss_of(buckets, own_params):
+        return loss_fn(state_lib.trainable(state.params, own_params), buckets)
+
+    values, (buckets, own_grads) = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)(
+        flat_gradient.empty_buckets(state.params), state.objective_params
+    )
+    grads = state_lib.trainable(flat_gradient.to_tree(buckets, state.params), own_grads)
+    return values, grads, optax.tree.norm((buckets, own_grads))
+
+
+def _averaged(trainer: Trainer, average: Any, params: nnx.State) -> Any:
+    """Returns the moving average of the encoder's parameters after an update; None if none."""
+    decay = trainer.config.ema_decay
+    if average is None or decay is None:
+        return None
+    return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, average, params)
+
+
 def make_train_step(trainer: Trainer) -> Callable:
-    """`train_step` compiled for the trainer's mesh; the incoming state is donated."""
+    """Returns `train_step`, jitted for the trainer's mesh; it donates the state it receives."""
     everywhere, rows = mesh_lib.everywhere(trainer.mesh), mesh_lib.rows(trainer.mesh)
     return jax.jit(
         functools.partial(train_step, trainer=trainer),
@@ -217,9 +317,12 @@ def make_train_step(trainer: Trainer) -> Callable:
 
 
 def make_embed_step(trainer: Trainer, augment: AugmentConfig) -> Callable:
-    """Compiled (params, batch, constants) -> embeddings of both views, drawn alike every time."""
+    """Returns a jitted function from (params, batch, constants) to the embeddings of both views.
+
+    Its random numbers are those of step 0 at every call.
+    """
     everywhere, rows = mesh_lib.everywhere(trainer.mesh), mesh_lib.rows(trainer.mesh)
-    # A look is small and keeps no activations, so it needs no turns.
+    # The batch of a check is small and keeps no activations, so it needs no microbatches.
     config = dataclasses.replace(trainer.config, num_microbatches=1)
     trainer = dataclasses.replace(trainer, config=config)
 

@@ -1,6 +1,7 @@
-"""Records the starts of a run and its progress, and sums up how much of its time was useful.
+"""Records the starts and the progress of a run, and computes how much of its time was useful.
 
-Process 0 appends to `timeline.jsonl` in the workdir. Unlike the metrics, it keeps repeated steps.
+Process 0 appends to `timeline.jsonl` in the workdir. Unlike the metrics, the file keeps repeated
+steps.
 """
 
 import dataclasses
@@ -10,6 +11,8 @@ import pathlib
 import time
 
 from clef_jax import files
+from clef_jax.errors import counted
+from clef_jax.line_file import LineFile
 
 TIMELINE_FILE = "timeline.jsonl"
 
@@ -19,17 +22,17 @@ class Timeline:
 
     def __init__(self, workdir: pathlib.Path, step: int):
         """`step`: number of updates of the state that the run starts from."""
-        path = workdir / TIMELINE_FILE
-        before = path.read_text() if path.exists() else ""
-        self._file = path.open("a")
-        if before and not before.endswith("\n"):
-            self._file.write("\n")  # ends a line that a kill cut short
+        self._file = LineFile(
+            workdir / TIMELINE_FILE,
+            "If started again, the run resumes from its newest checkpoint.",
+        )
         self._write("start", step)
 
     def reached(self, step: int, busy_seconds: float) -> None:
         """Records that the run has reached a step.
 
-        `busy_seconds`: time in steps since this start, without compiling, saving and checking.
+        `busy_seconds`: time in steps since this start, without compiling, saving and checking, and
+        without the time in which the process was stopped.
         """
         self._write("reached", step, busy_seconds=busy_seconds)
 
@@ -38,13 +41,12 @@ class Timeline:
 
     def _write(self, event: str, step: int, **values: float) -> None:
         line = {"event": event, "step": step, "unix_seconds": time.time(), **values}
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        self._file.append(json.dumps(line))
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """Sums up all starts of a run."""
+    """Summary of all starts of a run."""
 
     num_starts: int
     num_steps: int
@@ -58,18 +60,18 @@ class Summary:
 
     @property
     def goodput(self) -> float:
-        """Fraction of the time that went into steps whose result was kept."""
+        """Fraction of the total time spent in steps whose result was kept."""
         if self.total_seconds <= 0:
             return 0.0
         return min(1.0, self.useful_seconds / self.total_seconds)
 
     def __str__(self) -> str:
-        starts = "1 start" if self.num_starts == 1 else f"{self.num_starts} starts"
+        starts = counted(self.num_starts, "start")
         hours = self.total_seconds / 3600
         duration = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
         return (
-            f"{self.goodput:.0%} of {duration} went into steps that were kept "
-            f"({starts}, {self.num_repeated_steps} steps done again)."
+            f"{self.goodput:.0%} of {duration} was spent in steps that were kept "
+            f"({starts}, {counted(self.num_repeated_steps, 'step')} repeated)."
         )
 
 
@@ -86,8 +88,8 @@ def summary(workdir: pathlib.Path) -> Summary | None:
         kept = last if following is None else min(last, following[0]["step"])
         num_repeated += last - kept
         if last > first:
-            share = max(0, kept - first) / (last - first)
-            useful_seconds += session[-1].get("busy_seconds", 0.0) * share
+            fraction = max(0, kept - first) / (last - first)
+            useful_seconds += session[-1].get("busy_seconds", 0.0) * fraction
     return Summary(
         num_starts=len(starts),
         num_steps=events[-1]["step"],

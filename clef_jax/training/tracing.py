@@ -1,4 +1,4 @@
-"""Records some steps of a run for TensorBoard and Perfetto."""
+"""Profiles some steps of a run for TensorBoard and Perfetto."""
 
 import pathlib
 
@@ -8,10 +8,10 @@ PROFILE_FOLDER = "profile"
 
 
 class Trace:
-    """Records the steps from the first to the last one asked for; process 0 does."""
+    """Records a profile of the requested steps, in process 0."""
 
     def __init__(self, steps: tuple[int, int] | None, workdir: pathlib.Path):
-        """`steps`: numbers of updates, from 1; None records nothing."""
+        """`steps`: first and last update to record, counted from 1; None records nothing."""
         self._steps = steps if jax.process_index() == 0 else None
         self.folder = workdir / PROFILE_FOLDER
         self._recording = False
@@ -20,20 +20,23 @@ class Trace:
         return self
 
     def __exit__(self, *_) -> None:
-        """A run that ends early keeps what was recorded so far."""
+        """Saves what was recorded so far, also when the run ends early."""
         self._stop()
 
     def step(self, number: int) -> jax.profiler.StepTraceAnnotation:
-        """Marks update `number`; begins to record if it is the first one asked for."""
+        """Marks update `number` in the profile, and starts recording at the first one requested."""
         if self._steps is not None and number == self._steps[0]:
             jax.profiler.start_trace(str(self.folder), create_perfetto_trace=True)
             self._recording = True
         return jax.profiler.StepTraceAnnotation("train", step_num=number)
 
     def step_done(self, number: int, result: object) -> bool:
-        """Whether this was the last update to record; its `result` is waited for.
+        """Waits for `result` and saves the profile if this was the last update to record.
 
-        A run that resumes in the middle records nothing.
+        A run that resumes after the first update to record records nothing.
+
+        Returns:
+            True if the profile was saved.
         """
         if not self._recording or self._steps is None or number < self._steps[1]:
             return False

@@ -1,6 +1,5 @@
-"""Measures how much of the machine a training step uses: share of peak operations, memory."""
+"""Measures the fraction of the chip's peak that a training step reaches, and its memory."""
 
-import resource
 import sys
 
 import jax
@@ -25,12 +24,12 @@ class Usage:
         self._peak = None if chip is None else chip.peak_flops_per_second
 
     def measure(self, step_seconds: float) -> dict[str, float]:
-        """Returns the use of the machine by a step of `step_seconds`.
+        """Returns measures of a step that takes `step_seconds`, by name.
 
-        `model_flops_utilization` is the share of the chip's bfloat16 peak that the network's own
+        `model_flops_utilization` is the fraction of the chip's bfloat16 peak that the network's own
         operations reach (Chowdhery et al. 2022, arXiv 2204.02311, appendix B); it is absent where
         the peak is unknown. `host_memory_gib` is the peak memory of this process so far, and
-        `device_memory_gib` that of its devices, absent where JAX does not report it.
+        `device_memory_gib` that of its devices; each is absent where the system does not report it.
         """
         values = {}
         if self._peak and step_seconds > 0:
@@ -39,6 +38,9 @@ class Usage:
         known = [peak for peak in peaks if peak is not None]
         if known:
             values["device_memory_gib"] = max(known) / _GIB
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT_BYTES
-        values["host_memory_gib"] = used / _GIB
+        if sys.platform != "win32":
+            import resource
+
+            used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT_BYTES
+            values["host_memory_gib"] = used / _GIB
         return values

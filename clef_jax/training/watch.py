@@ -1,4 +1,4 @@
-"""Sends the heartbeats of a process, and ends it when another one fails or sends no more."""
+"""Sends heartbeats between the processes of a run, and ends all of them when one fails."""
 
 import contextlib
 import threading
@@ -14,35 +14,35 @@ BEAT_SECONDS = 2.0
 SILENCE_SECONDS = 40.0
 """Time without a heartbeat after which a process counts as lost."""
 
-AGAIN = "Started again with the same command, all go on from the newest checkpoint."
+RESTART = "If started again with the same command, all resume from the newest checkpoint."
 
 _FAILED, _BEATS = "clef_jax/failed/", "clef_jax/beats/"
 _FINISHED = "finished"
 
 
 class Watch(threading.Thread):
-    """Sends the heartbeats of this process, and ends it when another one fails or sends no more."""
+    """Sends this process's heartbeats, and ends it when another process fails or is lost."""
 
     def __init__(self):
         super().__init__(name="clef_jax processes", daemon=True)
         self._coordinator = coordinator_lib.current()
         self._finished = threading.Event()
-        # Silence is counted in heartbeats of our own: a suspended host does not report its peers
-        # as lost.
+        # Silence is counted in our own heartbeats, so that a suspended host does not report its
+        # peers as lost.
         self._beat = self._answered = 0
 
     def run(self) -> None:
-        """Counts the heartbeats; a call to a coordinator that does not answer would block."""
-        threading.Thread(target=self._exchange, name="clef_jax heartbeats", daemon=True).start()
+        """Counts heartbeats, in a thread that no call to the coordinator can block."""
+        threading.Thread(target=self._communicate, name="clef_jax heartbeats", daemon=True).start()
         while not self._finished.wait(BEAT_SECONDS):
             self._beat += 1
             if self._silent(self._answered):
-                end_at_once(UserError(f"Process 0 does not answer any more. {AGAIN}"))
+                end_at_once(UserError(f"Process 0 no longer answers. {RESTART}"))
 
-    def _exchange(self) -> None:
+    def _communicate(self) -> None:
         """Sends heartbeats, and checks the failures and heartbeats of the others."""
         coordinator = self._coordinator
-        # The last heartbeat of each process, and our own count when it came.
+        # The last heartbeat of each process, and our own count when it arrived.
         last: dict[int, tuple[str | None, int]] = dict.fromkeys(coordinator.processes, (None, 0))
         while not self._finished.wait(BEAT_SECONDS):
             now = self._beat
@@ -51,7 +51,7 @@ class Watch(threading.Thread):
                 failures, beats = coordinator.read_all(_FAILED), coordinator.read_all(_BEATS)
             except coordinator_lib.Unavailable:
                 if not self._finished.is_set():
-                    end_at_once(UserError(f"Process 0 does not answer any more. {AGAIN}"))
+                    end_at_once(UserError(f"Process 0 no longer answers. {RESTART}"))
                 return
             self._answered = now
             for process, reason in failures.items():
@@ -68,14 +68,14 @@ class Watch(threading.Thread):
         return (self._beat - since_beat) * BEAT_SECONDS > SILENCE_SECONDS
 
     def report_failure(self, reason: str) -> None:
-        """Sends the reason why this process fails to the others, which end with it."""
+        """Sends the reason of this process's failure to the others, which then end too."""
         with contextlib.suppress(coordinator_lib.Unavailable):
             self._coordinator.write(_FAILED, reason, overwrite=True)
-            if self._coordinator.process == 0:  # which holds what the others are about to read
+            if self._coordinator.process == 0:  # it serves the reason to the others
                 time.sleep(2 * BEAT_SECONDS)
 
     def finish(self) -> None:
-        """Ends the heartbeats; the others do not report this process as lost."""
+        """Stops the heartbeats without the others reporting this process as lost."""
         self._finished.set()
         with contextlib.suppress(coordinator_lib.Unavailable):
             self._send(_FINISHED)
@@ -86,13 +86,13 @@ class Watch(threading.Thread):
 
 def _lost(process: int) -> str:
     return (
-        f"Process {process} was not heard of for {SILENCE_SECONDS:g} s: it was killed, or its host "
-        f"is gone or cut off. {AGAIN}"
+        f"Process {process} sent no heartbeat for {SILENCE_SECONDS:g} s: it was killed, or its "
+        f"host failed or lost its network. {RESTART}"
     )
 
 
 def end_at_once(error: UserError | None) -> NoReturn:
-    """Prints an error and ends this process, whatever its threads are doing."""
+    """Prints an error, if given, and ends this process without waiting for its threads."""
     if error is not None:
         errors.print_error(error)
     errors.exit_at_once()

@@ -1,4 +1,4 @@
-"""Ends a run that hangs, and reports what it was doing."""
+"""Ends a run that hangs, and logs what it was doing."""
 
 import faulthandler
 import pathlib
@@ -11,7 +11,7 @@ from clef_jax import errors
 from clef_jax.errors import UserError
 
 STACKS_FILE = "stalled_process_{}.txt"
-"""File in the workdir with the stack of every thread of a process, by its number, at its end."""
+"""File in the workdir with the stack traces of process `{}` when the watchdog ended it."""
 
 _CHECK_SECONDS = 1.0
 
@@ -19,12 +19,12 @@ _CHECK_SECONDS = 1.0
 class Watchdog:
     """Ends the process when an activity takes longer than a limit.
 
-    A thread that hangs, in a disk or in a collective with other machines, cannot be interrupted, so
-    the watchdog's own thread prints the error and ends the process.
+    A thread that hangs in disk access or in a collective with other machines cannot be interrupted,
+    so the watchdog's own thread prints the error and ends the process.
     """
 
     def __init__(self, limit_seconds: float, workdir: pathlib.Path):
-        """`limit_seconds`: 0 sets no limit."""
+        """`limit_seconds`: longest time of an activity in seconds; 0 sets no limit."""
         self._limit_seconds = limit_seconds
         self._path = workdir / STACKS_FILE.format(jax.process_index())
         self._lock = threading.Lock()
@@ -33,7 +33,7 @@ class Watchdog:
         self._finished = threading.Event()
 
     def doing(self, what: str | None) -> None:
-        """Begins an activity, such as `waiting for a batch`; None has no limit."""
+        """Starts timing an activity, such as `waiting for a batch`; None has no time limit."""
         with self._lock:
             self._doing, self._seconds = what, 0.0
 
@@ -60,13 +60,18 @@ class Watchdog:
                 self._end(late)
 
     def _end(self, what: str) -> None:
-        with self._path.open("w") as file:
-            faulthandler.dump_traceback(file, all_threads=True)
+        stacks = f"The stack traces of its threads are in {self._path}."
+        try:
+            with self._path.open("w") as file:
+                faulthandler.dump_traceback(file, all_threads=True)
+        except OSError:  # it may be the disk that hangs or is full
+            faulthandler.dump_traceback(all_threads=True)
+            stacks = "The stack traces of its threads are above."
         errors.print_error(
             UserError(
-                f"Nothing moved for {self._limit_seconds:g} s while {what}. What each thread was "
-                f"doing is in {self._path}. Started again, the run goes on from its newest "
-                "checkpoint; --stall-timeout-seconds allows more."
+                f"The run made no progress for {self._limit_seconds:g} s while {what}. {stacks} If "
+                "started again, the run resumes from its newest checkpoint; a larger "
+                "--stall-timeout-seconds allows more time."
             )
         )
         errors.exit_at_once()

@@ -1,1 +1,1 @@
-"""Aurora-BP: lead I of a wearable, beside measurements of blood pressure."""
+"""Aurora-BP: lead I of a wearable device during blood pressure measurements."""

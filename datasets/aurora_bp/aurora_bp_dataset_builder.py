@@ -1,6 +1,6 @@
-"""Aurora-BP: lead I of a wearable during measurements of blood pressure, about twenty seconds each.
+"""Aurora-BP: lead I of a wearable device during blood pressure measurements of about 20 s.
 
-One example is one file, however many rows of the tables speak of it.
+One example is one file, whatever the number of table rows about it.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
+from clef_jax import risk
 from clef_jax.building import builder, table, value
 from clef_jax.building.listing import Entry, Listing
 from clef_jax.data.index import TEST, TRAIN, VALIDATION
@@ -23,12 +24,28 @@ from .study import PARTICIPANTS, Study
 
 SPLITS = {TRAIN: 700, VALIDATION: 150, TEST: 150}
 PROTOCOLS = ("auscultatory", "oscillometric")
-_PLAUSIBLE_MMHG = {"sbp": (50, 300), "dbp": (20, 200)}
+_SBP = risk.LIMITS["sbp_mmhg"]
+_PLAUSIBLE_MMHG = {"sbp": (_SBP.low, _SBP.high), "dbp": (20, 200)}
 _CM_PER_INCH, _KG_PER_POUND = 2.54, 0.45359237
 _LABELS = (
-    Label(name="dbp_mmhg", kind="number", unit="mmHg", description="Diastolic of the measurement"),
-    Label(name="baseline_sbp_mmhg", kind="number", unit="mmHg", description="Systolic at rest"),
-    Label(name="baseline_dbp_mmhg", kind="number", unit="mmHg", description="Diastolic at rest"),
+    Label(
+        name="dbp_mmhg",
+        kind="number",
+        unit="mmHg",
+        description="Measured diastolic pressure",
+    ),
+    Label(
+        name="baseline_sbp_mmhg",
+        kind="number",
+        unit="mmHg",
+        description="Systolic pressure at rest",
+    ),
+    Label(
+        name="baseline_dbp_mmhg",
+        kind="number",
+        unit="mmHg",
+        description="Diastolic pressure at rest",
+    ),
     Label(name="phase", kind="class", description="Visit, or the time between visits"),
     Label(name="measurement", kind="class", description="Name of the measurement in its phase"),
     Label(name="hypertension", kind="number", description="Reports high blood pressure, 1 is yes"),
@@ -43,11 +60,14 @@ class Builder(builder.RecordingBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Ask for Aurora-BP at https://github.com/microsoft/aurorabp-sample-data."
+        "Request Aurora-BP at https://github.com/microsoft/aurorabp-sample-data."
     )
     BUILDER_CONFIGS = [
-        builder.Config(name="auscultatory", description="Pressure heard by two observers."),
-        builder.Config(name="oscillometric", description="Pressure from a cuff worn for a day."),
+        builder.Config(
+            name="auscultatory",
+            description="Pressure measured with a stethoscope.",
+        ),
+        builder.Config(name="oscillometric", description="Pressure measured by a cuff for a day."),
     ]
     LAYOUT = Layout(
         leads=(waveform.LEAD,),
@@ -64,13 +84,13 @@ class Builder(builder.RecordingBuilder):
         protocol = self.builder_config.name
         if not (source / PARTICIPANTS).is_file():
             raise UserError(
-                f"{source} holds no {PARTICIPANTS}, so it is not the top of an Aurora-BP download.",
+                f"{PARTICIPANTS} not found in {source}; give the top folder of Aurora-BP.",
                 problem="not_the_source",
             )
         tree = f"measurements_{protocol}"
         if not (source / tree).is_dir():
             raise UserError(
-                f"There is no folder {tree} in {source}. Download it, or prepare the other "
+                f"Folder {tree} not found in {source}. Download it, or prepare the other "
                 f"protocol: --dataset=aurora_bp/{' or --dataset=aurora_bp/'.join(PROTOCOLS)}.",
                 problem="missing_folder",
             )
@@ -95,7 +115,7 @@ class Builder(builder.RecordingBuilder):
 
 
 def _entries(files: list[File], tables: Study, findings: Findings) -> Iterator[Entry]:
-    """One per file; what is not known about it is added to the findings."""
+    """Yields an entry for each file, and adds findings about what is unknown."""
     baselines = {
         f"baseline_{name}": study.baselines(tables.features, f"baseline_{name}", *plausible)
         for name, plausible in _PLAUSIBLE_MMHG.items()
@@ -103,16 +123,16 @@ def _entries(files: list[File], tables: Study, findings: Findings) -> Iterator[E
     for file in files:
         pid = file.key[0]
         if file.key not in tables.features:
-            detail = f"No row of {study.FEATURES} is about it."
+            detail = f"The file has no row in {study.FEATURES}."
             findings.keep(file.record_id, "unlabelled", detail)
         if pid not in tables.participants:
-            detail = f"No row of {PARTICIPANTS} is about its participant."
+            detail = f"The file's participant has no row in {PARTICIPANTS}."
             findings.keep(file.record_id, "unknown_patient", detail)
         person = tables.participants.get(pid, {})
         known = {name: _pressure(file, name, tables, findings) for name in ("sbp", "dbp")}
-        for name, of in baselines.items():
-            found = _pressure(file, name, tables, findings)
-            known[name] = of.get(pid, math.nan) if math.isnan(found) else found
+        for name, by_participant in baselines.items():
+            pressure = _pressure(file, name, tables, findings)
+            known[name] = by_participant.get(pid, math.nan) if math.isnan(pressure) else pressure
         yield Entry(
             record_id=file.record_id,
             patient_id=file.patient_id,
@@ -135,10 +155,11 @@ def _entries(files: list[File], tables: Study, findings: Findings) -> Iterator[E
 
 
 def _pressure(file: File, column: str, tables: Study, findings: Findings) -> float:
-    """A plausible pressure of a measurement, else NaN, which is told if there is another."""
+    """Returns a pressure of a measurement in mmHg; NaN, with a finding, if it is implausible."""
     low, high = _PLAUSIBLE_MMHG[column.removeprefix("baseline_")]
-    found = tables.number(file.key, column, low, high)
-    if math.isnan(found) and not math.isnan(tables.number(file.key, column, -math.inf, math.inf)):
-        detail = f"Its {column} is not from {low} to {high} mmHg; it is stored as unknown."
+    pressure = tables.number(file.key, column, low, high)
+    stated = tables.number(file.key, column, -math.inf, math.inf)
+    if math.isnan(pressure) and not math.isnan(stated):
+        detail = f"The value of {column} is outside {low}-{high} mmHg and is stored as unknown."
         findings.keep(file.record_id, "implausible_value", detail)
-    return found
+    return pressure

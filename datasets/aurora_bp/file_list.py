@@ -1,4 +1,4 @@
-"""Which waveform files of Aurora-BP there are, and which should be."""
+"""Lists the waveform files of Aurora-BP, and reports the missing ones."""
 
 import dataclasses
 import pathlib
@@ -22,25 +22,25 @@ class File:
 
     @property
     def key(self) -> Key:
-        """By which the tables know it."""
-        return study.key_of(self.patient_id, self.phase, self.measurement)
+        """Key of the file in the tables."""
+        return study.make_key(self.patient_id, self.phase, self.measurement)
 
 
 def find(source: pathlib.Path, tree: str, findings: Findings) -> Iterator[File]:
-    """The waveform files, by their names; those of another form are added to the findings."""
+    """Yields the waveform files, and adds findings about files with invalid or duplicate names."""
     seen = set()
     for path in sorted((source / tree).rglob(f"*{waveform.EXTENSION}")):
         if path.name.startswith("."):
-            continue  # other systems leave such files beside the true ones
+            continue  # some operating systems write such files beside the actual ones
         record_id = path.relative_to(source).as_posix().removesuffix(waveform.EXTENSION)
         patient_id, _, rest = path.stem.partition(".")
         phase, _, measurement = rest.partition(".")
         file = File(record_id, patient_id, phase, measurement.replace("_", " "))
         if not (patient_id and phase and measurement):
-            detail = "Its name is not of the form PARTICIPANT.PHASE.MEASUREMENT.tsv."
+            detail = "The file's name does not have the form PARTICIPANT.PHASE.MEASUREMENT.tsv."
             findings.quarantine(record_id, "bad_name", detail)
         elif path.parent.name.lower() not in (patient_id.lower(), tree):
-            detail = "Its name names another participant than its folder."
+            detail = "The file's name has another participant than its folder."
             findings.quarantine(record_id, "subject_mismatch", detail)
         elif file.key in seen:
             detail = "Another file has the same participant, phase and measurement."
@@ -51,15 +51,18 @@ def find(source: pathlib.Path, tree: str, findings: Findings) -> Iterator[File]:
 
 
 def missing(files: list[File], tree: str, tables: Study, findings: Findings) -> dict[str, str]:
-    """Reports rows of features.tsv without a file; counts those that cannot have one."""
-    there = {file.key for file in files}
+    """Adds findings about rows of features.tsv whose file is missing.
+
+    Returns lines of the summary: the number of rows that have no waveform by design.
+    """
+    present = {file.key for file in files}
     people = {file.key[0] for file in files}
     initial = tree.removeprefix("measurements_")[0]
     num_synthetic = 0
-    for key in sorted(tables.features.keys() - there):
+    for key in sorted(tables.features.keys() - present):
         pid, phase, _ = key
         if not pid.startswith(initial) and pid not in people:
-            continue  # of the other protocol
+            continue  # belongs to the other protocol
         generated = tables.measurements.get(key, {}).get("waveforms_generated")
         if phase == SYNTHETIC or value.yes(generated) == 0:
             num_synthetic += 1
@@ -68,6 +71,6 @@ def missing(files: list[File], tree: str, tables: Study, findings: Findings) -> 
         name = "_".join((row["measurement"] or "").split())
         person = (row["pid"] or "").strip()
         record_id = f"{tree}/{person}/{person}.{(row['phase'] or '').strip()}.{name}"
-        detail = f"A row of {study.FEATURES} is about it, but there is no such file."
+        detail = f"The file does not exist, but has a row in {study.FEATURES}."
         findings.quarantine(record_id, "missing_file", detail)
     return {"rows of features.tsv about no waveform": f"{num_synthetic:,}"} if num_synthetic else {}

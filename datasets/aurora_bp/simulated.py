@@ -1,4 +1,4 @@
-"""A small tree in the form of Aurora-BP, with its defects."""
+"""Writes a small simulated source folder of Aurora-BP with typical faults."""
 
 import dataclasses
 import functools
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from clef_jax.simulation import strip
+from clef_jax.simulation import simulated_ecg
 from clef_jax.simulation.fixture import Fixture, Stored
 
 RATE_HZ = 500
@@ -24,12 +24,12 @@ _FEATURES = (
 _COLUMNS = "t\tekg\toptical\tpressure\taccel_x\taccel_y\taccel_z"
 _VISITS = (("initial", "Calibration start 1", 1), ("return", "Temporal challenge start 1", 2))
 _GENDERS = (("M", 1.0), ("F", 0.0), ("male", 1.0), ("Female", 0.0), ("", np.nan))
-# What a participant says of blood pressure in each of two columns, and what it means.
+# A participant's entries in the two columns about high blood pressure, and the expected label.
 _HYPERTENSION = (("norm", "0", 0.0), ("managed", "1", 1.0), ("unmanaged", "0", 1.0), ("", "1", 1.0))
 
 
 def write(source: pathlib.Path, num_patients: int = 24) -> Fixture:
-    """Participants with two measurements each, and behind them one of each defect."""
+    """Writes participants with two measurements each, then one of each fault."""
     tree = Tree(Fixture(source=source))
     for _ in range(num_patients):
         pid = tree.participant()
@@ -38,14 +38,14 @@ def write(source: pathlib.Path, num_patients: int = 24) -> Fixture:
         tree.feature(pid, "synthetic", "Calibration average values", "")
     _add_odd_files(tree)
     _add_odd_rows(tree)
-    # A participant of the other protocol, of which nothing must be told.
+    # A participant of the other protocol, which must not be reported.
     tree.feature("o000", "ambulatory", "measurement 23", "2018-01-01 12:17:45")
     tree.write_tables()
     return tree.made
 
 
 def _add_odd_files(tree: "Tree") -> None:
-    """Files that are not as they should be."""
+    """Adds files with faults."""
     made, pid = tree.made, tree.participant()
 
     def add(measurement: str, **changes) -> str:
@@ -69,7 +69,7 @@ def _add_odd_files(tree: "Tree") -> None:
 
 
 def _add_odd_rows(tree: "Tree") -> None:
-    """Rows and files that do not go together."""
+    """Adds rows and files that contradict each other."""
     made, pid = tree.made, tree.participant()
     tree.measure(pid, "initial", "Calibration start 1")
     unlabelled = tree.measure(pid, "initial", "Exercise challenge start 1", in_features=False)
@@ -93,13 +93,13 @@ def _add_odd_rows(tree: "Tree") -> None:
 
 
 @functools.cache
-def _strip_mv(number: int) -> np.ndarray:
-    return strip.make(number, ("I",), sample_rate_hz=RATE_HZ, num_samples=11 * RATE_HZ)[0]
+def _ecg_mv(number: int) -> np.ndarray:
+    return simulated_ecg.make(number, ("I",), sample_rate_hz=RATE_HZ, num_samples=11 * RATE_HZ)[0]
 
 
 @dataclasses.dataclass
 class Tree:
-    """Collects participants and writes their waveforms; `write_tables` writes the rest."""
+    """Collects participants and writes their waveforms; `write_tables` writes the tables."""
 
     made: Fixture
     participants: list[str] = dataclasses.field(default_factory=lambda: [_PARTICIPANTS])
@@ -107,7 +107,7 @@ class Tree:
     num_files: int = 0
 
     def participant(self) -> str:
-        """Adds one; returns its id."""
+        """Adds a participant and returns the id."""
         number = len(self.participants) - 1
         pid = f"a{number:03d}"
         reported, high, _ = _HYPERTENSION[number % len(_HYPERTENSION)]
@@ -120,7 +120,7 @@ class Tree:
     def feature(
         self, pid: str, phase: str, measurement: str, time: str, sbp: str = "", dbp: str = ""
     ) -> None:
-        """Adds a row of features."""
+        """Adds a row of features.tsv."""
         number = int(pid[1:])
         baseline = f"{100 + number % 60}.5\t{60 + number % 30}.0"
         row = f"{pid}\t{phase}\t{measurement}\t{time}\t{sbp}\t{dbp}\t{baseline}\t\t\t10.5\t"
@@ -138,7 +138,11 @@ class Tree:
         in_features: bool = True,
         **shape: Any,
     ) -> str:
-        """A waveform, of a shape as in `_waveform`, and its row; returns its record id."""
+        """Writes a waveform and adds its row; returns its record id.
+
+        Args:
+            shape: further arguments of `_waveform`.
+        """
         self.num_files += 1
         sbp_mmhg, dbp_mmhg = 105 + self.num_files, 65 + self.num_files % 20
         if in_features:
@@ -162,13 +166,13 @@ class Tree:
         return path
 
     def write_tables(self) -> None:
-        """The two tables that are read."""
+        """Writes the two tables that are read."""
         (self.made.source / "participants.tsv").write_text("\n".join(self.participants) + "\n")
         (self.made.source / "features.tsv").write_text("\n".join(self.features) + "\n")
 
 
 def _personal(number: int) -> dict[str, Any]:
-    """What the tables say of a participant."""
+    """Returns the labels that the tables state about a participant."""
     return {
         "age_years": 30.0 + number,
         "male": _GENDERS[number % len(_GENDERS)][1],
@@ -193,12 +197,12 @@ def _waveform(
     backwards: bool = False,
     end: str = "\n",
 ) -> tuple[str, np.ndarray]:
-    """The text of a file, and float64 [T] of its ECG as a build must store it."""
-    cells = [f"{one:.5g}" for one in offset_mv + amplitude * _strip_mv(number)]
+    """Returns the text of a file, and its ECG as a build must store it, float64 [T]."""
+    cells = [f"{voltage:.5g}" for voltage in offset_mv + amplitude * _ecg_mv(number)]
     cells[lost_ecg] = ["NaN"] * len(cells[lost_ecg])
     signal_mv = np.array(cells, float)
     signal_mv[lost_rows] = np.nan
-    times = [f"{1.1e-13 + step_s * place:.5g}" for place in range(len(cells))]
+    times = [f"{1.1e-13 + step_s * sample:.5g}" for sample in range(len(cells))]
     rows = list(zip(times[::-1] if backwards else times, cells, strict=True))
     del rows[lost_rows]
     rest = f"\t-5.8138e+05\t2901.6\t-0.88962\t0.047824\t0.427{end}"

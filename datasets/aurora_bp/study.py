@@ -1,4 +1,4 @@
-"""Reads the tables of Aurora-BP: who took part, and what was measured."""
+"""Reads the tables of Aurora-BP: participants and measurements."""
 
 import dataclasses
 import math
@@ -14,7 +14,7 @@ from clef_jax.finding import Findings
 PARTICIPANTS = "participants.tsv"
 FEATURES = "features.tsv"
 SYNTHETIC = "synthetic"
-"""The phase of averages over other measurements, which have no waveform."""
+"""Phase of rows that are averages over measurements and have no waveform."""
 _KEY = ("pid", "phase", "measurement")
 _PERSON = (
     "age",
@@ -34,31 +34,33 @@ Key = tuple[str, str, str]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Study:
-    """What the tables say, in lower case where it is a key."""
+    """Rows of the tables. Keys are in lower case."""
 
     participants: Mapping[str, Row]
+    """Rows of participants.tsv by participant."""
     features: Mapping[Key, Row]
-    """By participant, phase, and measurement with `_` for spaces, as in the names of files."""
+    """Rows of features.tsv by participant, phase and measurement, as `make_key` returns them."""
     measurements: Mapping[Key, Row]
-    """Likewise from measurements_PROTOCOL.tsv, which may be absent."""
+    """Rows of measurements_PROTOCOL.tsv, likewise; none if that file is absent."""
     coverage: dict[str, str]
+    """Lines of the build's summary."""
 
     def number(self, key: Key, column: str, low: float, high: float) -> float:
-        """A plausible value of a measurement: from the features, else from the measurements."""
+        """Returns a number between limits, from the features or else the measurements; or NaN."""
         for rows in (self.features, self.measurements):
-            found = value.between(rows.get(key, {}).get(column), low, high)
-            if not math.isnan(found):
-                return found
+            number = value.between(rows.get(key, {}).get(column), low, high)
+            if not math.isnan(number):
+                return number
         return math.nan
 
     def text(self, key: Key, column: str) -> str:
-        """Likewise a text; empty if there is none."""
+        """Returns a text from the features, else from the measurements, else an empty one."""
         rows = (self.features.get(key, {}), self.measurements.get(key, {}))
-        return next((found for row in rows if (found := (row.get(column) or "").strip())), "")
+        return next((text for row in rows if (text := (row.get(column) or "").strip())), "")
 
 
-def key_of(pid: str | None, phase: str | None, measurement: str | None) -> Key:
-    """By which tables and files are joined."""
+def make_key(pid: str | None, phase: str | None, measurement: str | None) -> Key:
+    """Returns the key by which tables and files are joined: lower case, `_` for spaces."""
     joined = "_".join((measurement or "").replace("_", " ").split())
     return (pid or "").strip().lower(), (phase or "").strip().lower(), joined.lower()
 
@@ -66,10 +68,10 @@ def key_of(pid: str | None, phase: str | None, measurement: str | None) -> Key:
 def load(
     database: duckdb.DuckDBPyConnection, source: pathlib.Path, protocol: str, findings: Findings
 ) -> Study:
-    """Reads the tables; what is wrong with them is added to the findings.
+    """Reads the tables, and adds findings about rows that cannot be used.
 
     Raises:
-        UserError: participants.tsv is not there, or a table is another one.
+        UserError: participants.tsv does not exist, or a table lacks a required column.
     """
     coverage: dict[str, str] = {}
     people = _rows(database, source / PARTICIPANTS, ("pid",), _PERSON, coverage)
@@ -83,25 +85,28 @@ def load(
         participants=_first(keyed, PARTICIPANTS, findings),
         features=_first(_keyed(features), FEATURES, findings),
         measurements=_first(_keyed(measurements), file, findings),
-        coverage=coverage | table.unreadable(database),
+        coverage=coverage | table.count_unreadable(database),
     )
 
 
 def baselines(
     features: Mapping[Key, Row], column: str, low: float, high: float
 ) -> dict[str, float]:
-    """The first plausible baseline of each participant."""
-    found: dict[str, float] = {}
+    """Returns the first plausible baseline pressure of each participant."""
+    first: dict[str, float] = {}
     for (pid, _, _), row in features.items():
         number = value.between(row[column], low, high)
         if not math.isnan(number):
-            found.setdefault(pid, number)
-    return found
+            first.setdefault(pid, number)
+    return first
 
 
 def hypertension(row: Row) -> float:
-    """1 if a participant reports high blood pressure, managed or not, in either of the two columns;
-    0 if one says no and none yes; NaN if none says anything."""
+    """Returns whether a participant reports high blood pressure, managed or not.
+
+    Returns 1 if either of two columns says yes, 0 if one says no and none yes, NaN if both are
+    unknown.
+    """
     reported = (row.get("self_report_htn") or "").strip().lower()
     answers = (
         _HYPERTENSIVE.get(reported, value.yes(reported)),
@@ -117,33 +122,33 @@ def _rows(
     optional: Sequence[str],
     coverage: dict[str, str],
 ) -> list[Row]:
-    """The rows of a table; none, which is told, if it is absent."""
+    """Returns the rows of a table; none, with a line of the summary, if the file is absent."""
     if path.name != PARTICIPANTS and not path.is_file():
         coverage[path.name] = "absent"
         return []
     view = path.stem
-    absent = table.view(database, view, path, columns, optional=optional, delimiter="\t")
+    absent = table.create_view(database, view, path, columns, optional=optional, delimiter="\t")
     if absent:
         coverage[f"columns that {path.name} lacks"] = ", ".join(absent)
-    return list(table.rows(database, view))
+    return list(table.read_rows(database, view))
 
 
 def _keyed(rows: list[Row]) -> Iterator[tuple[Key, Row]]:
-    return ((key_of(row["pid"], row["phase"], row["measurement"]), row) for row in rows)
+    return ((make_key(row["pid"], row["phase"], row["measurement"]), row) for row in rows)
 
 
 def _first(keyed: Any, file: str, findings: Findings) -> dict[Any, Row]:
-    """The first row of each key; later ones are told."""
-    found: dict[Any, Row] = {}
+    """Returns the first row of each key, and adds findings about later and incomplete rows."""
+    first: dict[Any, Row] = {}
     for key, row in keyed:
         parts = (key,) if isinstance(key, str) else key
         name = ".".join(parts)
         if not all(parts):
-            detail = f"A row of {file} does not say what it is about; it is not used."
+            detail = f"A row of {file} has an incomplete key; it is not used."
             findings.keep(f"{file} {name}", "bad_row", detail)
             continue
-        if key in found:
-            detail = f"Several rows of {file} are about {name}; the first counts."
+        if key in first:
+            detail = f"Several rows of {file} are about {name}; the first is used."
             findings.keep(name, "duplicate_row", detail)
-        found.setdefault(key, row)
-    return found
+        first.setdefault(key, row)
+    return first

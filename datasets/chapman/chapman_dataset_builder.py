@@ -1,6 +1,6 @@
 """Chapman-Shaoxing-Ningbo, ecg-arrhythmia 1.0.0 (doi:10.13026/wgex-er52): 12-lead ECGs of 10 s.
 
-Age, sex and diagnoses stand in the header of each recording, which is read for the list already.
+Age, sex and diagnoses are in the header of each recording, which is read for the listing.
 """
 
 import collections
@@ -16,14 +16,15 @@ from clef_jax import files, leads
 from clef_jax.building import builder, value
 from clef_jax.building.listing import DOWNSTREAM_SPLITS, Entry, Listing
 from clef_jax.data.record import Label, Layout, Observed, Recording
-from clef_jax.finding import Defect, Findings
+from clef_jax.errors import counted
+from clef_jax.finding import Defect, Findings, catch_failures
 from clef_jax.wfdb import header as wfdb_header, record as wfdb_record
 
 from . import condition, heartlang, record_list
 from .condition import Conditions
 
 MIN_CLASS_RECORDS = 10
-"""A diagnosis that fewer recordings have is no class of `diagnoses`."""
+"""Smallest number of recordings with a diagnosis that is a class of `diagnoses`."""
 _EXTENSIONS = (".hea", ".mat")
 _UNKNOWN = {"", "unknown", "nan", "none"}
 _LABELS = (
@@ -31,18 +32,18 @@ _LABELS = (
     Label(
         name="acronyms",
         kind="classes",
-        description=f"The diagnoses by their acronyms in {condition.FILE}, or else their codes",
+        description=f"Diagnoses by their acronyms in {condition.FILE}, or else their codes",
     ),
     Label(
         name="diagnoses",
         kind="classes",
-        description="Diagnoses that are frequent enough to learn, or those of the HeartLang split",
+        description="Frequent diagnoses, or those of the HeartLang split",
     ),
 )
 
 
 def read(source: pathlib.Path, entry: Entry) -> Recording:
-    """One recording; its record id is its path in the source folder."""
+    """Reads one recording; its record id is its path in the source folder."""
     return wfdb_record.read(files.locate(source, entry.path, _EXTENSIONS))
 
 
@@ -69,7 +70,7 @@ class Builder(builder.RecordingBuilder):
         entries = [_entry(source, record_id, conditions, findings) for record_id in listed]
         if split is None:
             entries, classes = _with_frequent(entries)
-            words = f"{len(classes)} that at least {MIN_CLASS_RECORDS} recordings have"
+            words = f"{len(classes)} with at least {counted(MIN_CLASS_RECORDS, 'recording')}"
         else:
             entries = [split.apply(entry) for entry in entries]
             classes = split.classes
@@ -92,15 +93,16 @@ class Builder(builder.RecordingBuilder):
 def _entry(
     source: pathlib.Path, record_id: str, conditions: Conditions, findings: Findings
 ) -> Entry:
-    """A recording with what its header says, and nothing where that cannot be read."""
+    """Returns the entry of a recording with its header's metadata, if that can be read."""
     patient_id = pathlib.PurePosixPath(record_id).name
     try:
-        header = wfdb_header.read(files.locate(source, record_id, _EXTENSIONS))
-    except Defect:  # is told when the recording is read
+        with catch_failures(record_id):
+            header = wfdb_header.read(files.locate(source, record_id, _EXTENSIONS))
+    except Defect:  # reading the recording reports it
         return Entry(record_id=record_id, patient_id=patient_id)
     codes = _codes(header.comments.get("dx", ""))
     if not codes:
-        findings.keep(record_id, "unlabelled", "Its header names no diagnosis.")
+        findings.keep(record_id, "unlabelled", "The header states no diagnosis.")
     unknown = conditions.unknown(codes)
     if unknown:
         detail = f"The codes {', '.join(unknown)} are not in {condition.FILE}."
@@ -117,18 +119,18 @@ def _entry(
 
 
 def _codes(text: str) -> list[str]:
-    """The codes of a comment `#Dx: 164889003,59118001`, each once."""
+    """Returns the unique codes of a comment such as `#Dx: 164889003,59118001`."""
     codes = map(value.integer_text, re.split(r"[,;\s]+", text))
     return [code for code in dict.fromkeys(codes) if code.lower() not in _UNKNOWN]
 
 
 def _with_frequent(entries: list[Entry]) -> tuple[list[Entry], tuple[str, ...]]:
-    """The entries with those of their diagnoses that are classes, and all classes, sorted."""
-    found = [entry.labels.get("acronyms", ()) for entry in entries]
-    counts = collections.Counter(name for names in found for name in names)
+    """Returns the entries with the label `diagnoses`, and its classes, sorted."""
+    acronyms = [entry.labels.get("acronyms", ()) for entry in entries]
+    counts = collections.Counter(name for names in acronyms for name in names)
     classes = tuple(sorted(name for name, n in counts.items() if n >= MIN_CLASS_RECORDS))
-    chosen = [[name for name in classes if name in names] for names in found]
+    diagnoses = [[name for name in classes if name in names] for names in acronyms]
     return [
         dataclasses.replace(entry, labels={**entry.labels, "diagnoses": names})
-        for entry, names in zip(entries, chosen, strict=True)
+        for entry, names in zip(entries, diagnoses, strict=True)
     ], classes

@@ -1,4 +1,4 @@
-"""Reads ConditionNames_SNOMED-CT.csv: the acronym of each diagnosis."""
+"""Reads the acronyms of diagnoses from ConditionNames_SNOMED-CT.csv."""
 
 import dataclasses
 import pathlib
@@ -15,27 +15,27 @@ _CODE = re.compile(r"\d{6,18}")
 
 @dataclasses.dataclass(frozen=True)
 class Conditions:
-    """What the SNOMED CT codes are called."""
+    """Acronyms of SNOMED CT codes."""
 
-    acronym_of: dict[str, str]
-    """Empty if the table is not there."""
+    by_code: dict[str, str]
+    """Acronym of each code; empty if the table is absent."""
     summary: str
-    """Where they come from, in words."""
+    """Number and source of the acronyms, for the build's summary."""
 
     def acronyms(self, codes: list[str]) -> list[str]:
-        """The acronyms of a recording's codes, each once; a code without one stands for itself."""
-        return list(dict.fromkeys(self.acronym_of.get(code, code) for code in codes))
+        """Returns the unique acronyms of some codes; a code without an acronym stays as it is."""
+        return list(dict.fromkeys(self.by_code.get(code, code) for code in codes))
 
     def unknown(self, codes: list[str]) -> list[str]:
-        """The codes without an acronym; none if there is no table."""
-        return [code for code in codes if self.acronym_of and code not in self.acronym_of]
+        """Returns the codes without an acronym; none if the table is absent."""
+        return [code for code in codes if self.by_code and code not in self.by_code]
 
 
 def load(source: pathlib.Path) -> Conditions:
-    """Reads the table if there is one. Its column of codes is found by what is in it."""
+    """Reads the table if it exists. The column of codes is the one that holds most codes."""
     files = [file for file in source.iterdir() if file.name.lower() == FILE.lower()]
     if not files:
-        return Conditions({}, f"codes only, because there is no {FILE}")
+        return Conditions({}, f"codes only, because {FILE} is absent")
     columns, rows = text_table.read(files[0])
     names = [column for column in columns if " ".join(column.lower().split()) == _NAME]
     num_codes = {
@@ -44,12 +44,12 @@ def load(source: pathlib.Path) -> Conditions:
     code = max(columns, key=num_codes.__getitem__, default="")
     if not names or not num_codes.get(code):
         return Conditions({}, f"codes only, because {FILE} has no acronyms or no codes")
-    acronym_of: dict[str, str] = {}
+    by_code: dict[str, str] = {}
     for _, row in rows:
         name = row.get(names[0])
         if name and _is_code(row[code]):
-            acronym_of.setdefault(value.integer_text(row[code]), name)
-    return Conditions(acronym_of, f"{len(acronym_of)} of {FILE}")
+            by_code.setdefault(value.integer_text(row[code]), name)
+    return Conditions(by_code, f"{len(by_code)} of {FILE}")
 
 
 def _is_code(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""A small tree in the form of ecg-arrhythmia 1.0.0, with its defects."""
+"""Writes a small simulated source folder of ecg-arrhythmia 1.0.0 with typical faults."""
 
 import collections
 import dataclasses
@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from clef_jax.building.listing import DOWNSTREAM_SPLITS, split_of
+from clef_jax.building.listing import DOWNSTREAM_SPLITS, patient_split
 from clef_jax.leads import STANDARD_12
-from clef_jax.simulation import fixture, strip
+from clef_jax.simulation import fixture, simulated_ecg
 from clef_jax.simulation.fixture import Fixture, Stored
 
 _GAIN_PER_MV = 1000
@@ -26,11 +26,11 @@ _ACRONYMS = {
     "74390002": "WPW",
 }
 _FULL_NAMES = {"TWC": '"T wave, change"'}
-# Of every four records in turn; all of these codes become classes.
+# Codes of every four records in order; all of them become classes.
 _CASES = ("164889003,59118001", "426177001", "426783006", "426177001,164934002")
 _SPLITS = ("train", "validation", "test", "train", "train", "test", "validation", "train")
 _MIN_CLASS_RECORDS = 10
-# The classes of HeartLang's tables; SB is none of them.
+# The classes of HeartLang's tables; SB is not one of them.
 _CLASSES = (
     "1AVB 2AVB ABI AF AFIB ALS APB AQW ARS AT AVB CCR CR ERV FQRS IVB JEB JPT LBBB LVH LVHV "
     "LVQRSAL MI PRIE PWC QTIE RBBB RVH SA SR ST STDD STE STTC SVT TWC TWO VPB"
@@ -40,10 +40,13 @@ _FILES = {"train": "chapman_train.csv", "validation": "chapman_val.csv", "test":
 
 
 def write(source: pathlib.Path, num_patients: int = 40, *, heartlang: bool = False) -> Fixture:
-    """Writes recordings of all classes for every split, and behind them one of each defect.
+    """Writes recordings of all classes for every split, then one of each fault.
 
     Args:
-        heartlang: with the tables of the HeartLang split, which is not that of the hash.
+        source: the folder to write to.
+        num_patients: number of recordings without a fault.
+        heartlang: whether to write the tables of the HeartLang split; by default the split follows
+            from a hash of the patient.
     """
     tree = _Tree(Fixture(source=source), heartlang)
     for number in range(num_patients):
@@ -120,11 +123,13 @@ class _Tree:
         age: str = "57",
         sex: str = "Female",
     ) -> str:
-        """A recording, its header in one of both dialects; returns its path."""
+        """Writes a recording with a header in one of two dialects; returns its path."""
         name = self._next_name(split)
         number = int(name[2:])
         path = f"WFDBRecords/{number // 1000 + 1:02d}/{number // 100 + 10:03d}/{name}"
-        signal_mv = strip.make(number, STANDARD_12, sample_rate_hz=500, num_samples=_NUM_SAMPLES)
+        signal_mv = simulated_ecg.make(
+            number, STANDARD_12, sample_rate_hz=500, num_samples=_NUM_SAMPLES
+        )
         adc = fixture.quantise(signal_mv, _GAIN_PER_MV)
         challenge = number % 2 == 1
         lines = (f"Age: {age}", f"Sex: {sex}", f"Dx: {codes}", "Rx: Unknown", "Hx: Unknown")
@@ -134,7 +139,7 @@ class _Tree:
             leads=STANDARD_12,
             sample_rate_hz=500,
             gain=f"{_GAIN_PER_MV}.0(0)/mV" if challenge else f"{_GAIN_PER_MV}/mV",
-            form="16x1+24" if challenge else "16+24",
+            storage_format="16x1+24" if challenge else "16+24",
             comments=[f"# {line}" if challenge else f"#{line}" for line in lines],
         )
         self.codes[path] = [] if codes == "Unknown" else codes.split(",")
@@ -158,14 +163,14 @@ class _Tree:
         return path
 
     def _next_name(self, split: str) -> str:
-        """The next name; without the tables, the next that the hash deals to the split."""
+        """Returns the next name; without tables, the next that the hash assigns to the split."""
         names = (f"JS{number:05d}" for number in self.numbers)
         if self.heartlang:
             return next(names)
-        return next(name for name in names if split_of(name, DOWNSTREAM_SPLITS) == split)
+        return next(name for name in names if patient_split(name, DOWNSTREAM_SPLITS) == split)
 
     def flatten_leads(self, path: str) -> None:
-        """Two leads recorded nothing."""
+        """Makes two leads of a recording flat."""
         file = self.file(path, "mat")
         adc = np.frombuffer(file.read_bytes(), "<i2", offset=24).reshape(-1, 12).copy()
         adc[:, [2, 8]] = 0
@@ -173,7 +178,7 @@ class _Tree:
         self.made.change(path, signal_mv=adc.T / _GAIN_PER_MV)
 
     def write_tables(self) -> None:
-        """All tables, and the classes that follow from them."""
+        """Writes all tables, and adds the classes that follow from them to the expected labels."""
         lines = [f"{a},{_FULL_NAMES.get(a, a)},{code}" for code, a in _ACRONYMS.items()]
         names = "\n".join(["Acronym Name,Full Name,Snomed_CT", *lines]) + "\n"
         (self.made.source / "ConditionNames_SNOMED-CT.csv").write_text(names)

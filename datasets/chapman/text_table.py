@@ -1,4 +1,4 @@
-"""Reads the tables of text that come with the recordings."""
+"""Reads the text tables of the data set."""
 
 import csv
 import pathlib
@@ -7,12 +7,12 @@ from clef_jax.errors import UserError
 
 
 def read(path: pathlib.Path) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:
-    """The columns, and every row with the line that it ends on.
+    """Returns the columns, and each row with the number of its last line.
 
-    Cells are stripped; blank rows are skipped; a row with too few or too many cells is empty.
+    Cells are stripped, blank rows are skipped, and a row with too few or too many cells is empty.
 
     Raises:
-        UserError: the file is not there, or is no table.
+        UserError: the file does not exist, or is not a table.
     """
     if not path.is_file():
         raise UserError(f"The table {path} does not exist.", problem="missing_file")
@@ -23,9 +23,9 @@ def read(path: pathlib.Path) -> tuple[tuple[str, ...], list[tuple[int, dict[str,
             rows = []
             for cells in reader:
                 if any(cell.strip() for cell in cells):
-                    whole = len(cells) == len(columns)
+                    is_complete = len(cells) == len(columns)
                     row = {c: cell.strip() for c, cell in zip(columns, cells, strict=False)}
-                    rows.append((reader.line_num, row if whole else {}))
+                    rows.append((reader.line_num, row if is_complete else {}))
     except (csv.Error, OSError) as error:
         raise UserError(
             f"{path} cannot be read as a table: {error}", problem="unreadable_table"

@@ -1,6 +1,6 @@
 """PhysioNet/CinC Challenge 2017 (doi:10.22489/CinC.2017.065-469): ECGs of a hand-held recorder.
 
-It is the smallest builder there is: the one to copy for a new data set.
+This is the smallest builder; use it as a template for a new data set.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ from . import reference
 
 
 def read(source: pathlib.Path, entry: Entry) -> Recording:
-    """One recording, whole; its only lead, from hand to hand, is lead I by another name."""
+    """Reads one recording. Its only lead, between the hands, is stored as lead I."""
     recording = wfdb_record.read(files.locate(source, entry.path, (".hea", ".mat")))
     names = tuple("I" if name.upper() == "ECG" else name for name in recording.lead_names)
-    # The headers give 0 for every checksum.
+    # The headers state 0 for every checksum.
     return dataclasses.replace(recording, lead_names=names, bad_checksums=())
 
 
@@ -50,6 +50,7 @@ class Builder(builder.RecordingBuilder):
         ),
     )
     READ = staticmethod(read)
+    STATES_AGE_AND_SEX = False
     SOURCE_RECORDINGS = 8_528
     SOURCES = frozenset({"label_source"})
 
@@ -60,7 +61,7 @@ class Builder(builder.RecordingBuilder):
         rhythms = reference.read(labels, findings)
         paths = _paths(source, findings)
         for name in sorted(set(paths) - set(rhythms)):
-            findings.keep(name, "unlabelled", f"{labels.name} does not list it.")
+            findings.keep(name, "unlabelled", f"{labels.name} does not list the recording.")
         entries = [
             Entry(
                 record_id=name,
@@ -81,7 +82,7 @@ class Builder(builder.RecordingBuilder):
 
 
 def _paths(source: pathlib.Path, findings: Findings) -> dict[str, str]:
-    """The path of each recording in the source folder, without extension, by its name."""
+    """Returns the path of each recording in the source folder, without extension, by its name."""
     files = [file for kind in ("hea", "mat") for file in source.rglob(f"[!.]*.{kind}")]
     paths: dict[str, str] = {}
     for path in sorted({file.relative_to(source).with_suffix("") for file in files}):

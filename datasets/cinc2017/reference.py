@@ -1,4 +1,4 @@
-"""Reads REFERENCE.csv: the rhythm of each recording, as experts saw it."""
+"""Reads the rhythm of each recording, as experts labelled it, from REFERENCE.csv."""
 
 import pathlib
 
@@ -7,34 +7,34 @@ from clef_jax.finding import Findings
 
 CLASSES = ("N", "A", "O", "~")
 _FILES = ("REFERENCE-v3.csv", "REFERENCE.csv")
-"""The newest revision first."""
+"""Accepted names of the table, the newest revision first."""
 
 
 def find(source: pathlib.Path, label_source: str | None) -> pathlib.Path:
-    """The table to read: what the user gave, or the newest one in the source folder.
+    """Returns the path of the table: as given, or the newest one in the source folder.
 
     Raises:
-        UserError: there is none.
+        UserError: the table is not found.
     """
     given = source if label_source is None else pathlib.Path(label_source)
     if given.is_file():
         return given
     for name in _FILES:
         files = (file for file in given.rglob(name) if file.is_file())
-        found = sorted(files, key=lambda file: (len(file.parts), file))
-        if found:
-            return found[0]
+        tables = sorted(files, key=lambda file: (len(file.parts), file))
+        if tables:
+            return tables[0]
     raise UserError(
-        f"{given} holds no {_FILES[-1]}, so it is not the top of a CinC 2017 download. If the "
-        "table is elsewhere, name it with --label-source.",
+        f"{_FILES[-1]} not found in {given}; give the top folder of CinC 2017. If the table is "
+        "elsewhere, give its path with --label-source.",
         problem="not_the_source",
     )
 
 
 def read(path: pathlib.Path, findings: Findings) -> dict[str, str]:
-    """The class of each recording by its name in upper case, "" where there is none.
+    """Returns the class of each recording by its name in upper case; empty where unknown.
 
-    What is wrong with a line is added to the findings.
+    Adds findings about lines that cannot be used.
     """
     rhythms: dict[str, str] = {}
     text = path.read_text(encoding="utf-8-sig", errors="replace")
@@ -44,7 +44,7 @@ def read(path: pathlib.Path, findings: Findings) -> dict[str, str]:
         rhythm = rest.strip(' \t",').upper()
         if not any(map(str.isdigit, name)):
             if line.strip(' \t",') and number > 1:  # the first line may be a heading
-                detail = f"Line {number} of {path.name} names no recording."
+                detail = f"Line {number} of {path.name} does not name a recording."
                 findings.quarantine(f"{path.name} line {number}", "bad_row", detail)
         elif name in rhythms:
             detail = f"Line {number} of {path.name} lists a recording that an earlier line lists."
@@ -54,6 +54,6 @@ def read(path: pathlib.Path, findings: Findings) -> dict[str, str]:
         else:
             rhythms[name] = ""
             problem = "unknown_class" if rhythm else "unlabelled"
-            detail = f"Line {number} of {path.name} gives it none of {', '.join(CLASSES)}."
+            detail = f"Line {number} of {path.name} states none of {', '.join(CLASSES)}."
             findings.keep(name, problem, detail)
     return rhythms

@@ -1,4 +1,4 @@
-"""A small tree in the form of the training set of the CinC Challenge 2017, with its defects."""
+"""Writes a small simulated training set of the CinC Challenge 2017 with typical faults."""
 
 import dataclasses
 import itertools
@@ -8,20 +8,20 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from clef_jax.building.listing import DOWNSTREAM_SPLITS, split_of
-from clef_jax.simulation import fixture, strip
+from clef_jax.building.listing import DOWNSTREAM_SPLITS, patient_split
+from clef_jax.simulation import fixture, simulated_ecg
 from clef_jax.simulation.fixture import Fixture, Stored
 
 _RATE_HZ = 300
 _GAIN_PER_MV = 1000
 _CLASSES = ("N", "A", "O", "~")
 _SECONDS = (30, 9, 61)
-# In groups of all four classes.
+# Splits of groups of four recordings, one of each class.
 _SPLITS = ("train", "validation", "test", "train", "validation", "test", "train", "train")
 
 
 def write(source: pathlib.Path, num_patients: int = 32) -> Fixture:
-    """Writes recordings of all classes for every split, and behind them one of each defect."""
+    """Writes recordings of all classes for every split, then one of each fault."""
     tree = _Tree(Fixture(source=source))
     for number in range(num_patients):
         group, kind = divmod(number, len(_CLASSES))
@@ -68,10 +68,10 @@ class _Tree:
     def add(
         self, *, split: str = "train", rhythm: str = "N", seconds: float = 30, flat: bool = False
     ) -> str:
-        """A recording and its row, which is left out without a rhythm; returns its name."""
+        """Writes a recording, and adds its row unless `rhythm` is empty; returns its name."""
         name = self._next_name(split)
         num_samples = round(seconds * _RATE_HZ)
-        signal_mv = strip.make(
+        signal_mv = simulated_ecg.make(
             int(name[1:]), ("I",), sample_rate_hz=_RATE_HZ, num_samples=num_samples
         )
         adc = fixture.quantise(np.zeros_like(signal_mv) if flat else signal_mv, _GAIN_PER_MV)
@@ -81,7 +81,7 @@ class _Tree:
             leads=("ECG",),
             sample_rate_hz=_RATE_HZ,
             gain=f"{_GAIN_PER_MV}/mV",
-            form="16+24",
+            storage_format="16+24",
             checksums=False,
             record_line_end="2014-05-08 05:05:15",
         )
@@ -98,6 +98,6 @@ class _Tree:
         return name
 
     def _next_name(self, split: str) -> str:
-        """The next name that the hash deals to a split."""
+        """Returns the next name that the hash assigns to a split."""
         names = (f"A{number:05d}" for number in self.numbers)
-        return next(name for name in names if split_of(name, DOWNSTREAM_SPLITS) == split)
+        return next(name for name in names if patient_split(name, DOWNSTREAM_SPLITS) == split)

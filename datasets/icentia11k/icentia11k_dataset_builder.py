@@ -1,6 +1,6 @@
-"""Icentia11k 1.0 (doi:10.13026/kk0v-r952): patients who wore one lead for up to two weeks.
+"""Icentia11k 1.0 (doi:10.13026/kk0v-r952): single-lead ECGs of up to two weeks.
 
-What is stored are windows of ten seconds, each for a beat in its middle or a rhythm throughout.
+Stored are windows of ten seconds, each with a labelled beat at its centre or a labelled rhythm.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ _LINE = re.compile(r"(?:\./)?(?P<folder>p\d+/(?P<patient>p\d+))(?P<segment>/.+)?
 
 
 def files(entry: Entry) -> tuple[str, ...]:
-    """The files of a patient."""
+    """Returns a pattern of the files of a patient."""
     return (f"{entry.path}/*",)
 
 
@@ -47,17 +47,18 @@ class Builder(builder.RecordingBuilder):
                 name="beat",
                 kind="class",
                 classes=tuple(window.BEATS.values()),
-                description="The beat in the middle of the window",
+                description="The beat at the centre of the window",
             ),
             Label(
                 name="rhythm",
                 kind="class",
                 classes=tuple(window.RHYTHMS.values()),
-                description="The rhythm that begins with the window and outlasts it",
+                description="The rhythm that begins with the window and lasts longer than it",
             ),
         ),
     )
     READ = staticmethod(window.read)
+    STATES_AGE_AND_SEX = False
     SOURCE_RECORDINGS = 11_000
     WINDOWS = staticmethod(window.windows)
     FILES = staticmethod(files)
@@ -66,11 +67,11 @@ class Builder(builder.RecordingBuilder):
     def _listing(self, source: pathlib.Path) -> Iterator[Listing]:
         findings = Findings()
         listed = _listed(source / RECORDS, findings) if (source / RECORDS).is_file() else {}
-        patients = listed or _found(source)
+        patients = listed or _from_folders(source)
         if not patients:
             raise UserError(
-                f"{source} holds no {RECORDS} of folders p00/p00000 and no such folders, so it is "
-                "not the top of an Icentia11k download.",
+                f"Neither {RECORDS} nor folders such as p00/p00000 found in {source}; give the top "
+                "folder of Icentia11k.",
                 problem="not_the_source",
             )
         entries = [Entry(record_id=path, patient_id=name) for path, name in patients.items()]
@@ -82,31 +83,31 @@ class Builder(builder.RecordingBuilder):
             findings=tuple(findings),
             coverage={
                 "list of patients": RECORDS if listed else f"the folders, without {RECORDS}",
-                "amplitudes": "in no known unit, though the headers call it mV",
+                "amplitudes": "in an unknown unit, although the headers state mV",
             },
         )
 
 
 def _listed(path: pathlib.Path, findings: Findings) -> dict[str, str]:
-    """The patient of each folder that RECORDS lists, with or without its segments."""
+    """Returns the patient of each folder that RECORDS lists, with or without its segments."""
     patients: dict[str, str] = {}
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     for number, line in enumerate(text.splitlines(), start=1):
-        found = _LINE.fullmatch(line.strip().rstrip("/"))
-        if found is None:
+        match = _LINE.fullmatch(line.strip().rstrip("/"))
+        if match is None:
             if line.strip():
-                detail = f"Line {number} of {RECORDS} is no folder of a patient."
+                detail = f"Line {number} of {RECORDS} is not the folder of a patient."
                 findings.quarantine(f"{RECORDS} line {number}", "bad_row", detail)
-        elif found["folder"] in patients and not found["segment"]:
+        elif match["folder"] in patients and not match["segment"]:
             detail = f"Line {number} of {RECORDS} lists a folder that an earlier line lists."
-            findings.quarantine(found["folder"], "duplicate_record", detail)
+            findings.quarantine(match["folder"], "duplicate_record", detail)
         else:
-            patients[found["folder"]] = found["patient"]
+            patients[match["folder"]] = match["patient"]
     return patients
 
 
-def _found(source: pathlib.Path) -> dict[str, str]:
-    """The patient of each folder that is there."""
+def _from_folders(source: pathlib.Path) -> dict[str, str]:
+    """Returns the patient of each folder that exists."""
     paths = (path for path in source.glob("p*/p*") if path.is_dir())
     matches = (_LINE.fullmatch(path.relative_to(source).as_posix()) for path in paths)
-    return {found["folder"]: found["patient"] for found in matches if found}
+    return {match["folder"]: match["patient"] for match in matches if match}

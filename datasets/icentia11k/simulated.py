@@ -1,4 +1,7 @@
-"""A small tree in the form of Icentia11k 1.0, with its defects; segments last a minute."""
+"""Writes a small simulated source folder of Icentia11k 1.0 with typical faults.
+
+Segments last a minute.
+"""
 
 import dataclasses
 import os
@@ -6,7 +9,7 @@ import pathlib
 
 import numpy as np
 
-from clef_jax.simulation import fixture, strip
+from clef_jax.simulation import fixture, simulated_ecg
 from clef_jax.simulation.fixture import Fixture, Stored
 
 RATE_HZ = 250
@@ -14,21 +17,21 @@ SEGMENT_SAMPLES = 60 * RATE_HZ
 WINDOW_SAMPLES = 10 * RATE_HZ
 _GAIN = 74.365
 _UNITS_PER_MV = 10.0
-"""Of this simulation: the source's unit is none that is known."""
+"""Units of this simulation per millivolt; the source's own unit is unknown."""
 _BEATS = {"N": "normal", "S": "supraventricular", "V": "ventricular"}
 _RHYTHMS = {"(N": "normal", "(AFIB": "afib", "(AFL": "flutter"}
 _RHYTHMS_OF_CASE = (("(N", "(AFIB", "(AFL"), ("(N", "(AFIB"), ("(N", "(AFL"))
 _INCOMPLETE = 1
-"""A case without flutter: all its segments are looked at, in search of one."""
+"""A case without flutter: a build searches all of its segments for one."""
 _BEAT_SAMPLE = {"N": 4000, "S": 7000, "V": 10_000}
 _SPAN = {"(N": (500, 4000), "(AFIB": (4200, 8000), "(AFL": (9000, SEGMENT_SAMPLES)}
-"""The last one has no end."""
+"""First and last sample of each rhythm; the last rhythm has no end annotation."""
 
 Annotation = tuple[int, str, str]
 
 
 def write(source: pathlib.Path, num_patients: int = 30) -> Fixture:
-    """Writes patients with one window of each class that they have, and one of each defect."""
+    """Writes patients with one window of each of their classes, then one of each fault."""
     tree = _Tree(Fixture(source=source))
     for number in range(num_patients):
         tree.add(number % len(_RHYTHMS_OF_CASE))
@@ -58,7 +61,7 @@ def write(source: pathlib.Path, num_patients: int = 30) -> Fixture:
 
 
 def _annotated(tree: "_Tree", data: bytes | None) -> str:
-    """A patient with a third segment whose annotation file holds these bytes, or is not there."""
+    """Adds a patient whose third segment has an annotation file of these bytes, or none."""
     path = tree.add(_INCOMPLETE)
     file = tree.made.source / f"{tree.segment(path, 2, _beats())}.atr"
     file.unlink() if data is None else file.write_bytes(data)
@@ -66,7 +69,7 @@ def _annotated(tree: "_Tree", data: bytes | None) -> str:
 
 
 def _flat(tree: "_Tree") -> None:
-    """Two seconds without any signal in one window, and another window without any."""
+    """Makes two seconds of one window flat, and another window completely."""
     path = tree.add(_INCOMPLETE)
     stem = f"{path}/{pathlib.PurePath(path).name}_s00"
     file = tree.made.source / f"{stem}.dat"
@@ -83,7 +86,7 @@ def _flat(tree: "_Tree") -> None:
 
 
 def _same_window(tree: "_Tree") -> None:
-    """A normal beat five seconds into a normal rhythm: one window with both labels."""
+    """Adds a normal beat five seconds into a normal rhythm, which gives a window of both labels."""
     path = tree.folder()
     marks = [(1000, "+", "(N"), (1000 + WINDOW_SAMPLES // 2, "N", ""), (9000, "+", ")")]
     stem = tree.segment(path, 0, marks)
@@ -91,7 +94,7 @@ def _same_window(tree: "_Tree") -> None:
 
 
 def _beats() -> list[Annotation]:
-    """One beat of each class that has room around it, others without, and unclassified ones."""
+    """Returns beats of each class, inside and at the edges, and unclassified beats."""
     at_edges = [(200, "N", ""), (1249, "S", ""), (SEGMENT_SAMPLES - 1249, "V", "")]
     others = [(sample, "Q", "") for sample in range(1300, 13_500, 187)]
     classed = [(sample, symbol, "") for symbol, sample in _BEAT_SAMPLE.items()]
@@ -99,7 +102,7 @@ def _beats() -> list[Annotation]:
 
 
 def _rhythms(notes: tuple[str, ...]) -> list[Annotation]:
-    """One span of each rhythm, and beats that nobody classified."""
+    """Returns one span of each rhythm, and unclassified beats."""
     marks = [(sample, "Q", "") for sample in range(300, SEGMENT_SAMPLES, 187)]
     for note in notes:
         start, end = _SPAN[note]
@@ -108,7 +111,7 @@ def _rhythms(notes: tuple[str, ...]) -> list[Annotation]:
 
 
 def _short_spans() -> list[Annotation]:
-    """A zone of one beat; rhythms that a mark, another rhythm or the record ends too soon."""
+    """Returns rhythms that are too short for a window, each with another kind of end."""
     return [
         (1000, "+", "(N)"),
         (5000, "+", "(N"),
@@ -127,15 +130,15 @@ class _Tree:
     num_folders: int = 0
 
     def folder(self) -> str:
-        """The next patient's folder, as RECORDS lists it."""
-        number = 991 + self.num_folders  # passes from p00 to p01
+        """Adds the next patient's folder to RECORDS, and returns it."""
+        number = 991 + self.num_folders  # continues from p00 to p01
         self.num_folders += 1
         path = f"p{number // 1000:02d}/p{number:05d}"
         self.records.append(f"{path}/")
         return path
 
     def add(self, case: int) -> str:
-        """A patient with a segment of beats and one of rhythms; returns the folder's path."""
+        """Adds a patient with a segment of beats and one of rhythms; returns the folder's path."""
         path = self.folder()
         stem = self.segment(path, 0, _beats())
         for symbol, sample in _BEAT_SAMPLE.items():
@@ -151,7 +154,7 @@ class _Tree:
         """Writes a segment and adds it to the patient's RECORDS; returns its path."""
         name = f"{pathlib.PurePath(path).name}_s{number:02d}"
         stem = self.made.source / path / name
-        signal_mv = strip.make(
+        signal_mv = simulated_ecg.make(
             self.num_folders,
             ("I",),
             sample_rate_hz=RATE_HZ,
@@ -179,12 +182,12 @@ class _Tree:
 
 
 def _shapes(annotations: list[Annotation]) -> np.ndarray:
-    """[T] millivolts that let beats and rhythms be told apart: wide, narrow, fast and faster."""
+    """Returns waves in millivolts, [T], that distinguish the classes of beats and rhythms."""
     sample = np.arange(SEGMENT_SAMPLES)
     shape = np.zeros(SEGMENT_SAMPLES)
-    for at, symbol, note in annotations:
+    for position, symbol, note in annotations:
         width, height = {"V": (20, 2.0), "S": (5, -1.0)}.get(symbol, (1, 0.0))
-        shape += height * np.exp(-(((sample - at) / width) ** 2))
+        shape += height * np.exp(-(((sample - position) / width) ** 2))
         if note in ("(AFIB", "(AFL"):
             start, end = _SPAN[note]
             cycle_samples = {"(AFIB": 35, "(AFL": 50}[note]

@@ -1,1 +1,1 @@
-"""MC-MED: lead II of monitored emergency department visits, with triage and disposition."""
+"""MC-MED: lead II of emergency department visits, with triage and disposition."""

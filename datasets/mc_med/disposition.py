@@ -1,4 +1,4 @@
-"""Turns what MC-MED says about the end of a visit, and its urgency, into classes."""
+"""Maps MC-MED's texts about dispositions and acuity to classes."""
 
 import re
 
@@ -13,7 +13,7 @@ DISCHARGE_CLASSES = (
 )
 ACUITY_CLASSES = ("1", "2", "3", "4", "5")
 
-# The public PyTorch reference tests for these in this order. So "Home Health Care" is home.
+# The public PyTorch reference tests for these words in this order, so "Home Health Care" is home.
 _WORDS = (
     ("home", ("home", "work", "against medical advice")),
     ("care_facility", ("home health", "skilled nursing", "residential", "custodial")),
@@ -36,29 +36,31 @@ _ACUITY = re.compile(r"([1-5])(?!\d)(?!\.\d*[1-9])")
 
 
 def is_known(text: str | None) -> bool:
-    """Whether a cell says anything at all."""
+    """Returns whether a cell has a value."""
     return (text or "").strip().lower() not in _NOTHING
 
 
 def ed_disposition(text: str | None) -> str:
-    """Where the patient went from the emergency department; empty for anything unknown."""
-    found = (text or "").strip().lower()
-    return found if found in ED_CLASSES else ""
+    """Returns the class of the disposition from the emergency department; empty if unknown."""
+    name = (text or "").strip().lower()
+    return name if name in ED_CLASSES else ""
 
 
 def discharge_disposition(text: str | None) -> str:
-    """Where the patient went in the end: the first class with a word of the text; empty if there is
-    no text."""
+    """Returns the class of the disposition at discharge: the first with a word in the text.
+
+    Returns `other` for other texts, and an empty text if the disposition is unknown.
+    """
     if not is_known(text):
         return ""
-    found = (text or "").replace("\u2019", "'").lower()
+    cleaned = (text or "").replace("\u2019", "'").lower()
     for name, words in _WORDS:
-        if any(word in found for word in words):
+        if any(word in cleaned for word in words):
             return name
     return "other"
 
 
 def acuity(text: str | None) -> str:
-    """The level of "2-Emergent"; empty for anything unknown."""
-    found = _ACUITY.match((text or "").strip())
-    return found[1] if found else ""
+    """Returns the level of a text such as "2-Emergent"; empty if unknown."""
+    match = _ACUITY.match((text or "").strip())
+    return match[1] if match else ""

@@ -1,6 +1,6 @@
 """MC-MED 1.0.1 (doi:10.13026/wvyw-g663): lead II of adults in an emergency department.
 
-An example is a window of ten seconds at the rate of its own header; its labels are the visit's.
+An example is a window of ten seconds at the rate in its header, with the labels of the visit.
 """
 
 import contextlib
@@ -33,11 +33,11 @@ class Builder(builder.RecordingBuilder):
     BUILDER_CONFIGS = [
         builder.Config(
             name="patient_disjoint",
-            description="Official splits; a patient in several goes to the first.",
+            description="Official splits; a patient in several belongs to the first.",
         ),
         builder.Config(
             name="as_given",
-            description="Official splits, whoever is in them.",
+            description="Official splits, in which a patient may be in several.",
             splits_as_given=True,
         ),
     ]
@@ -51,10 +51,10 @@ class Builder(builder.RecordingBuilder):
     @contextlib.contextmanager
     def _listing(self, source: pathlib.Path) -> Iterator[Listing]:
         labels = self.options.label_source
-        if labels is None and visit.find(source, visit.NAME) is None:
+        if labels is None and visit.find_table(source, visit.NAME) is None:
             raise UserError(
-                f"{source} holds no {visit.NAME}.csv, neither itself nor in its folder data, so it "
-                "is not the top of an MC-MED download.",
+                f"{visit.NAME}.csv found neither in {source} nor in its folder data; give the top "
+                "folder of MC-MED.",
                 problem="not_the_source",
             )
         root = _root(source)
@@ -62,24 +62,24 @@ class Builder(builder.RecordingBuilder):
             tables = visit.load(database, source, labels)
         splits = split_file.load(source)
         findings = Findings()
-        given = _splits_of_patients(tables, splits)
-        found = _entries(source, root, tables, splits, findings)
-        entries = [_with_its_patient(entry, given) for entry in found]
+        patient_splits = _patient_splits(tables, splits)
+        listed = _entries(source, root, tables, splits, findings)
+        entries = [_with_patient_split(entry, patient_splits) for entry in listed]
         yield Listing(
             entries=sorted(entries, key=lambda e: (e.patient_id, e.recorded_at, e.record_id)),
             num_records=len(entries),
             num_patients=len({entry.patient_id for entry in entries}),
             splits=DOWNSTREAM_SPLITS,
             findings=tuple(findings),
-            coverage=_coverage(tables, splits, entries, given),
+            coverage=_coverage(tables, splits, entries, patient_splits),
         )
 
 
 def _root(source: pathlib.Path) -> str:
-    """The folder of the folders with three digits, relative to the source.
+    """Returns the folder of the waveform folders of three digits, relative to the source.
 
     Raises:
-        UserError: there is none.
+        UserError: the source has no waveforms.
     """
     for root in _ROOTS:
         if (source / root).is_dir():
@@ -88,7 +88,7 @@ def _root(source: pathlib.Path) -> str:
         if any(re.fullmatch(r"\d{3}", path.name) for path in (source / root).glob("[0-9]*")):
             return root
     raise UserError(
-        f"There is no folder waveforms in {source} or its folder data. Unpack the archives "
+        f"Folder waveforms found neither in {source} nor in its folder data. Unpack the archives "
         "waveforms_0xx.zip to waveforms_9xx.zip, or some of them, into such a folder.",
         problem="missing_folder",
     )
@@ -97,12 +97,12 @@ def _root(source: pathlib.Path) -> str:
 def _entries(
     source: pathlib.Path, root: str, tables: Tables, splits: Splits, findings: Findings
 ) -> Iterator[Entry]:
-    """The visits with lead II; what is wrong with a row is added to the findings."""
+    """Yields the visits with lead II, and adds findings about rows that cannot be used."""
     seen = set()
     for row in tables.rows:
         key = visit.key(row["CSN"])
         if not key:
-            detail = f"Row {row['line']} of {tables.file} has no CSN that is a number."
+            detail = f"The CSN in row {row['line']} of {tables.file} is not a number."
             findings.quarantine(f"{tables.file} row {row['line']}", "bad_row", detail)
             continue
         record_id = _record_id(source, root, tables.spellings[key])
@@ -115,18 +115,21 @@ def _entries(
             continue
         seen.add(key)
         yield _entry(row, record_id, key, tables, splits, findings)
-    for key in sorted(splits.of.keys() - seen):
+    for key in sorted(splits.by_visit.keys() - seen):
         name = splits.written[key]
         detail = f"A split file lists the visit {name}, but {tables.file} does not."
         findings.keep(f"visit {name}", "unknown_visit", detail)
 
 
 def _record_id(source: pathlib.Path, root: str, spellings: tuple[str, ...]) -> str:
-    """Of the first segment; where tables differ in leading zeros, the folder decides."""
-    found = [f"{root}{name[-3:]}/{name}/{LEAD}/{name}_1" for name in spellings]
-    if len(found) == 1:
-        return found[0]
-    return next((path for path in found if (source / path).parent.is_dir()), found[0])
+    """Returns the record id of a visit's first segment.
+
+    If the tables differ in leading zeros, the spelling for which a folder exists is used.
+    """
+    paths = [f"{root}{name[-3:]}/{name}/{LEAD}/{name}_1" for name in spellings]
+    if len(paths) == 1:
+        return paths[0]
+    return next((path for path in paths if (source / path).parent.is_dir()), paths[0])
 
 
 def _has_lead(source: pathlib.Path, record_id: str, key: str, tables: Tables) -> bool:
@@ -140,7 +143,7 @@ def _entry(
 ) -> Entry:
     patient_id = value.integer_text(row["MRN"])
     if not patient_id:
-        detail = f"It has no MRN in {visit.NAME}.csv; it counts as a patient of its own."
+        detail = f"The visit has no MRN in {visit.NAME}.csv; it is treated as a separate patient."
         findings.keep(record_id, "unknown_patient", detail)
         patient_id = f"unknown of {key}"
     labels = label.known(row, record_id, findings)
@@ -159,44 +162,48 @@ def _entry(
 
 
 def _split(record_id: str, key: str, splits: Splits, findings: Findings) -> str | None:
-    several = splits.of.get(key, ())
-    if len(several) > 1:
-        detail = f"The split files list it in {' and '.join(several)}; the first counts."
+    listed = splits.by_visit.get(key, ())
+    if len(listed) > 1:
+        detail = f"The split files list the visit in {' and '.join(listed)}; the first is used."
         findings.keep(record_id, "visit_in_several_splits", detail)
-    if splits.of and not several:
+    if splits.by_visit and not listed:
         detail = (
-            "No split file lists it; it goes where other visits of its patient are, or by a hash."
+            "No split file lists the visit; it is stored in the split of its patient's other "
+            "visits, or in one by a hash of the patient."
         )
         findings.keep(record_id, "unknown_split", detail)
     return splits.first(key)
 
 
-def _splits_of_patients(tables: Tables, splits: Splits) -> dict[str, set[str]]:
-    """In which splits the files put each patient, with or without lead II."""
-    given: dict[str, set[str]] = {}
+def _patient_splits(tables: Tables, splits: Splits) -> dict[str, set[str]]:
+    """Returns the splits that the files assign to the visits of each patient."""
+    by_patient: dict[str, set[str]] = {}
     for row in tables.rows:
         patient = value.integer_text(row["MRN"])
         if patient:
-            given.setdefault(patient, set()).update(splits.of.get(visit.key(row["CSN"]), ()))
-    return given
+            visit_splits = splits.by_visit.get(visit.key(row["CSN"]), ())
+            by_patient.setdefault(patient, set()).update(visit_splits)
+    return by_patient
 
 
-def _with_its_patient(entry: Entry, given: Mapping[str, set[str]]) -> Entry:
-    """A visit that no split file lists goes where other visits of its patient are."""
-    others = given.get(entry.patient_id, set())
+def _with_patient_split(entry: Entry, patient_splits: Mapping[str, set[str]]) -> Entry:
+    """Returns an entry that no split file lists with the split of its patient's other visits."""
+    others = patient_splits.get(entry.patient_id, set())
     if entry.split is not None or not others:
         return entry
     return dataclasses.replace(entry, split=min(others, key=list(DOWNSTREAM_SPLITS).index))
 
 
 def _coverage(
-    tables: Tables, splits: Splits, entries: list[Entry], given: Mapping[str, set[str]]
+    tables: Tables, splits: Splits, entries: list[Entry], patient_splits: Mapping[str, set[str]]
 ) -> Mapping[str, str]:
-    several = sum(len(found) > 1 for found in given.values())
+    """Returns lines of the build's summary."""
+    num_patients = len(patient_splits)
+    several = sum(len(names) > 1 for names in patient_splits.values())
     visits = len({visit.key(row["CSN"]) for row in tables.rows} - {""})
     return {
         "visits without lead II": f"{visits - len(entries):,} of {visits:,}",
-        "patients that the split files put in several splits": f"{several:,} of {len(given):,}",
+        "patients that the split files list in several splits": f"{several:,} of {num_patients:,}",
         **tables.coverage,
         **splits.coverage,
     }

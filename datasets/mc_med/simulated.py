@@ -1,4 +1,4 @@
-"""A small tree in the form of MC-MED 1.0.1, with its defects."""
+"""Writes a small simulated source folder of MC-MED 1.0.1 with typical faults."""
 
 import dataclasses
 import functools
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from clef_jax.signal.adc import MISSING_ADC, to_mv
-from clef_jax.simulation import fixture, strip
+from clef_jax.simulation import fixture, simulated_ecg
 from clef_jax.simulation.fixture import Fixture, Stored
 
 LEAD = ("II",)
@@ -40,11 +40,11 @@ _FILES = {"train": "train", "validation": "val", "test": "test"}
 
 
 def write(source: pathlib.Path, num_patients: int = 48) -> Fixture:
-    """Patients in chronological order, half of them for training; behind them the defects."""
+    """Writes patients in chronological order, half of them for training, then each fault."""
     tree = Tree(Fixture(source=source))
     for number in range(num_patients):
-        place = 4 * number // num_patients
-        tree.add(("train", "train", "validation", "test")[place])
+        quarter = 4 * number // num_patients
+        tree.add(("train", "train", "validation", "test")[quarter])
     _add_odd_tables(tree)
     _add_odd_segments(tree)
     tree.write_tables()
@@ -52,7 +52,7 @@ def write(source: pathlib.Path, num_patients: int = 48) -> Fixture:
 
 
 def _add_odd_tables(tree: "Tree") -> None:
-    """Visits whose rows are not as they should be."""
+    """Adds visits whose rows have faults."""
     made = tree.made
     unknown = tree.add(ed_dispo="Transfer to the moon")
     made.change(unknown, labels={**made.stored[unknown].labels, "ed_disposition": ""})
@@ -67,7 +67,7 @@ def _add_odd_tables(tree: "Tree") -> None:
     made.plant(_visit(wild), "implausible_value")
     nobody = tree.add(mrn="")
     made.plant(_visit(nobody), "unknown_patient")
-    # As tables with gaps, or people with spreadsheets, write the number of a visit.
+    # Spellings of a visit's number that spreadsheets and tables with gaps produce.
     tree.add(written="{}.0")
     tree.add(written="00{}")
     twice = tree.add()
@@ -88,7 +88,7 @@ def _add_odd_tables(tree: "Tree") -> None:
 
 
 def _add_odd_segments(tree: "Tree") -> None:
-    """Visits whose signals are not as they should be."""
+    """Adds visits whose signals have faults."""
     made = tree.made
     short = tree.add(seconds=(4, 12))
     made.plant(_segment(short, 1), "too_short")
@@ -116,7 +116,7 @@ def _add_odd_segments(tree: "Tree") -> None:
 
 
 def _visit(record_id: str) -> str:
-    """What the tables' own findings are called by."""
+    """Returns the record id that findings about a visit's row have."""
     return record_id.partition("@")[0]
 
 
@@ -125,7 +125,7 @@ def _segment(record_id: str, number: int) -> str:
 
 
 def _labels(number: int) -> dict[str, Any]:
-    """What the row of a visit says, unless it is changed."""
+    """Returns the labels that a visit's row states by default."""
     return {
         "age_years": 30.0 + number % 60,
         "male": float(number % 2),
@@ -137,17 +137,17 @@ def _labels(number: int) -> dict[str, Any]:
 
 
 @functools.cache
-def _strip(number: int, rate_hz: int, seconds: int) -> np.ndarray:
-    return strip.make(number, LEAD, sample_rate_hz=rate_hz, num_samples=seconds * rate_hz)
+def _ecg_mv(number: int, rate_hz: int, seconds: int) -> np.ndarray:
+    return simulated_ecg.make(number, LEAD, sample_rate_hz=rate_hz, num_samples=seconds * rate_hz)
 
 
 @dataclasses.dataclass
 class Tree:
-    """Collects visits and writes their segments; `write_tables` writes the rest."""
+    """Collects visits and writes their segments; `write_tables` writes the tables."""
 
     made: Fixture
     folder: str = "data"
-    """Where the tables are; empty is the top."""
+    """Folder of the tables in the source folder; empty for the source folder itself."""
     visits: list[str] = dataclasses.field(default_factory=lambda: [_VISITS])
     summary: list[str] = dataclasses.field(default_factory=lambda: ["CSN,Type,Segments,Duration"])
     splits: dict[str, list[str]] = dataclasses.field(
@@ -168,7 +168,7 @@ class Tree:
         seconds: tuple[int, ...] = (12,),
         rate_hz: int = RATE_HZ,
     ) -> str:
-        """A visit; returns the record id of its first window."""
+        """Adds a visit and returns the record id of its first window."""
         number = len(self.visits)
         csn = f"{98_000_000 + 7 * number}"
         mrn = f"{99_000_000 + number}" if mrn is None else mrn
@@ -182,7 +182,7 @@ class Tree:
             f'"PAIN, ""CHEST""",{ed_text},,,3.4,,"{dc_text}",Private,,,R07.9,"Pain, chest",'
             f"2150-01-01T{number % 24:02d}:00:00Z,,,,"
         )
-        said = dict.fromkeys(("sbp_mmhg", "triage_sbp_mmhg"), float(pressure))
+        pressures = dict.fromkeys(("sbp_mmhg", "triage_sbp_mmhg"), float(pressure))
         self.summary += [f"{csn},{kind},{len(seconds)},{sum(seconds)}.0" for kind in kinds]
         self.splits.get(split, []).append(csn)
         path = f"waveforms/{csn[-3:]}/{csn}/II/{csn}_1"
@@ -191,54 +191,55 @@ class Tree:
             lead_names=LEAD,
             sample_rate_hz=float(rate_hz),
             patient_id=mrn or f"unknown of {csn}",
-            labels=_labels(number) | said | {"num_segments": float(len(seconds))},
+            labels=_labels(number) | pressures | {"num_segments": float(len(seconds))},
             split=split or None,
         )
         return f"{path}@0"
 
     def _write(self, path: str, number: int, seconds: tuple[int, ...], rate_hz: int) -> np.ndarray:
-        """Writes the segments; returns the first ten seconds, [1, T]."""
+        """Writes the segments; returns the first ten seconds in millivolts, [1, T]."""
         first = np.zeros((1, 0))
-        for place, length in enumerate(seconds, start=1):
-            adc = fixture.quantise(_strip((number + place) % 8, rate_hz, length), _GAIN_PER_MV)
+        for segment, length in enumerate(seconds, start=1):
+            ecg_mv = _ecg_mv((number + segment) % 8, rate_hz, length)
+            adc = fixture.quantise(ecg_mv, _GAIN_PER_MV)
             fixture.write_wfdb(
-                self.made.source / _segment(path, place),
+                self.made.source / _segment(path, segment),
                 adc,
                 leads=LEAD,
                 sample_rate_hz=rate_hz,
                 gain=f"{_GAIN_PER_MV}.0(0)/mV",
                 record_line_end="08:12:30.250 03/05/2150",
             )
-            first = adc[:, : 10 * rate_hz] / _GAIN_PER_MV if place == 1 else first
+            first = adc[:, : 10 * rate_hz] / _GAIN_PER_MV if segment == 1 else first
         return first
 
     def _samples(self, record_id: str, number: int) -> pathlib.Path:
         return self.made.source / f"{_segment(record_id, number)}.dat"
 
     def move(self, record_id: str, number: int) -> None:
-        """The visit's window is to come from another segment."""
+        """Expects the visit's window from another segment."""
         moved = f"{_segment(record_id, number)}@0"
         stored = self.made.stored.pop(record_id)
         adc = np.fromfile(self._samples(record_id, number), "<i2", 10 * RATE_HZ)
         self.made.stored[moved] = dataclasses.replace(stored, signal_mv=adc[None] / _GAIN_PER_MV)
 
     def remove(self, record_id: str, number: int) -> None:
-        """Deletes a segment's two files."""
+        """Deletes the two files of a segment."""
         path = self._samples(record_id, number)
         path.unlink()
         path.with_suffix(".hea").unlink()
 
-    def spoil(self, record_id: str, place: slice, adc: int) -> None:
-        """Overwrites samples of the first segment."""
+    def spoil(self, record_id: str, where: slice, adc: int) -> None:
+        """Overwrites samples of the first segment with a constant."""
         file = self._samples(record_id, 1)
         samples = np.fromfile(file, "<i2")
-        samples[place] = adc
+        samples[where] = adc
         samples.tofile(file)
         signal_mv = to_mv(samples[None, : 10 * RATE_HZ], _GAIN_PER_MV, 0, np.float64)
         self.made.change(record_id, signal_mv=signal_mv)
 
     def write_tables(self) -> None:
-        """All tables but those that nobody reads."""
+        """Writes all tables that a build reads."""
         folder = self.made.source / self.folder
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "visits.csv").write_text("\n".join(self.visits) + "\n")

@@ -1,4 +1,4 @@
-"""Reads split_chrono_{train,val,test}.csv: which visits belong to which split."""
+"""Reads the official splits of visits from split_chrono_{train,val,test}.csv."""
 
 import csv
 import dataclasses
@@ -21,24 +21,25 @@ FILES = {
 class Splits:
     """The official splits."""
 
-    of: Mapping[str, tuple[str, ...]]
-    """The splits of each visit, by its key; more than one is an error of the files."""
+    by_visit: Mapping[str, tuple[str, ...]]
+    """The splits of each visit by its key; several are an error of the files."""
     written: Mapping[str, str]
-    """The visit's number as written, by its key."""
+    """The number of each visit as written, by its key."""
     coverage: dict[str, str]
+    """Lines of the build's summary."""
 
     def first(self, name: str) -> str | None:
-        """The split of a visit, None if no file lists it."""
-        return self.of.get(name, (None,))[0]
+        """Returns the first split of a visit; None if no file lists it."""
+        return self.by_visit.get(name, (None,))[0]
 
 
 def load(source: pathlib.Path) -> Splits:
-    """Reads those files that are there; they have no header."""
-    of: dict[str, dict[str, None]] = {}
+    """Reads the files that exist; they have no header."""
+    by_visit: dict[str, dict[str, None]] = {}
     written: dict[str, str] = {}
     coverage, absent = {}, []
     for split, name in FILES.items():
-        path = visit.find(source, name)
+        path = visit.find_table(source, name)
         if path is None:
             absent.append(f"{name}.csv")
             continue
@@ -46,18 +47,19 @@ def load(source: pathlib.Path) -> Splits:
         for number, text in enumerate(_first_column(path)):
             key = visit.key(text)
             if key:
-                of.setdefault(key, {})[split] = None
+                by_visit.setdefault(key, {})[split] = None
                 written.setdefault(key, visit.identifier(text))
-            elif text and number:  # the first line may be a header after all
+            elif text and number:  # the first line may be a header nevertheless
                 unreadable += 1
         if unreadable:
             coverage[f"unreadable rows of {path.name}"] = f"{unreadable:,}"
     if absent:
         rest = "all visits" if len(absent) == len(FILES) else "visits that the others do not list"
         coverage["split files that are absent"] = (
-            f"{', '.join(absent)}: a hash of the patient decides for {rest}"
+            f"{', '.join(absent)}: a hash of the patient determines the split of {rest}"
         )
-    return Splits(of={k: tuple(v) for k, v in of.items()}, written=written, coverage=coverage)
+    tuples = {key: tuple(splits) for key, splits in by_visit.items()}
+    return Splits(by_visit=tuples, written=written, coverage=coverage)
 
 
 def _first_column(path: pathlib.Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Reads the tables of MC-MED: which visits have lead II, and what is known about them."""
+"""Reads the tables of MC-MED: the visits with lead II, and their metadata."""
 
 import dataclasses
 import pathlib
@@ -22,27 +22,30 @@ Row = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tables:
-    """What the tables say."""
+    """Contents of the tables."""
 
     rows: list[Row]
-    """One per visit, in the order of the file: the columns above, `CSN`, and `line`."""
+    """One row per visit, in the order of the file: the columns above, `CSN`, and `line`."""
     file: str
-    """The table that they are from."""
+    """Name of the table of these rows."""
     segments: Mapping[str, float] | None
-    """Number of segments of lead II by key, NaN where it is not said; None without a summary."""
+    """Number of segments of lead II by key, NaN where unknown; None without a summary table."""
     spellings: Mapping[str, tuple[str, ...]]
-    """The ways in which the tables write a visit's number, by key: zeros before it come and go."""
+    """Spellings of a visit's number in the tables, by key; they differ in leading zeros."""
     coverage: dict[str, str]
+    """Lines of the build's summary."""
 
 
-def find(source: pathlib.Path, name: str) -> pathlib.Path | None:
-    """A table at the top of the source folder or in `data`; None if there is none."""
-    return table.find(source, name) or table.find(source / "data", name)
+def find_table(source: pathlib.Path, name: str) -> pathlib.Path | None:
+    """Returns the path of a table in the source folder or its folder `data`; None if absent."""
+    return table.find_file(source, name) or table.find_file(source / "data", name)
 
 
 def identifier(text: str | None) -> str:
-    """A number as written, without the `.0` or exponent that other tools add; empty if it is
-    none."""
+    """Returns a number as written, without the `.0` or exponent that spreadsheets add.
+
+    Returns an empty text if it is not a number.
+    """
     cleaned = value.integer_text(text)
     if cleaned.isascii() and cleaned.isdecimal():
         return cleaned
@@ -51,7 +54,7 @@ def identifier(text: str | None) -> str:
 
 
 def key(text: str | None) -> str:
-    """By which the tables are joined: the number without leading zeros; empty if it is none."""
+    """Returns the key that joins the tables: the number without leading zeros; empty if invalid."""
     return identifier(text).lstrip("0")
 
 
@@ -61,14 +64,14 @@ def load(
     """Reads visits.csv and waveform_summary.csv, and the labels of the reference if given.
 
     Raises:
-        UserError: there is no table of visits, or another one.
+        UserError: the table of visits does not exist, or lacks a required column.
     """
-    path, summary = find(source, NAME), find(source, SUMMARY)
+    path, summary = find_table(source, NAME), find_table(source, SUMMARY)
     coverage = {}
     rows: list[dict[str, Any]] = []
     if path is not None:
         wanted = (*_ABOUT, *LABELS) if label_source is None else _ABOUT
-        absent = table.view(database, NAME, path, ("CSN",), optional=wanted)
+        absent = table.create_view(database, NAME, path, ("CSN",), optional=wanted)
         rows = list(_rows(database, NAME))
         if absent:
             coverage[f"columns that {NAME}.csv lacks"] = ", ".join(absent)
@@ -76,33 +79,33 @@ def load(
     spellings = _spellings([row["CSN"] for row in rows] + list(listed))
     segments = None if summary is None else _by_key(listed)
     if summary is None:
-        coverage[f"{SUMMARY}.csv"] = f"absent: visits that have a folder {LEAD} are taken"
+        coverage[f"{SUMMARY}.csv"] = f"absent: visits with a folder {LEAD} are used"
     if label_source is not None:
-        rows, given = _with_reference(database, label_source, rows, coverage)
-        segments = segments if given is None else given
-        ways = [way for group in spellings.values() for way in group]
-        spellings = _spellings(ways + [row["CSN"] for row in rows])
+        rows, reference_segments = _with_reference(database, label_source, rows, coverage)
+        segments = segments if reference_segments is None else reference_segments
+        known_spellings = [spelling for group in spellings.values() for spelling in group]
+        spellings = _spellings(known_spellings + [row["CSN"] for row in rows])
     if segments is not None:
         known = {key(row["CSN"]) for row in rows}
-        lost = sum(1 for k, count in segments.items() if k not in known and count != 0)
-        coverage |= {"visits with lead II that have no row": f"{lost:,}"} if lost else {}
+        num_lost = sum(1 for k, count in segments.items() if k not in known and count != 0)
+        coverage |= {"visits with lead II that have no row": f"{num_lost:,}"} if num_lost else {}
     return Tables(
         rows=list(rows),
         file=f"{NAME}.csv" if label_source is None else REFERENCE_FILE,
         segments=segments,
         spellings=spellings,
-        coverage=coverage | table.unreadable(database),
+        coverage=coverage | table.count_unreadable(database),
     )
 
 
 def _rows(database: duckdb.DuckDBPyConnection, name: str) -> Iterator[dict[str, Any]]:
-    for line, row in enumerate(table.rows(database, name), start=2):
+    for line, row in enumerate(table.read_rows(database, name), start=2):
         yield {**row, "line": line}
 
 
 def _summary(database: duckdb.DuckDBPyConnection, path: pathlib.Path) -> dict[str | None, float]:
-    """Segments of lead II by the visit's number as written."""
-    table.view(database, SUMMARY, path, ("CSN", "Type"), optional=("Segments",))
+    """Returns the number of segments of lead II by the visit's number as written."""
+    table.create_view(database, SUMMARY, path, ("CSN", "Type"), optional=("Segments",))
     return {
         row["CSN"]: value.number(row["Segments"])
         for row in _rows(database, SUMMARY)
@@ -115,10 +118,11 @@ def _by_key(listed: Mapping[str | None, float]) -> dict[str, float]:
 
 
 def _spellings(texts: Iterable[str | None]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, dict[str, None]] = {}
+    """Returns the unique spellings of each visit's number, by its key."""
+    spellings: dict[str, dict[str, None]] = {}
     for text in texts:
-        found.setdefault(key(text), {})[identifier(text)] = None
-    return {name: tuple(ways) for name, ways in found.items()}
+        spellings.setdefault(key(text), {})[identifier(text)] = None
+    return {name: tuple(group) for name, group in spellings.items()}
 
 
 def _with_reference(
@@ -127,21 +131,23 @@ def _with_reference(
     rows: list[dict[str, Any]],
     coverage: dict[str, str],
 ) -> tuple[list[dict[str, Any]], dict[str, float] | None]:
-    """The visits of the reference's table with their labels, joined to what else is known of them;
-    and their segments, None if the table does not say.
+    """Returns the visits of the reference's table, joined to the rows of visits.csv.
+
+    Also returns their numbers of segments, or None if the table has no such column.
 
     Raises:
-        UserError: the table is not there, or another one.
+        UserError: the table does not exist, or lacks a required column.
     """
     path = pathlib.Path(label_source)
     path = path / REFERENCE_FILE if path.is_dir() else path
     if not path.is_file():
         raise UserError(
-            f"The labels {path} do not exist; --label-source names {REFERENCE_FILE}.",
+            f"The table of labels {path} does not exist; give the path of {REFERENCE_FILE} with "
+            "--label-source.",
             problem="missing_file",
         )
     wanted = (*LABELS, "II_n_segments")
-    absent = table.view(database, "reference", path, ("visit_id",), optional=wanted)
+    absent = table.create_view(database, "reference", path, ("visit_id",), optional=wanted)
     if absent:
         coverage[f"columns that {REFERENCE_FILE} lacks"] = ", ".join(absent)
     known = {key(row["CSN"]): row for row in reversed(rows)}
@@ -152,7 +158,7 @@ def _with_reference(
         merged.append({**nothing, **known.get(key(row["CSN"]), {}), **row})
     without = len(set(known) - {key(row["CSN"]) for row in merged} - {""})
     if without:
-        coverage[f"visits that {REFERENCE_FILE} lacks"] = f"{without:,}, which are left out"
+        coverage[f"visits that {REFERENCE_FILE} lacks"] = f"{without:,}, which are excluded"
     if "II_n_segments" in absent:
         return merged, None
     return merged, {key(row["CSN"]): value.number(row["II_n_segments"]) for row in merged}

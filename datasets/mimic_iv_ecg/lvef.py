@@ -1,7 +1,7 @@
-"""Left-ventricular ejection fractions of recordings, from a table that the user has.
+"""Reads left-ventricular ejection fractions of recordings from the user's table.
 
-The table's second column is the recording's path, its last but one the ejection fraction in
-percent, and its last the class: 1 below 50 %, otherwise 0. Names of columns do not matter.
+The table's second column is the recording's path, the last but one the ejection fraction in
+percent, and the last the class: 1 below 50 %, otherwise 0. Names of columns are ignored.
 """
 
 import pathlib
@@ -10,7 +10,7 @@ import duckdb
 
 from clef_jax.building import table
 from clef_jax.data.record import Label
-from clef_jax.errors import UserError
+from clef_jax.errors import UserError, counted
 from clef_jax.finding import Findings
 
 SPLITS = {"train": 800, "validation": 100, "test": 100}
@@ -24,17 +24,17 @@ LABELS = (
     Label(
         name="lvef_below_50",
         kind="number",
-        description="1 if the table calls the ejection fraction reduced, below 50 %, otherwise 0",
+        description="1 if the table states a reduced ejection fraction, below 50 %, otherwise 0",
     ),
     Label(
         name="pretraining_split",
         kind="class",
-        description="Where the patient is in the pre-training data; leave out train to evaluate",
+        description="Split of the patient in the pre-training data; exclude train to evaluate",
         classes=("train", "validation", "none"),
     ),
 )
 _REDUCED_PERCENT = 50.0
-_COLUMNS_AT_LEAST = 4
+_MIN_COLUMNS = 4
 _TABLE = """
 CREATE TABLE labelled AS
 SELECT line, path, lvef, below, row_number() OVER (PARTITION BY path ORDER BY line) AS nth
@@ -50,51 +50,52 @@ FROM (
 
 
 def find(source: pathlib.Path, given: str | None) -> pathlib.Path:
-    """The table: as given, or the file in the source folder whose name holds "lvef".
+    """Returns the path of the table: as given, or a file in the source whose name has "lvef".
 
     Raises:
-        UserError: there is none; says what is wanted.
+        UserError: no table is found; the message describes it.
     """
     if given:
         return pathlib.Path(given)
-    found = sorted(p for p in source.glob("*.csv*") if "lvef" in p.name.lower())
-    if not found:
+    tables = sorted(p for p in source.glob("*.csv*") if "lvef" in p.name.lower())
+    if not tables:
         raise UserError(
-            f"{source} holds no table of ejection fractions. Give one with "
-            "--label-source=FILE.csv: its second column the recording's path, its last two the "
-            "ejection fraction in percent and the class.",
+            f"No table of ejection fractions found in {source}. Give one with "
+            "--label-source=FILE.csv. Its second column is the recording's path, its last two are "
+            "the ejection fraction in percent and the class.",
             problem="missing_file",
         )
-    return found[0]
+    return tables[0]
 
 
 def load(database: duckdb.DuckDBPyConnection, path: pathlib.Path) -> Findings:
     """Creates the table `lvef` (path, lvef, below), one row for each listed recording with a label.
 
     Returns:
-        What is wrong with rows.
+        Findings about rows that are not used or contradict themselves.
 
     Raises:
-        UserError: the file is no such table.
+        UserError: the file has fewer than four columns, or no paths in the second.
     """
     columns = table.column_names(path)
-    if len(columns) < _COLUMNS_AT_LEAST:
+    if len(columns) < _MIN_COLUMNS:
         raise UserError(
-            f"The table {path} has {len(columns)} columns, fewer than four.",
+            f"The table {path} has {counted(len(columns), 'column')}, but needs at least "
+            f"{_MIN_COLUMNS}.",
             problem="missing_column",
         )
-    chosen = {"path": columns[1], "lvef": columns[-2], "below": columns[-1]}
-    table.view(database, "lvef_source", path, chosen.values())
-    database.execute(_TABLE.format(**{name: f'"{column}"' for name, column in chosen.items()}))
+    selected = {"path": columns[1], "lvef": columns[-2], "below": columns[-1]}
+    table.create_view(database, "lvef_source", path, selected.values())
+    database.execute(_TABLE.format(**{name: f'"{column}"' for name, column in selected.items()}))
     ((rows, paths),) = database.execute(
         "SELECT count(*), count(*) FILTER (path <> '') FROM labelled"
     ).fetchall()
     if rows and not paths:
         raise UserError(
-            f"The second column of {path}, {columns[1]!r}, holds no path that begins with files/.",
+            f"The second column of {path}, {columns[1]!r}, has no path that begins with files/.",
             problem="no_paths",
         )
-    findings = _judge(database)
+    findings = _check_rows(database)
     database.execute(
         "CREATE TABLE lvef AS SELECT path, lvef, below FROM labelled "
         "WHERE nth = 1 AND (lvef IS NOT NULL OR below IS NOT NULL)"
@@ -102,7 +103,7 @@ def load(database: duckdb.DuckDBPyConnection, path: pathlib.Path) -> Findings:
     return findings
 
 
-def _judge(database: duckdb.DuckDBPyConnection) -> Findings:
+def _check_rows(database: duckdb.DuckDBPyConnection) -> Findings:
     findings = Findings()
     rows = database.execute(
         "SELECT labelled.line, labelled.path, lvef, below, nth, record.path NOT NULL FROM labelled "
@@ -111,13 +112,14 @@ def _judge(database: duckdb.DuckDBPyConnection) -> Findings:
     for line, path, lvef, below, nth, listed in rows:
         name = path or f"row {line} of the ejection fractions"
         if not path or not listed:
-            findings.quarantine(name, "not_listed", "The list of recordings does not have it.")
+            findings.quarantine(name, "not_listed", "The recording is not in record_list.csv.")
         elif nth > 1:
-            detail = "It has more than one ejection fraction; the first counts."
+            detail = "The recording has more than one ejection fraction; the first is used."
             findings.keep(name, "duplicate_record", detail)
         elif lvef is None and below is None:
-            findings.quarantine(name, "unlabelled", "It has no ejection fraction and no class.")
+            detail = "The row has neither an ejection fraction nor a class."
+            findings.quarantine(name, "unlabelled", detail)
         elif lvef is not None and below is not None and (lvef < _REDUCED_PERCENT) != (below == 1):
-            detail = "Its class contradicts its ejection fraction; both are stored as given."
+            detail = "The class contradicts the ejection fraction; both are stored as they are."
             findings.keep(name, "label_mismatch", detail)
     return findings

@@ -1,4 +1,4 @@
-"""Reads record_list.csv: which recordings there are, whose, and when they were taken."""
+"""Reads record_list.csv: the recordings with their patients and times."""
 
 import pathlib
 
@@ -11,16 +11,16 @@ from clef_jax.finding import Finding, Findings
 FILE = "record_list.csv"
 COLUMNS = ("subject_id", "study_id", "ecg_time", "path")
 
-# A table of the rows with what is wrong with each; the first problem counts.
-_JUDGED = """
-CREATE TABLE judged AS
+# A table of the rows with the first problem of each.
+_CHECKED = """
+CREATE TABLE checked AS
 WITH numbered AS (
-  SELECT line, whole, fields[{path}] AS path,
+  SELECT line, is_complete, fields[{path}] AS path,
     TRY_CAST(fields[{subject_id}] AS BIGINT) AS subject,
     TRY_CAST(fields[{study_id}] AS BIGINT) AS study,
     TRY_CAST(fields[{ecg_time}] AS TIMESTAMP) AS time
   FROM (
-    SELECT number AS line, len(string_split(text, ',')) = {count} AS whole,
+    SELECT number AS line, len(string_split(text, ',')) = {count} AS is_complete,
       list_transform(string_split(text, ','), lambda field: trim(field, ' "\r\t')) AS fields
     FROM listed WHERE number > 1 AND trim(text) <> ''
   )
@@ -33,7 +33,7 @@ WITH numbered AS (
 )
 SELECT line, path, subject, time,
   CASE
-    WHEN NOT whole OR subject IS NULL OR path = '' THEN 'bad_row'
+    WHEN NOT is_complete OR subject IS NULL OR path = '' THEN 'bad_row'
     WHEN path_number > 1 OR (study IS NOT NULL AND study_number > 1) THEN 'duplicate_record'
     WHEN path_subject <> subject THEN 'subject_mismatch'
     WHEN time IS NULL THEN 'unknown_time'
@@ -41,7 +41,7 @@ SELECT line, path, subject, time,
 FROM counted
 """
 _SENTENCES = {
-    "bad_row": "Line {line} of {file} is no row with a subject_id and a path.",
+    "bad_row": "Line {line} of {file} is not a row with a subject_id and a path.",
     "duplicate_record": "Line {line} of {file} lists a path or study that an earlier row lists.",
     "subject_mismatch": "Line {line} of {file}: the path is of another subject than subject_id.",
     "unknown_time": "Line {line} of {file} has no ecg_time; age and clinical values are unknown.",
@@ -52,22 +52,23 @@ def load(database: duckdb.DuckDBPyConnection, source: pathlib.Path) -> Findings:
     """Creates the table `record` (line, path, subject, time) of the recordings to read.
 
     Returns:
-        What was found wrong with other rows.
+        Findings about rows with a problem.
 
     Raises:
-        UserError: there is no such file in the source folder; says where it is if it is near.
+        UserError: the file is not in the source folder, or lacks a column. The message names a
+            neighbouring folder that has the file.
     """
     path = source / FILE
     if not path.is_file():
-        raise UserError(_not_here(source), problem="not_the_source")
-    table.lines(database, "listed", path)
-    database.execute(_JUDGED.format(**_positions(path)))
+        raise UserError(_not_found(source), problem="not_the_source")
+    table.create_line_view(database, "listed", path)
+    database.execute(_CHECKED.format(**_positions(path)))
     database.execute(
-        "CREATE TABLE record AS SELECT line, path, subject, time FROM judged "
+        "CREATE TABLE record AS SELECT line, path, subject, time FROM checked "
         "WHERE problem IS NULL OR problem = 'unknown_time'"
     )
     rows = database.execute(
-        "SELECT line, path, problem FROM judged WHERE problem IS NOT NULL ORDER BY line"
+        "SELECT line, path, problem FROM checked WHERE problem IS NOT NULL ORDER BY line"
     ).fetchall()
     return Findings(
         Finding(
@@ -82,12 +83,12 @@ def load(database: duckdb.DuckDBPyConnection, source: pathlib.Path) -> Findings:
 
 
 def _positions(path: pathlib.Path) -> dict[str, int]:
-    """Where the columns are, from 1, and how many there are."""
+    """Returns the positions of the columns, counted from 1, and the number of all columns."""
     with path.open(encoding="utf-8", errors="replace") as stream:
         names = [name.strip(' "\r\n\ufeff') for name in stream.readline().split(",")]
     missing = [name for name in COLUMNS if name not in names]
     if missing:
-        # Without any of them the first line is no heading but a patient's row.
+        # If no column is known, the first line may be a patient's row, which must not be quoted.
         hint = f"; it has {', '.join(names)}" if len(missing) < len(COLUMNS) else ""
         raise UserError(
             f"The table {path} has no column {', '.join(missing)}{hint}.", problem="missing_column"
@@ -95,14 +96,15 @@ def _positions(path: pathlib.Path) -> dict[str, int]:
     return {"count": len(names)} | {name: names.index(name) + 1 for name in COLUMNS}
 
 
-def _not_here(source: pathlib.Path) -> str:
+def _not_found(source: pathlib.Path) -> str:
+    """Returns the message for a source folder without the file."""
     if not source.is_dir():
         return f"The source folder {source} does not exist."
     near = [source.resolve().parent, *sorted(p for p in source.iterdir() if p.is_dir())]
-    found = [folder for folder in near if (folder / FILE).is_file()]
+    folders = [folder for folder in near if (folder / FILE).is_file()]
     hint = (
-        f" It is in {found[0]}: use --source={found[0]}."
-        if found
-        else " Give the folder of MIMIC-IV-ECG that holds it and the folder `files`."
+        f"It is in {folders[0]}: use --source={folders[0]}."
+        if folders
+        else "Give the folder of MIMIC-IV-ECG that holds it and the folder `files`."
     )
-    return f"{source} holds no {FILE}, so it is not the top of a MIMIC-IV-ECG download.{hint}"
+    return f"{FILE} not found in {source}. {hint}"

@@ -1,6 +1,6 @@
-"""A small cohort in the form of MIMIC-IV-ECG 1.0 with MIMIC-IV's tables, with its defects.
+"""Writes a small simulated source folder of MIMIC-IV-ECG 1.0 and MIMIC-IV with typical faults.
 
-The cohort is that of `python -m clef_jax.simulate`; faults of a download are added to it.
+The cohort is that of `python -m clef_jax.simulate`, to which faults of a download are added.
 """
 
 import csv
@@ -19,7 +19,7 @@ _RECORDS_PER_PATIENT = 1.6
 
 
 def write(source: pathlib.Path, num_patients: int = 30) -> Fixture:
-    """Writes the cohort; the last recordings of the list each have a fault of their own."""
+    """Writes the cohort, and adds a different fault to each of the last listed recordings."""
     settings = simulate.SimulateConfig(
         out=source,
         patients=num_patients,
@@ -55,7 +55,7 @@ def _stored(source: pathlib.Path, row: dict[str, str]) -> Stored:
 
 
 def _plant_written(made: Fixture, planted: pathlib.Path) -> set[str]:
-    """The defects that the simulation wrote down; returns the paths of their recordings."""
+    """Expects the faults that the simulation listed; returns the paths of their recordings."""
     defects = list(csv.DictReader(planted.read_text().splitlines()))
     for defect in defects:
         usable = defect["defect"] != "flat_lead"

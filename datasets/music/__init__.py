@@ -1,1 +1,1 @@
-"""MUSIC: 24-hour Holters of 936 patients with heart failure, and how they fared."""
+"""MUSIC: 24-hour Holter ECGs of 936 patients with heart failure, with their outcomes."""

@@ -1,4 +1,4 @@
-"""The columns of subject-info.csv that are read, and the labels that become of them."""
+"""Columns of subject-info.csv, and the labels that are stored from them."""
 
 import dataclasses
 import math
@@ -18,13 +18,14 @@ HDL = "HDL (mmol/L)"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Number:
-    """A column that becomes a label."""
+    """A column that is stored as a label."""
 
     column: str
     label: Label
     low: float
-    """Values below are not believed."""
+    """Lowest plausible value; lower ones are stored as unknown."""
     high: float
+    """Highest plausible value, likewise."""
 
 
 def _number(
@@ -67,7 +68,7 @@ NUMBERS = (
         "Prior Myocardial Infarction (yes=1)",
         0,
         1,
-        "Whether there had been a myocardial infarction, yes is 1 and no is 0",
+        "Whether the patient had had a myocardial infarction, yes is 1 and no is 0",
     ),
     _number(
         "holter_rhythm",
@@ -84,5 +85,5 @@ OPTIONAL = (
 
 
 def key(name: str) -> str:
-    """A column's name as it is compared."""
+    """Returns a column's name without spaces and in lower case, for comparison."""
     return "".join(name.split()).lower()

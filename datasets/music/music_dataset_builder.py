@@ -1,6 +1,6 @@
-"""MUSIC 1.0.1 (doi:10.13026/z3m7-rf58): heart failure, a Holter at the start, death at the end.
+"""MUSIC 1.0.1 (doi:10.13026/z3m7-rf58): Holter ECGs of heart failure patients, with outcomes.
 
-What is stored is the first clean ten seconds of each Holter, with the subject's outcome.
+Stored are the first clean ten seconds of each Holter.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import tensorflow_datasets as tfds
 
 from clef_jax import files
-from clef_jax.building import builder
+from clef_jax.building import builder, clinical
 from clef_jax.building.listing import DOWNSTREAM_SPLITS, Entry, Listing
 from clef_jax.data.record import Label, Recording
 from clef_jax.errors import UserError
@@ -25,7 +25,7 @@ FOLDER = "Holter_ECG"
 
 
 def read(source: pathlib.Path, entry: Entry) -> Recording:
-    """One window of a Holter."""
+    """Reads one window of a Holter."""
     path = files.locate(source, entry.path)
     return wfdb_record.read(path, entry.start_sample, entry.num_samples)
 
@@ -46,7 +46,7 @@ class Builder(builder.RecordingBuilder):
                 name="outcome",
                 kind="class",
                 classes=tuple(dict.fromkeys(OUTCOMES.values())),
-                description="Survival of the follow-up, or else the cause of death",
+                description="Survival of the follow-up, or the cause of death",
             ),
             *(number.label for number in column.NUMBERS),
         ),
@@ -62,16 +62,16 @@ class Builder(builder.RecordingBuilder):
         subjects, absent = subject.load(self._table(source), findings)
         if not (source / FOLDER).is_dir():
             raise UserError(
-                f"There is no folder {FOLDER} in {source}. Download it.", problem="missing_folder"
+                f"Folder {FOLDER} not found in {source}. Download it.", problem="missing_folder"
             )
         files = (source / FOLDER).iterdir()
-        # By the headers or signals, so that a Holter of which one is missing is told of.
+        # By headers and signals, so that a Holter without one of them is reported.
         holters = {
             path.stem.upper(): path.stem for path in files if path.suffix in (".hea", ".dat")
         }
         entries = list(_entries(subjects, holters, findings))
-        for name in sorted(set(holters) - {one.subject_id for one in subjects}):
-            detail = f"Nobody in {subject.FILE} has the ID of this Holter."
+        for name in sorted(set(holters) - {person.subject_id for person in subjects}):
+            detail = f"No subject in {subject.FILE} has the ID of this Holter."
             findings.quarantine(f"{FOLDER}/{holters[name]}", "unknown_patient", detail)
         yield Listing(
             entries=sorted(entries, key=lambda entry: entry.patient_id),
@@ -83,7 +83,11 @@ class Builder(builder.RecordingBuilder):
         )
 
     def _table(self, source: pathlib.Path) -> pathlib.Path:
-        """The table of the subjects: in the source, or where the user says that labels are."""
+        """Returns the path of the table of subjects, in the source or as given by the user.
+
+        Raises:
+            UserError: the table does not exist.
+        """
         given = self.options.label_source
         path = pathlib.Path(given) if given else source
         path = path / subject.FILE if path.is_dir() else path
@@ -91,11 +95,11 @@ class Builder(builder.RecordingBuilder):
             return path
         if given:
             raise UserError(
-                f"There is no {path}, which was given as the source of labels.",
+                f"The table {path}, given by --label-source, does not exist.",
                 problem="missing_file",
             )
         raise UserError(
-            f"{source} holds no {subject.FILE}, so it is not the top of a MUSIC download.",
+            f"{subject.FILE} not found in {source}; give the top folder of MUSIC.",
             problem="not_the_source",
         )
 
@@ -111,27 +115,29 @@ def _coverage(subjects: list[Subject], num_holters: int, absent: tuple[str, ...]
 def _entries(
     subjects: list[Subject], holters: dict[str, str], findings: Findings
 ) -> Iterator[Entry]:
-    """The Holters of the subjects; what is missing or unknown is added to the findings."""
-    for one in subjects:
-        record_id = f"{FOLDER}/{holters.get(one.subject_id, one.subject_id)}"
-        if one.subject_id not in holters:
-            if one.has_holter == 1:
-                detail = f"It has a Holter by {subject.FILE}, but {FOLDER} holds none."
+    """Yields the Holters of the subjects, and adds findings about missing and unknown values."""
+    for person in subjects:
+        record_id = f"{FOLDER}/{holters.get(person.subject_id, person.subject_id)}"
+        if person.subject_id not in holters:
+            if person.has_holter == 1:
+                detail = f"The subject has a Holter by {subject.FILE}, but {FOLDER} has none."
                 findings.quarantine(record_id, "missing_file", detail)
             else:
                 findings.keep(record_id, "no_holter", "This subject has no Holter.")
             continue
-        if one.cause and not one.outcome:
-            detail = f"Its code in {column.CAUSE!r} is none of {', '.join(map(str, OUTCOMES))}."
+        if person.cause and not person.outcome:
+            known = ", ".join(map(str, OUTCOMES))
+            detail = f"The subject's code in {column.CAUSE!r} is none of {known}."
             findings.keep(record_id, "unknown_class", detail)
-        elif one.cause == "":
-            findings.keep(record_id, "no_outcome", f"It has no code in {column.CAUSE!r}.")
-        if one.has_masked_age:
+        elif person.cause == "":
+            findings.keep(record_id, "no_outcome", f"The subject has no code in {column.CAUSE!r}.")
+        if person.has_masked_age:
             detail = f"Age {subject.MASKED_AGE} is stored as {OLDEST_AGE_YEARS}."
             findings.keep(record_id, "masked_age", detail)
+        findings += clinical.implausible_findings(record_id, person.implausible)
         yield Entry(
             record_id=record_id,
-            patient_id=one.subject_id,
-            observed=one.observed,
-            labels=one.labels,
+            patient_id=person.subject_id,
+            observed=person.observed,
+            labels=person.labels,
         )

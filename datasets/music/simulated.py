@@ -1,4 +1,7 @@
-"""A small tree in the form of MUSIC 1.0.1, with its defects; Holters last half a minute."""
+"""Writes a small simulated source folder of MUSIC 1.0.1 with typical faults.
+
+Holters last half a minute.
+"""
 
 import dataclasses
 import functools
@@ -9,7 +12,7 @@ import numpy as np
 
 from clef_jax.leads import FRANK
 from clef_jax.signal.adc import MISSING_ADC, to_mv
-from clef_jax.simulation import fixture, strip
+from clef_jax.simulation import fixture, simulated_ecg
 from clef_jax.simulation.fixture import Fixture, Stored
 
 RATE_HZ = 200
@@ -31,11 +34,12 @@ _OUTCOMES = {
     "7": "pump_failure_death",
 }
 _NUM_HEARTS = 3
-"""Of each outcome: hearts are costly to simulate, and let outcomes be told apart."""
+"""Number of hearts of each outcome: few, because simulating them is slow, and different ones, so
+that outcomes can be distinguished."""
 
 
 def write(source: pathlib.Path, num_patients: int = 120) -> Fixture:
-    """Writes subjects of every outcome, each twice in every split, and one of each defect."""
+    """Writes subjects of every outcome, each twice in every split, then one of each fault."""
     tree = _Tree(Fixture(source=source))
     causes = list(_OUTCOMES)
     for number in range(num_patients):
@@ -67,7 +71,7 @@ def write(source: pathlib.Path, num_patients: int = 120) -> Fixture:
 
 
 def _spoil(tree: "_Tree") -> None:
-    """Windows without signal at the start; a dead lead; no signal at all."""
+    """Adds Holters with flat windows at the start, with a flat lead, and without any signal."""
     made = tree.made
     path = tree.add()
     tree.spoil(path, slice(0, WINDOW_SAMPLES), [0], 100)
@@ -96,7 +100,7 @@ class _Tree:
         return f"P{self.number:04d}"
 
     def row(self, *, cause: str = "0", age: str = "64", has_holter: bool = True) -> None:
-        """A subject's row in the table."""
+        """Adds a subject's row to the table."""
         self.number += 1
         exit_code = "" if cause == "0" else "3"
         height = "" if self.number % 4 == 0 else "168"
@@ -115,7 +119,7 @@ class _Tree:
         rate_hz: int = RATE_HZ,
         num_samples: int = NUM_SAMPLES,
     ) -> str:
-        """A subject with a Holter whose first window is promised; returns the Holter's path."""
+        """Adds a subject with a Holter, expects its first window, and returns its path."""
         self.row(cause=cause, age=age)
         path = f"Holter_ECG/{self.name}"
         heart = list(_OUTCOMES).index(cause) if cause in _OUTCOMES else 0
@@ -135,7 +139,7 @@ class _Tree:
         return path
 
     def labels(self, cause: str, age: str) -> dict[str, float | str]:
-        """What the row says."""
+        """Returns the labels that the row states."""
         return {
             "outcome": _OUTCOMES.get(cause, ""),
             "follow_up_days": 1000.0 + self.number,
@@ -157,7 +161,7 @@ class _Tree:
         }
 
     def promise(self, path: str, start: int) -> None:
-        """The window at `start` is the one to store."""
+        """Expects the window at `start` to be stored."""
         old = next(name for name in self.made.stored if name.partition("@")[0] == path)
         stored = self.made.stored.pop(old)
         adc = np.fromfile(self.made.source / f"{path}.dat", "<i2")
@@ -166,7 +170,7 @@ class _Tree:
         self.made.stored[f"{path}@{start}"] = dataclasses.replace(stored, signal_mv=signal_mv)
 
     def lose(self, path: str, problem: str) -> None:
-        """The whole Holter is lost."""
+        """Expects no window of the Holter to be stored."""
         self.made.stored.pop(f"{path}@0")
         self.made.lose(path, problem)
 
@@ -180,4 +184,4 @@ class _Tree:
 
 @functools.cache
 def _heart(number: int) -> np.ndarray:
-    return strip.make(number, FRANK, sample_rate_hz=RATE_HZ, num_samples=NUM_SAMPLES)
+    return simulated_ecg.make(number, FRANK, sample_rate_hz=RATE_HZ, num_samples=NUM_SAMPLES)

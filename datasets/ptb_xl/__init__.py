@@ -1,1 +1,1 @@
-"""PTB-XL: 21,799 diagnostic 12-lead ECGs with statements of cardiologists."""
+"""PTB-XL: 21,799 diagnostic 12-lead ECGs with cardiologists' statements."""

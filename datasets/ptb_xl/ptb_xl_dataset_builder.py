@@ -1,7 +1,7 @@
 """PTB-XL 1.0.3 (doi:10.13026/kfzx-aw45): standard 12-lead ECGs of ten seconds, at 100 and 500 Hz.
 
-The classes of a recording are those of all its statements, however likely: a likelihood of 0 says
-that nobody graded it.
+The classes of a recording are those of all its statements, whatever their likelihood: 0 means that
+the likelihood was not graded.
 """
 
 import ast
@@ -26,9 +26,9 @@ from .statement import Statements
 
 FILE = "ptbxl_database.csv"
 MASKED_AGE_YEARS = 300
-"""Stands for every age above 89, as the law on health data wants it."""
+"""Value that replaces all ages above 89, as privacy law requires."""
 OLDEST_AGE_YEARS = 90
-"""Is stored for them: the least that is true."""
+"""Age stored for these, their lowest possible value."""
 _SPLIT_OF_FOLD = {**dict.fromkeys(map(float, range(1, 9)), TRAIN), 9.0: VALIDATION, 10.0: TEST}
 _COLUMNS = ("ecg_id", "patient_id", "scp_codes")
 _OPTIONAL = ("age", "sex", "height", "weight", "recording_date", "strat_fold")
@@ -38,7 +38,7 @@ _LABELS = (
         name="scp_likelihoods",
         kind="numbers",
         unit="%",
-        description="Likelihood of each of scp_codes, 0 where nobody graded it",
+        description="Likelihood of each of scp_codes, 0 where it was not graded",
     ),
     Label(name="diagnostic", kind="classes", description="Diagnostic statements"),
     Label(name="subdiagnostic", kind="classes", description="Sub-classes of the diagnoses"),
@@ -61,7 +61,7 @@ def _layout(sample_rate_hz: int) -> Layout:
 
 
 def read(source: pathlib.Path, entry: Entry) -> Recording:
-    """One recording; its record id is its path in ptbxl_database.csv."""
+    """Reads one recording; its record id is its path in ptbxl_database.csv."""
     return wfdb_record.read(files.locate(source, entry.path))
 
 
@@ -86,21 +86,21 @@ class Builder(builder.RecordingBuilder):
         with table.duckdb_errors(), table.connect(pathlib.Path(self.data_path)) as database:
             if not (source / FILE).is_file():
                 raise UserError(
-                    f"{source} holds no {FILE}, so it is not the top of a PTB-XL download.",
+                    f"{FILE} not found in {source}; give the top folder of PTB-XL.",
                     problem="not_the_source",
                 )
-            absent = table.view(
+            absent = table.create_view(
                 database, "recording", source / FILE, (*_COLUMNS, column), optional=_OPTIONAL
             )
             if not (source / tree).is_dir():
                 raise UserError(
-                    f"There is no folder {tree} in {source}. Download it, or prepare the other "
+                    f"Folder {tree} not found in {source}. Download it, or prepare the other "
                     "rate: --dataset=ptb_xl/100hz or --dataset=ptb_xl/500hz.",
                     problem="missing_folder",
                 )
             statements = statement.load(database, source)
-            rows = table.rows(database, "recording")
-            unreadable = table.unreadable(database)
+            rows = table.read_rows(database, "recording")
+            unreadable = table.count_unreadable(database)
         findings = Findings()
         entries = list(_entries(rows, column, statements, findings))
         yield Listing(
@@ -121,7 +121,7 @@ def _absent(columns: tuple[str, ...]) -> dict[str, str]:
 def _entries(
     rows: Sequence[Mapping[str, Any]], column: str, statements: Statements, findings: Findings
 ) -> Iterator[Entry]:
-    """The recordings of the table; what is wrong with a row is added to the findings."""
+    """Yields the recordings of the table, and adds findings about rows that cannot be used."""
     seen = set()
     for number, row in enumerate(rows, start=2):
         record_id = (row[column] or "").strip()
@@ -141,7 +141,7 @@ def _entries(
             findings.keep(record_id, "unknown_class", detail)
         patient_id = value.integer_text(row["patient_id"])
         if not patient_id:
-            detail = f"It has no patient_id in {FILE}; it counts as a patient of its own."
+            detail = "The recording has no patient_id; it is treated as a separate patient."
             findings.keep(record_id, "unknown_patient", detail)
             patient_id = f"unknown of {value.integer_text(row['ecg_id'])}"
         yield Entry(
@@ -173,17 +173,17 @@ def _age_years(text: str | None, record_id: str, findings: Findings) -> float:
 
 
 def _split(fold: str | None, record_id: str, findings: Findings) -> str | None:
-    found = _SPLIT_OF_FOLD.get(value.number(fold))
-    if found is None and fold is not None:
-        detail = "Its strat_fold is none of 1 to 10; a hash of the patient decides on the split."
+    split = _SPLIT_OF_FOLD.get(value.number(fold))
+    if split is None and fold is not None:
+        detail = "The strat_fold is not 1 to 10; a hash of the patient determines the split."
         findings.keep(record_id, "unknown_fold", detail)
-    return found
+    return split
 
 
 def _codes(text: str | None) -> dict[str, float] | None:
-    """The codes with their likelihoods in percent; None if the text is no such dictionary."""
+    """Returns the codes with their likelihoods in percent; None if the text is malformed."""
     try:
-        found = ast.literal_eval((text or "").strip())
-        return {str(code): float(likelihood) for code, likelihood in found.items()}
+        likelihoods = ast.literal_eval((text or "").strip())
+        return {str(code): float(likelihood) for code, likelihood in likelihoods.items()}
     except (ValueError, SyntaxError, AttributeError, TypeError, MemoryError, RecursionError):
         return None

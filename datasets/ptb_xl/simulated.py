@@ -1,4 +1,4 @@
-"""A small tree in the form of PTB-XL 1.0.3, with its defects."""
+"""Writes a small simulated source folder of PTB-XL 1.0.3 with typical faults."""
 
 import dataclasses
 import os
@@ -8,7 +8,7 @@ import numpy as np
 
 from clef_jax.leads import STANDARD_12
 from clef_jax.signal.adc import MISSING_ADC, to_mv
-from clef_jax.simulation import fixture, strip
+from clef_jax.simulation import fixture, simulated_ecg
 from clef_jax.simulation.fixture import Fixture, Stored
 
 _LEADS = tuple(name.upper() for name in STANDARD_12)
@@ -41,7 +41,7 @@ _SPLIT_OF_FOLD = {9: "validation", 10: "test"}
 
 
 def write(source: pathlib.Path, num_patients: int = 20) -> Fixture:
-    """Writes both rates: patients of folds 1 to 10 in turn, and behind them one of each defect."""
+    """Writes both rates: patients of folds 1 to 10 in order, then one of each fault."""
     tree = _Tree(Fixture(source=source))
     for number in range(num_patients):
         tree.add(fold=number % 10 + 1)
@@ -57,7 +57,7 @@ def write(source: pathlib.Path, num_patients: int = 20) -> Fixture:
     path = tree.add()
     (source / f"{path}.dat").unlink()
     made.lose(path, "missing_file")
-    # Official folds keep a patient together; a table that does not must not be followed.
+    # Official folds never divide a patient; a build must not follow a table that does.
     tree.add(fold=2, patient_id="99.0")
     path = tree.add(fold=10, patient_id="99.0")
     made.change(path, split="train")
@@ -84,7 +84,7 @@ class _Tree:
         patient_id: str | None = None,
         scp_codes: str | None = None,
     ) -> str:
-        """A recording at both rates and its row; returns its path at 500 Hz."""
+        """Writes a recording at both rates and adds its row; returns its path at 500 Hz."""
         ecg_id = len(self.rows)
         patient_id = f"{1000 + ecg_id}.0" if patient_id is None else patient_id
         age = f"{40 + 7 * ecg_id % 45}.0" if age is None else age
@@ -116,7 +116,7 @@ class _Tree:
         return high
 
     def _record(self, path: str, ecg_id: int, rate: int) -> tuple[str, np.ndarray]:
-        signal_mv = strip.make(ecg_id, _LEADS, sample_rate_hz=rate, num_samples=10 * rate)
+        signal_mv = simulated_ecg.make(ecg_id, _LEADS, sample_rate_hz=rate, num_samples=10 * rate)
         adc = fixture.quantise(signal_mv, _GAIN_PER_MV)
         gain = f"{_GAIN_PER_MV}.0(0)/mV"
         fixture.write_wfdb(
@@ -125,7 +125,7 @@ class _Tree:
         return path, adc / _GAIN_PER_MV
 
     def spoil_leads(self, path: str) -> None:
-        """A flat lead, and a gap in another."""
+        """Makes one lead of a recording flat, and adds a gap to another."""
         file = self.made.source / f"{path}.dat"
         adc = np.fromfile(file, "<i2").reshape(-1, len(_LEADS))
         adc[:, 7] = 0

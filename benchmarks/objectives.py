@@ -1,0 +1,154 @@
+"""Trains every objective alike and compares them on patients whom no training saw.
+
+    python benchmarks/objectives.py --data-dir=DATA --choice-data-dir=CHOICE --out=DIR
+
+Each objective is trained with the paper's views at a rate of 1e-4 and with views of other seconds
+at 1e-3, from one seed. The better of the two on PTB-XL's fold 7 is chosen, alike for all, and
+trained from further seeds. Then all models are evaluated once on fold 8, and by cross-validation on
+Chapman and CinC 2017. The runs resume: the same command goes on where it was stopped.
+
+DATA holds `mimic_iv_ecg`, without patients of the tests and with risks that carry no label
+(`prepare --score=age_sex`), `ptb_xl`, `chapman` and `cinc2017`. CHOICE holds `ptb_xl` without
+fold 8. RISK (optional) holds `mimic_iv_ecg` with a risk that may carry labels, for a further row.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+
+VIEWS = {
+    "same": ["--learning-rate=1e-4"],
+    "other": ["--learning-rate=1e-3", "--window-start=random", "--window-seconds=5"],
+}
+OBJECTIVES = {
+    "clef": [],
+    "simclr": [],
+    "moco": [],
+    "moco_1024": ["--objective=moco", "--moco.queue-size=1024"],
+    "byol": [],
+    "vicreg": [],
+    "sigmoid": [],
+    "supervised": ["--dataset=ptb_xl", "--exclude=strat_fold=7,8"],
+}
+SEEDS = {"clef": [42, 43, 44, 45], "simclr": [42, 43, 44, 45]}  # others: 42, 43, 44
+FIRST_SEED = 42
+CHOICE_TASK = "ptb_xl_superdiagnostic"
+FINAL_TASKS = "ptb_xl_superdiagnostic,ptb_xl_af,ptb_xl_sex,ptb_xl_age,chapman_diagnoses,cinc2017_af"
+
+
+def command(verb: str, **flags) -> list[str]:
+    given = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
+    return [sys.executable, "-m", f"clef_jax.{verb}", *given]
+
+
+def name_of(objective: str, views: str, seed: int) -> str:
+    return f"{objective}_{views}_{seed}"
+
+
+def train(args, objective: str, views: str, seed: int, data_dir=None) -> pathlib.Path:
+    """Trains one encoder, unless that was done, and returns its workdir."""
+    prefix = "" if data_dir is None else "risk_carries_label_"
+    workdir = args.out / "runs" / (prefix + name_of(objective, views, seed))
+    done = workdir.with_suffix(".done")
+    if not done.exists():
+        workdir.parent.mkdir(parents=True, exist_ok=True)
+        with workdir.with_suffix(".log").open("a") as log:
+            subprocess.run(
+                [
+                    *command(
+                        "train",
+                        data_dir=data_dir or args.data_dir,
+                        workdir=workdir,
+                        num_steps=args.steps,
+                        global_batch_size=args.batch_size,
+                        objective=objective.split("_")[0],
+                        schedule="cosine",
+                        warmup_steps=args.steps // 20,
+                        health_every_steps=0,
+                        checkpoint_every_steps=100,
+                        keep_checkpoints=1,
+                        seed=seed,
+                    ),
+                    *VIEWS[views],
+                    *OBJECTIVES[objective],
+                ],
+                check=True,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        done.touch()
+        print(f"trained {workdir.name}", flush=True)  # noqa: T201
+    return workdir
+
+
+def evaluate(workdirs: list[pathlib.Path], *flags: str, data_dir, out: pathlib.Path) -> None:
+    """Evaluates encoders: `out` then holds the page and the results."""
+    subprocess.run(
+        [*command("evaluate", data_dir=data_dir, out=out), "--model", *map(str, workdirs), *flags],
+        check=True,
+    )
+
+
+def scores_by_model(out: pathlib.Path) -> dict[str, float]:
+    """Returns the macro AUROC of each model in an evaluation of one task."""
+    results = json.loads((out / "results.json").read_text())["results"]
+    return {r["model"]: r["value"] for r in results if r["score"] == "macro auroc"}
+
+
+def choose(args, objectives: list[str]) -> dict[str, str]:
+    """Returns the views of each objective that are better on fold 7."""
+    runs = [train(args, o, v, FIRST_SEED) for v in reversed(VIEWS) for o in objectives]
+    out = args.out / "choice"
+    if not (out / "results.json").exists():
+        evaluate(
+            runs,
+            "--hold-out=strat_fold=7",
+            f"--tasks={CHOICE_TASK}",
+            "--baselines=none",
+            "--random-encoders=0",
+            data_dir=args.choice_data_dir,
+            out=out,
+        )
+    scores = scores_by_model(out)
+    chosen = {}
+    for objective in objectives:
+        of = {views: scores[name_of(objective, views, FIRST_SEED)] for views in VIEWS}
+        chosen[objective] = max(of, key=of.__getitem__)
+        print(objective, of, "chosen:", chosen[objective], flush=True)  # noqa: T201
+    (args.out / "chosen.json").write_text(json.dumps({"views": chosen, "scores": scores}, indent=1))
+    return chosen
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--data-dir", type=pathlib.Path, required=True)
+    parser.add_argument("--choice-data-dir", type=pathlib.Path, required=True)
+    parser.add_argument("--risk-data-dir", type=pathlib.Path)
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES))
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--probes", default="linear,attention")
+    args = parser.parse_args()
+    chosen = choose(args, args.objectives)
+    more = [(o, seed) for o in chosen for seed in SEEDS.get(o, [42, 43, 44])]
+    more.sort(key=lambda run: run[1])  # one seed of all objectives before the next seed
+    runs = [train(args, o, chosen[o], seed) for o, seed in more]
+    if args.risk_data_dir:
+        runs.append(train(args, "clef", chosen["clef"], FIRST_SEED, args.risk_data_dir))
+    evaluate(
+        runs,
+        "--hold-out=strat_fold=8",
+        f"--tasks={FINAL_TASKS}",
+        f"--probes={args.probes}",
+        data_dir=args.data_dir,
+        out=args.out / "final",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Models on a model hub: addresses such as `hf:ORG/NAME@REVISION`, downloads and uploads."""

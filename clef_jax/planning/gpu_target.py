@@ -1,0 +1,168 @@
+"""The GPU compiler on a machine without a GPU: XLA:GPU needs only the figures of the device.
+
+The extra `gpu-plan` installs the compiler and NVIDIA's assembler. Nothing can be tuned by
+measurement, so XLA's cost model chooses the tiles of products.
+"""
+
+import importlib.util
+import os
+import pathlib
+import shutil
+from typing import Any
+
+import jax
+from jax.experimental import topologies
+
+from clef_jax import machine
+from clef_jax.errors import UserError
+
+_PLUGIN = "jax_plugins.xla_cuda13"
+
+_FLAGS = (
+    # Tiles by XLA's cost model; a tile that is not chosen by either is a slow placeholder.
+    "--xla_gpu_experimental_cost_model_gemm_tiling_options=top=1",
+    "--xla_gpu_collect_cost_model_stats=true",
+)
+
+_PRODUCTS_OPTION = "xla_gpu_enable_triton_gemm"
+
+_COMMON = """
+threads_per_block_limit: 1024
+threads_per_warp: 32
+threads_per_core_limit: 2048
+block_dim_limit_x: 2147483647
+block_dim_limit_y: 65535
+block_dim_limit_z: 65535
+thread_dim_limit_x: 1024
+thread_dim_limit_y: 1024
+thread_dim_limit_z: 64
+registers_per_core_limit: 65536
+registers_per_block_limit: 65536
+shared_memory_per_block: 49152
+"""
+_HOPPER_CORE = {
+    "shared_memory_per_core": 233472,
+    "shared_memory_per_block_optin": 232448,
+    "fpus_per_core": 128,
+}
+_DEVICES: dict[str, dict[str, Any]] = {
+    "a100": {
+        "shared_memory_per_core": 167936,
+        "shared_memory_per_block_optin": 166912,
+        "fpus_per_core": 64,
+        "core_count": 108,
+        "clock_rate_ghz": 1.41,
+        "l2_cache_size": 41943040,
+        "memory_bandwidth": 2039040000000,
+        "major": 8,
+        "feature_extension": "NONE",
+    },
+    "h100": _HOPPER_CORE
+    | {
+        "core_count": 132,
+        "clock_rate_ghz": 1.98,
+        "l2_cache_size": 52428800,
+        "memory_bandwidth": 3352320000000,
+        "major": 9,
+        "feature_extension": "ACCELERATED_FEATURES",
+    },
+    "h200": _HOPPER_CORE
+    | {
+        "core_count": 132,
+        "clock_rate_ghz": 1.98,
+        "l2_cache_size": 52428800,
+        "memory_bandwidth": 4800000000000,
+        "major": 9,
+        "feature_extension": "ACCELERATED_FEATURES",
+    },
+    "b200": _HOPPER_CORE
+    | {
+        "core_count": 148,
+        "clock_rate_ghz": 1.965,
+        "l2_cache_size": 132644864,
+        "memory_bandwidth": 7672320000000,
+        "major": 10,
+        "feature_extension": "ACCELERATED_FEATURES",
+    },
+}
+"""Figures of the devices as XLA publishes them (openxla/xla, backends/gpu/target_config)."""
+
+
+def has_times(chip: str) -> bool:
+    """Returns whether the compiler's models have tables for a chip, and so tiles and times."""
+    return chip != "a100"
+
+
+def compiler_options(chip: str) -> dict[str, dict[str, bool]]:
+    """Returns options of the compiler by the library of matrix products that they choose.
+
+    A GPU chooses for each product by measurement. A plan compiles with each library, and states
+    which one it read.
+    """
+    choices = {"triton": {}, "cublaslt": {_PRODUCTS_OPTION: False}}
+    return choices if has_times(chip) else {"cublaslt": choices["cublaslt"]}
+
+
+def is_installed() -> bool:
+    """Returns whether this machine can compile for GPUs: the plugin and NVIDIA's `ptxas`."""
+    try:
+        has_plugin = importlib.util.find_spec(_PLUGIN) is not None
+    except ModuleNotFoundError:  # no plugin of any kind
+        has_plugin = False
+    return has_plugin and _ptxas() is not None
+
+
+def _ptxas() -> str | None:
+    spec = importlib.util.find_spec("nvidia")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        for path in pathlib.Path(folder).glob("*/bin/ptxas"):
+            return str(path)
+    return shutil.which("ptxas")
+
+
+def text(chip: str, device_kind: str, memory_bytes: int) -> str:
+    """Returns a chip's description for the compiler, a text of `GpuTargetConfigProto`."""
+    values = dict(_DEVICES[chip])
+    major, extension = values.pop("major"), values.pop("feature_extension")
+    lines = [f"{name}: {value}" for name, value in values.items()]
+    return (
+        f"gpu_device_info {{{_COMMON}{chr(10).join(lines)}\n"
+        f"device_memory_size: {memory_bytes}\n"
+        f"cuda_compute_capability {{ major: {major} feature_extension: {extension} }}\n}}\n"
+        'platform_name: "CUDA"\n'
+        "dnn_version_info { major: 9 minor: 10 }\n"
+        f'device_description_str: "{device_kind}"\n'
+    )
+
+
+def devices(
+    chip: str, device_kind: str, memory_bytes: int, *, num_hosts: int, num_devices: int
+) -> list[Any]:
+    """Returns the devices of a machine of GPUs, which programs can be compiled for but not run on.
+
+    Args:
+        chip: name of the chip.
+        device_kind: NVIDIA's name of it.
+        memory_bytes: memory of a device.
+        num_hosts: number of hosts.
+        num_devices: number of devices of all hosts together.
+
+    Raises:
+        UserError: the compiler does not start.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # alarms about slow compilations
+    if has_times(chip):
+        machine.add_xla_flags(_FLAGS)
+    try:
+        topology = topologies.get_topology_desc(
+            platform="cuda",
+            topology=f"1x{num_hosts}x{num_devices // num_hosts}",
+            target_config=text(chip, device_kind, memory_bytes),
+        )
+    except (jax.errors.JaxRuntimeError, NotImplementedError, RuntimeError) as error:
+        raise UserError(
+            f"The GPU compiler does not start: {str(error).splitlines()[0]}. Its plugin and JAX "
+            "must be of one version: pip install 'clef_jax[gpu-plan]'.",
+            problem="no_gpu_compiler",
+        ) from error
+    return list(topology.devices)

@@ -1,0 +1,115 @@
+"""Makes one plan of a training run, prints it, and writes it as JSON."""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+
+import jax
+import rich.console
+
+from clef_jax import files
+from clef_jax.config import TrainConfig
+from clef_jax.errors import UserError, counted
+from clef_jax.planning import estimate, printing, search, topology as topology_lib
+from clef_jax.planning.estimate import Plan
+from clef_jax.planning.topology import Topology
+
+
+def run(
+    config: TrainConfig,
+    console: rich.console.Console,
+    *,
+    topology_name: str,
+    sample_rate_hz: float,
+    with_search: bool = False,
+    json_path: pathlib.Path | None = None,
+    overwrite: bool = False,
+) -> Plan:
+    """Makes and prints one plan; returns it.
+
+    Args:
+        config: settings of the training run.
+        console: receives the plan.
+        topology_name: the machine, for example `v5e:16x16`.
+        sample_rate_hz: sampling rate of the prepared data set.
+        with_search: also searches the largest global batch that fits.
+        json_path: file for the same figures as JSON; by default none is written.
+        overwrite: whether `json_path` may replace a file that is not a plan.
+
+    Raises:
+        UserError: the machine is unknown, the step does not fit its devices, or `json_path` cannot
+            be written or is another file.
+    """
+    topology = topology_lib.by_name(topology_name)
+    if json_path is not None:
+        folder = json_path.expanduser().resolve().parent
+        if not folder.is_dir():
+            raise UserError(f"--json={json_path}: the folder {folder} does not exist.")
+        file = json_path.expanduser().resolve()
+        files.check_output(file, _is_plan, overwrite=overwrite, option="--json")
+    prepare_jax(topology)
+    plan = estimate.make(config, topology, sample_rate_hz)
+    printing.show(plan, console)
+    result = None
+    if with_search:
+        result = search_batch(config, topology, sample_rate_hz, plan, console)
+        printing.show_search(result, plan, console)
+    if json_path is not None:
+        values = plan.to_json()
+        if result is not None:
+            largest = result.rows * topology.num_devices
+            values["search"] = dataclasses.asdict(result) | {"largest_global_batch_size": largest}
+        files.write_text(json_path.expanduser().resolve(), json.dumps(values, indent=2) + "\n")
+    return plan
+
+
+def _is_plan(path: pathlib.Path) -> bool:
+    return files.is_json_with(path, ("topology", "memory", "roofline", "model_flops"))
+
+
+def prepare_jax(topology: Topology) -> None:
+    """Makes JAX use the CPU alone, and simulate as many CPU devices as the topology has."""
+    jax.config.update("jax_platforms", "cpu")
+    if topology.chip.platform == "cpu":
+        # A process that used JAX before keeps its devices; the compilation reports too few.
+        with contextlib.suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", topology.num_devices)
+
+
+def search_batch(
+    config: TrainConfig,
+    topology: Topology,
+    sample_rate_hz: float,
+    first: Plan,
+    console: rich.console.Console,
+) -> search.SearchResult:
+    """Returns the largest batch that fits.
+
+    Args:
+        config: settings of the training run.
+        topology: the machine.
+        sample_rate_hz: sampling rate of the prepared data set.
+        first: plan of `config` itself, where the search begins.
+        console: receives each batch that is tried.
+
+    Raises:
+        UserError: the memory of the machine is unknown.
+    """
+    if first.memory.fits is None:
+        raise UserError(
+            f"--search-batch: the memory of {topology.name} is unknown; plan a TPU or a GPU."
+        )
+
+    def attempt(rows: int) -> search.Trial:
+        plan = first
+        if rows != first.rows:
+            batch = rows * topology.num_devices
+            console.print(f"Trying {counted(batch, 'patient')} per step.", soft_wrap=True)
+            larger = dataclasses.replace(config, global_batch_size=batch)
+            plan = estimate.make(larger, topology, sample_rate_hz)
+        memory = plan.memory
+        fits = bool(memory.fits)
+        return search.Trial(rows, fits, memory.total_bytes, memory.available_bytes)
+
+    return search.largest(attempt, first_rows=first.rows)

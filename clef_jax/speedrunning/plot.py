@@ -1,0 +1,93 @@
+"""Plot of the records: score against minutes of training."""
+
+import io
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from clef_jax import files
+from clef_jax.errors import UserError
+from clef_jax.speedrunning import record
+
+_MARK = "clef-jax speedrun"
+_KINDS = {
+    "trained": ("#1b263b", "o"),
+    "supervised": ("#b3101d", "s"),
+    "scored": ("#5f6f86", "D"),
+}
+"""Colour and marker of each kind of row."""
+_STYLE: dict[Any, Any] = {"svg.hashsalt": "clef_jax", "svg.fonttype": "none"}
+"""The same rows give the same file, and its text stays text."""
+
+
+def check(path: pathlib.Path) -> None:
+    """Raises UserError if the plot would replace a file that is no such plot."""
+    files.check_output(
+        path,
+        lambda old: _MARK in old.read_text(encoding="utf-8", errors="replace"),
+        option="--records",
+        can_overwrite=False,
+    )
+
+
+def write(path: pathlib.Path, rows: Sequence[record.Row]) -> None:
+    """Draws all rows, each with its interval; rows without training stand at 0 minutes.
+
+    Raises:
+        UserError: another file has the name of the plot.
+    """
+    check(path)
+    with mpl.rc_context(_STYLE):
+        buffer = io.StringIO()
+        # The mark names the writer, and without a date the same rows give the same bytes.
+        metadata = {"Date": None, "Creator": _MARK}
+        draw(rows).savefig(buffer, format="svg", metadata=metadata)
+    lines = (line.rstrip() for line in buffer.getvalue().splitlines())
+    files.write_text(path, "\n".join(lines) + "\n")
+
+
+def draw(rows: Sequence[record.Row]) -> Figure:
+    """Returns the plot of score, with its interval, against minutes of training."""
+    figure = Figure(figsize=(8.4, 0.34 * len(rows) + 1.9), layout="constrained")
+    panel, names = figure.subplots(1, 2, width_ratios=(3, 2))
+    ordered = sorted(rows, key=lambda row: row["score"]["value"])
+    for height, row in enumerate(ordered):
+        score, rank = row["score"], len(rows) - height
+        colour, marker = _KINDS[row["kind"]]
+        x, y = row["minutes"], score["value"]
+        if score["low"] is not None:
+            panel.plot([x, x], [score["low"], score["high"]], color=colour, lw=0.8, alpha=0.5)
+        panel.plot([x], [y], marker, color=colour, ms=5)
+        panel.annotate(str(rank), (x, y), xytext=(5, 3), textcoords="offset points", fontsize=7)
+        names.text(0, height, f"{rank}  {row['name']}, {y:.3f}", fontsize=8, color=colour)
+    names.set_ylim(-1, len(rows))
+    names.set_axis_off()
+    panel.set_xlabel("minutes of training" + _note(rows), fontsize=8)
+    panel.set_ylabel("score, mean AUROC of the panel", fontsize=8)
+    panel.tick_params(labelsize=8)
+    panel.set_xlim(left=-0.05 * max([1.0, *(row["minutes"] for row in rows)]))
+    panel.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _note(rows: Sequence[record.Row]) -> str:
+    on_cpu = any(row["device"]["platform"] == "cpu" for row in rows)
+    return f" (CPU: {record.SHARED})" if on_cpu else ""
+
+
+def path_of(records: pathlib.Path) -> pathlib.Path:
+    """Returns the path of the plot of a table.
+
+    Raises:
+        UserError: the table itself has the suffix of a plot.
+    """
+    if records.suffix in (".svg", ".md"):
+        raise UserError(
+            f"--records={records} is the table in JSON lines; give it a name such as "
+            "records.jsonl.",
+            problem="wrong_suffix",
+        )
+    return records.with_suffix(".svg")

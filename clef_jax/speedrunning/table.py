@@ -1,0 +1,133 @@
+"""The table of records in Markdown, and the commands that repeat its rows."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clef_jax import files
+from clef_jax.errors import UserError
+from clef_jax.speedrunning import record
+from clef_jax.speedrunning.panel import BESIDE, SCORED
+
+BEGIN, END = "<!-- records -->", "<!-- end of records -->"
+"""Lines between which the table stands in a file with other text."""
+_TITLES = ("PTB-XL macro", "AF", "sex", "CPSC or Chapman macro", "CinC AF")
+_HEAD = "# Records\n"
+
+
+def render(rows: Sequence[record.Row], figure: str) -> str:
+    """Returns the table of all rows, a section for each panel, the highest score first.
+
+    Args:
+        rows: rows of the table in the order of their lines.
+        figure: path of the plot, relative to the table.
+    """
+    if not rows:
+        return "No record yet.\n"
+    parts = [f"![Score against minutes of training]({figure})\n"]
+    numbered = list(enumerate(rows, start=1))
+    panels = list(dict.fromkeys(row["panel"]["digest"] for row in rows))
+    for digest in panels:
+        of_panel = [(n, row) for n, row in numbered if row["panel"]["digest"] == digest]
+        if len(panels) > 1:
+            parts.append(f"Panel {digest}: rows of other panels cannot be compared with these.\n")
+        parts.append(_table(of_panel))
+        parts.append(_notes([row for _, row in of_panel]))
+    return "\n".join(parts)
+
+
+def _table(numbered: Sequence[tuple[int, record.Row]]) -> str:
+    ordered = sorted(numbered, key=lambda pair: -pair[1]["score"]["value"])
+    head = ["line", "entry", "score (95 %)", *_TITLES, "at 10 % of labels", "age MAE, years"]
+    head += ["minutes", "device", "dollars", "risk in training"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for line, row in ordered:
+        lines.append(_line([str(line), *_cells(row)]))
+    commands = [f"- {line}: `{row['command']}`" for line, row in sorted(numbered)]
+    commands += ["", "`--check=LINE` in place of the other settings repeats a row."]
+    return "\n".join([*lines, "", "The commands, by line:", "", *commands, ""])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    tasks = row["tasks"]
+    scores = [_number(tasks.get(name, {}).get("value")) for name in SCORED]
+    age = tasks.get(BESIDE, {}).get("value")
+    few = row["few_labels"]["score"]
+    price = row["dollars"]
+    return [
+        row["name"],
+        interval(row["score"]),
+        *scores,
+        _number(few),
+        "" if age is None else f"{age:.1f}",
+        f"{row['minutes']:.1f}" if row["minutes"] else "0",
+        device_text(row["device"]),
+        "" if price is None else f"{price:.2f}",
+        row["risk"] or ("none" if row["kind"] == "trained" else ""),
+    ]
+
+
+def device_text(device: Mapping[str, Any]) -> str:
+    """Returns a device for the table, with the mark of a CPU's minutes."""
+    if device["platform"] == "cpu":
+        return f"{device['kind']}, {device['cores']} cores ({device['note']})"
+    return f"{device['count']} x {device['kind']}"
+
+
+def interval(score: Mapping[str, Any]) -> str:
+    """Returns a score with its interval, for example .812 [.795, .829]."""
+    low, high = score["low"], score["high"]
+    around = "" if low is None else f" [{_number(low)}, {_number(high)}]"
+    return _number(score["value"]) + around
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}".removeprefix("0")
+
+
+def _notes(rows: Sequence[record.Row]) -> str:
+    """Returns what the rows of a panel have in common: test patients and missing tasks."""
+    first = rows[-1]
+    tested = [
+        f"{name}, {task['num_patients']:,} patients ({task['tested']})"
+        for name, task in first["tasks"].items()
+    ]
+    text = f"The score is the mean of the five AUROCs. Tested: {'; '.join(tested)}."
+    missing = first["panel"]["missing"]
+    if missing:
+        text += f" Without {', '.join(missing)}, whose data is not prepared."
+    return text + "\n"
+
+
+def write(path: pathlib.Path, rows: Sequence[record.Row], figure: str) -> None:
+    """Writes the table to a file of its own, or between the marks of a file with other text.
+
+    Raises:
+        UserError: the file exists and is neither.
+    """
+    text = render(rows, figure)
+    before, after = frame(path)
+    files.write_text(path, before + text + after)
+
+
+def frame(path: pathlib.Path) -> tuple[str, str]:
+    """Returns what stands before and after the table in a file.
+
+    Raises:
+        UserError: the file exists, has no marks, and was not written by this command.
+    """
+    old = path.read_text(encoding="utf-8") if path.is_file() else _HEAD
+    if BEGIN in old and END in old:
+        before, _, rest = old.partition(BEGIN)
+        return f"{before}{BEGIN}\n\n", f"\n{END}{rest.partition(END)[2]}"
+    if path.is_dir() or not old.startswith(_HEAD):
+        raise UserError(
+            f"{path} was not written by this command, so it is not changed; choose another "
+            f"--table, or add the lines {BEGIN} and {END} where the table shall stand.",
+            problem="foreign_file",
+        )
+    return f"{_HEAD}\n", ""

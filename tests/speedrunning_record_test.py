@@ -1,0 +1,145 @@
+"""The table of records: each row once, no foreign file replaced, and the same bytes from the same
+rows."""
+
+import concurrent.futures
+import json
+import pathlib
+
+import pytest
+from culprits import refuses
+
+from clef_jax.speedrunning import plot, record, table
+
+
+def make(number, *, minutes=0.0, panel="p", kind="scored", value=0.8):
+    tasks = {"ptb_xl_sex": {"value": value, "num_patients": 40, "tested": "test split"}}
+    return {
+        "format": record.FORMAT,
+        "id": f"id {number}",
+        "name": f"entry {number}",
+        "kind": kind,
+        "score": {"value": value, "low": value - 0.05, "high": value + 0.05},
+        "few_labels": {"fraction": 0.1, "score": None},
+        "tasks": tasks,
+        "minutes": minutes,
+        "dollars": record.dollars(minutes, 2.0),
+        "risk": None,
+        "panel": {"digest": panel, "missing": ["cinc2017_af"]},
+        "device": {"platform": "cpu", "kind": "cpu", "count": 1, "cores": 2, "note": record.SHARED},
+        "command": "clef-jax speedrun",
+        "settings": {},
+        "fingerprint": "f",
+        "training_data": None,
+        "test_folds": [9, 10],
+        "num_resamples": 100,
+        "version": {},
+    }
+
+
+def test_a_row_is_appended_once(tmp_path):
+    path = tmp_path / "records.jsonl"
+    assert record.append(path, make(1)) == (1, True)
+    assert record.append(path, make(2)) == (2, True)
+    assert record.append(path, make(1)) == (1, False)
+    assert [row["id"] for row in record.read(path)] == ["id 1", "id 2"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_programs_append_one_after_the_other(tmp_path):
+    path = tmp_path / "records.jsonl"
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        lines = list(pool.map(lambda number: record.append(path, make(number))[0], range(3)))
+    assert sorted(lines) == [1, 2, 3]
+    assert sorted(row["id"] for row in record.read(path)) == ["id 0", "id 1", "id 2"]
+
+
+@pytest.mark.parametrize("text", ["no json\n", '{"a": 1}\n', "[1]\n"])
+def test_a_foreign_file_is_not_changed(text, tmp_path):
+    path = tmp_path / "records.jsonl"
+    path.write_text(text)
+    with refuses(str(path), problem="foreign_file"):
+        record.append(path, make(1))
+    assert path.read_text() == text
+
+
+def test_rows_of_another_version_are_refused(tmp_path):
+    path = tmp_path / "records.jsonl"
+    path.write_text(json.dumps(make(1) | {"format": 99}) + "\n")
+    with refuses(str(path), problem="other_format"):
+        record.read(path)
+
+
+def test_a_line_that_is_not_there_is_named(tmp_path):
+    with refuses("--check=2", problem="no_such_row"):
+        record.row_at([make(1)], 2, tmp_path / "records.jsonl")
+
+
+def test_dollars_follow_from_minutes_and_price():
+    assert record.dollars(30, 2.5) == pytest.approx(1.25)
+    assert record.dollars(30, None) is None
+
+
+def test_the_device_of_a_cpu_is_marked():
+    device = record.device()
+    assert device["platform"] == "cpu"
+    assert device["note"] == record.SHARED
+
+
+def test_the_table_has_a_row_per_record_with_the_best_first():
+    rows = [make(1, value=0.7), make(2, value=0.9, minutes=3.0, kind="trained")]
+    text = table.render(rows, "records.svg")
+    lines = [line for line in text.splitlines() if line.startswith("| ") and "entry " in line]
+    assert ["entry 2" in lines[1], "entry 1" in lines[2]] == [True, True]
+    assert record.SHARED in text
+    assert "](records.svg)" in text
+    assert "cinc2017_af" in text
+
+
+def test_rows_of_different_panels_stand_in_different_tables():
+    text = table.render([make(1), make(2, panel="q")], "records.svg")
+    assert text.count("| line |") == 2
+
+
+def test_a_table_between_marks_leaves_the_other_text(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(f"# Title\n{table.BEGIN}\nold\n{table.END}\nrest\n")
+    table.write(path, [make(1)], "records.svg")
+    first = path.read_text()
+    assert first.startswith("# Title\n")
+    assert first.endswith("rest\n")
+    assert "old" not in first
+    table.write(path, [make(1)], "records.svg")
+    assert path.read_text() == first
+
+
+def test_a_file_of_its_own_is_written_again_but_no_foreign_one(tmp_path):
+    path = tmp_path / "records.md"
+    table.write(path, [make(1)], "records.svg")
+    table.write(path, [make(1), make(2)], "records.svg")
+    assert "entry 2" in path.read_text()
+    path.write_text("mine\n")
+    with refuses(str(path), problem="foreign_file"):
+        table.write(path, [make(1)], "records.svg")
+
+
+def test_the_plot_is_the_same_for_the_same_rows_and_replaces_no_foreign_file(tmp_path):
+    rows = [make(1), make(2, minutes=3.0, kind="trained"), make(3, kind="supervised")]
+    path = tmp_path / "records.svg"
+    plot.write(path, rows)
+    first = path.read_bytes()
+    plot.write(path, rows)
+    assert path.read_bytes() == first
+    path.write_text("<svg/>")
+    with refuses(str(path), problem="foreign_file"):
+        plot.write(path, rows)
+    with refuses("--records", problem="wrong_suffix"):
+        plot.path_of(path)
+
+
+def test_the_page_of_benchmarks_shows_the_records():
+    folder = pathlib.Path(__file__).parents[1] / "benchmarks"
+    rows = record.read(folder / "records.jsonl")
+    before, after = table.frame(folder / "README.md")
+    shown = before + table.render(rows, "records.svg") + after
+    assert (folder / "README.md").read_text(encoding="utf-8") == shown
+    assert (folder / "records.svg").is_file()

@@ -1,0 +1,30 @@
+"""A run on several data sets; train_test.py has the runs on one."""
+
+import numpy as np
+import pytest
+from train_command import flags
+
+from clef_jax import train
+from clef_jax.training import logs
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compiler")]
+
+
+def test_batches_of_one_data_set_each_train_and_a_check_takes_both(mixed_dir, tmp_path, capsys):
+    settings = {
+        "dataset": "mimic_iv_ecg any_rate",
+        "batch_from": "one_data_set",
+        "num_steps": 3,
+        "window_seconds": 1.0,
+        "health_every_steps": 3,
+    }
+    train.main(flags(mixed_dir, tmp_path, **settings))
+    output = " ".join(capsys.readouterr().out.split())
+    assert "any_rate/1.0.0: 50.0%" in output
+    assert "age_sex known of 95%" in output
+    lines = logs.read(tmp_path)
+    trained = [line for line in lines if "loss" in line]
+    assert len(trained) == 3
+    assert np.isfinite([line["loss"] for line in trained]).all()
+    (check,) = [line for line in lines if "train/retrieval" in line]
+    assert 0 <= check["train/retrieval"] <= 1
