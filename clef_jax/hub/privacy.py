@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from clef_jax.errors import counted
+
 _FOLDERS = "home|Users|mnt|media|data|scratch|root|tmp|var|srv|opt|workspace|gpfs|lustre"
 _PATTERNS = {
     "a path": re.compile(
@@ -66,7 +68,7 @@ def in_metadata(value: Any, name: str) -> Iterator[str]:
     """
     last = name.rpartition(".")[2]
     if isinstance(value, Mapping | list) and len(value) > MOST_ITEMS:
-        yield f"{name} has {len(value):,} entries"
+        yield f"{name} has {counted(len(value), 'entry')}"
     elif value is not None and _ID_NAME.search(last) and not isinstance(value, bool):
         yield f"{name} is an identifier or a path by its name"
     elif isinstance(value, str | list | Mapping) and _COUNT_NAME.search(last):
