@@ -1,6 +1,10 @@
 """Synthetic results and pages, so that tests and screenshots need no training."""
 
+import contextlib
 import dataclasses
+import io
+import pathlib
+import tempfile
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -119,10 +123,14 @@ def pages() -> dict[str, str]:
         "ablation": ablation_page(),
         "fit": fit_page(),
         "predict": predict_page(),
+        "explain": explain_page(),
+        "check": check_page(),
     }
 
 
-PAGES = ("evaluation", "training", "comparison", "ablation", "fit", "predict")
+PAGES = (
+    *("evaluation", "training", "comparison", "ablation", "fit", "predict", "explain", "check"),
+)
 
 
 def evaluation_page(found: Sequence[Result], num_resamples: int = 60) -> str:
@@ -280,6 +288,34 @@ def predict_page() -> str:
         threshold=np.array([0.5]),
     )
     return page.render(head, timelines, np.array([0.5]), {"Model": "clef-small"})
+
+
+def explain_page() -> str:
+    """Returns the page of an answer of an encoder with random weights."""
+    import explained
+
+    from clef_jax.explaining import page
+
+    made = explained.model().explain(
+        explained.signal(12), explained.RATE, lead_names=("I", "II"), output="block"
+    )
+    return page.render(made)
+
+
+def check_page() -> str:
+    """Returns the page of a simulated data set, checked."""
+    import rich.console
+
+    from clef_jax import prepare, simulate
+    from clef_jax.building import check, check_page
+    from clef_jax.data import index
+
+    with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(io.StringIO()):
+        raw, data = pathlib.Path(name, "raw"), pathlib.Path(name, "data")
+        simulate.main([f"--out={raw}", "--patients=12", "--defect-rate-multiplier=5"])
+        prepare.main(["--dataset=mimic_iv_ecg", f"--source={raw}", f"--data-dir={data}"])
+        folder = index.find(data, "mimic_iv_ecg")
+        return check_page.render(check.scan(folder, rich.console.Console(quiet=True)))
 
 
 def about(found: Sequence[Result]) -> dict:

@@ -1,6 +1,7 @@
 """The first screen of an evaluation's page: which models are best, task by task."""
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -89,16 +90,14 @@ def sign(row: str, standing: Standing) -> str:
     return TIED if row in standing.tied else ""
 
 
-_NAMES = {
-    "auroc": "AUROC",
-    "macro auroc": "mean AUROC of the classes",
-    "mae": "mean absolute error",
-}
+_NAMES = {"macro auroc": "mean AUROC of the classes", "mae": "mean absolute error"}
+_ABBREVIATIONS = re.compile(r"\b(auroc|auprc|f1|mae|rmse)\b")
 
 
 def name_of(score_name: str) -> str:
-    """Returns the name of a main score for readers; files have its short name."""
-    return _NAMES.get(score_name, score_name)
+    """Returns the name of a score for readers; files have its short name."""
+    upper = _ABBREVIATIONS.sub(lambda found: found[0].upper(), score_name)
+    return _NAMES.get(score_name, upper)
 
 
 def _task_chart(of_task: Sequence[Result], standing: Standing) -> str:

@@ -83,7 +83,7 @@ def _is_plottable(predictions: Predictions, k: int) -> bool:
 def _curves_of_class(results: Sequence[Result], k: int, name: str, order: Order) -> Iterator[str]:
     suffix = f": {name}" if name else ""
     roc = _unit_panel(f"ROC{suffix}", "1 - specificity", "sensitivity")
-    both = _unit_panel(f"Precision and recall{suffix}", "recall", "precision")
+    both = _unit_panel(f"PR{suffix}", "recall", "precision")
     reliability = _unit_panel(f"Reliability{suffix}", "predicted probability", "observed fraction")
     for panel in (roc, reliability):
         panel.line(_UNIT, _UNIT, kind="guide")

@@ -12,7 +12,7 @@ import numpy as np
 
 from clef_jax.answers import intended_use
 from clef_jax.errors import counted
-from clef_jax.evaluation import plot, score
+from clef_jax.evaluation import overview, plot, score
 from clef_jax.evaluation.result import Result
 from clef_jax.evaluation.score import Scored
 from clef_jax.fitting import matching
@@ -90,10 +90,10 @@ def trust(dataset: Dataset, fitted: FittedHead) -> str:
         low, high = primary.interval.low, primary.interval.high
         interval = f" (95 % interval {low:.3g} to {high:.3g})"
     value = f"{primary.value:.3g}" if np.isfinite(primary.value) else "not defined"
+    name = overview.name_of(primary.name)
     return (
-        f"Cross-validated {by_patient}"
-        f"{rarer}, the {primary.name} is {value}{interval}; expect this only for patients and "
-        f"recordings like these{advice}."
+        f"Cross-validated {by_patient}{rarer}, the {name} is {value}{interval}; expect this only "
+        f"for patients and recordings like these{advice}."
     )
 
 
@@ -138,15 +138,15 @@ def _scores(fitted: FittedHead) -> str:
         "Cross-validated scores with 95 % confidence intervals over patients: the head first, then "
         "what the same labels give with other features, on the same folds."
     )
-    every = [[html.escape(s.name), _cell(s)] for s in results[0].scores]
-    primary = results[0].primary().name
+    every = [[html.escape(overview.name_of(s.name)), _cell(s)] for s in results[0].scores]
+    primary = overview.name_of(results[0].primary().name)
     compared = [plot.dot(result.row, result.primary()) for result in results]
     drawn = dots.plot(compared, f"{primary} by features:", width=420, name_width=170)
     return template.section(
         "Scores",
         caption,
         chart.grid(f"<figcaption><b>{html.escape(primary)}</b></figcaption>{drawn}", kind="three"),
-        template.table(("features", *names), rows, name="scores"),
+        template.table(("features", *map(overview.name_of, names)), rows, name="scores"),
         template.folded(
             "All scores of the head", template.table(("score", "value"), every, name="all_scores")
         ),
@@ -311,7 +311,10 @@ def _groups(result: Result) -> str:
     ]
     if not rows:
         return ""
-    caption = f"{name} by sex and age, in groups of at least {score.MIN_GROUP_PATIENTS} patients."
+    shown = overview.name_of(name)
+    caption = (
+        f"The {shown} by sex and age, in groups of at least {score.MIN_GROUP_PATIENTS} patients."
+    )
     return template.section(
-        "Patient subgroups", caption, template.table(("group", name), rows), anchor="groups"
+        "Patient subgroups", caption, template.table(("group", shown), rows), anchor="groups"
     )
