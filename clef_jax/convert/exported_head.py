@@ -21,7 +21,7 @@ FORMS = {
     PROBABILITIES: "probability of each of the head's names; positive from its threshold on",
     VALUES: "value of each of the head's names",
 }
-"""What these outputs hold, for the descriptions of files."""
+"""Descriptions of the outputs, which files store."""
 _LEAST_WIDTH = 1e-30
 """Width of a step."""
 

@@ -176,7 +176,7 @@ class Net1D(nn.Module):
 
 
 class Head(nn.Module):
-    """What a head answers to features of its layer, [N, D].
+    """Computes the answers of a head from features of its layer, [N, D].
 
     `about` is "head" of `config.json`, and `arrays` are those of `head.safetensors`.
     """

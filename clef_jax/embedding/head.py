@@ -36,7 +36,7 @@ _OPTIONAL = ("threshold", "prevalence", "half_width")
 ARRAY_FIELDS = (*_ARRAYS, *_OPTIONAL, _QUERY)
 """Fields of a head that are arrays."""
 _CALIBRATION = "calibration."
-"""What precedes the names of a calibration's arrays in the file."""
+"""Prefix of the names of a calibration's arrays in the file."""
 _OLD_WEIGHT, _OLD_BIAS = "dense.weight", "dense.bias"
 
 

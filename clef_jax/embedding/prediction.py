@@ -1,4 +1,4 @@
-"""What a model with a head answers to signals: `clef_jax.load(path).predict(...)`.
+"""Computes the answers of a model with a head to signals: `clef_jax.load(path).predict(...)`.
 
 Shapes: W windows, K outputs.
 """

@@ -72,7 +72,7 @@ class Pretrained:
 
     embedder: Embedder | ForeignEncoder
     head: Head | None = dataclasses.field(default=None, repr=False)
-    """What makes answers of features; None if the model only embeds."""
+    """Head that computes answers from features; None if the model only embeds."""
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ from clef_jax.statistics import bootstrap
 
 @dataclasses.dataclass(frozen=True)
 class Standing:
-    """Which models are best on one task."""
+    """The models that are best on one task."""
 
     best: str = ""
     """Row with the best primary score; empty if no score is defined."""

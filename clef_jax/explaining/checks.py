@@ -59,7 +59,7 @@ class Similarity:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Removal:
-    """What happens to the answer when marked parts are missing."""
+    """Change of the answer when marked parts are missing, beside random parts."""
 
     raises: bool
     """Whether the parts that raise the answer most are marked, or those that lower it most."""

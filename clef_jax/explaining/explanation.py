@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Explanation:
-    """Which parts of a window moved the answer to it, with checks of that picture."""
+    """Contribution of each part of a window to its answer, with checks of that picture."""
 
     recording: str
     """Name of the recording."""

@@ -44,7 +44,7 @@ UNSAID = (
     "would say as well, does not show.",
     "It is about one window of one recording, and says nothing about others.",
 )
-"""What such a picture does not say."""
+"""Sentences about the limits of such a picture."""
 
 _VERDICTS = {
     checks_lib.SAME_HEAD: "A randomly drawn head gives much the same picture: it shows where the "

@@ -18,7 +18,7 @@ MIN_PATCH_SECONDS, MAX_PATCH_SECONDS = 0.05, 2.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to explain, and how.
+    """Answer to explain, and the method.
 
     Raises:
         WrongArgument: the method is unknown, or the patch too short or too long.

@@ -22,7 +22,7 @@ from clef_jax.formats import Opened
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Listed:
-    """What a recording states about itself."""
+    """Properties that a recording states in its file."""
 
     leads: tuple[str, ...]
     sample_rate_hz: float
