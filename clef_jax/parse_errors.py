@@ -25,7 +25,7 @@ _FLAG = re.compile(r"--?[A-Za-z][\w.-]*")
 _LINE_OF_FLAGS = re.compile(r"^[│|\s]*(--[A-Za-z].*)$", re.MULTILINE)
 _SUBCOMMANDS = re.compile(r"\{([\w-]+(?:,[\w-]+)+)\}")
 _KINDS = {"INT": "a whole number", "FLOAT": "a number", "None": "None", "{None}": "None"}
-"""What tyro's names of types mean."""
+"""Words for users in place of tyro's names of types."""
 
 
 @contextlib.contextmanager

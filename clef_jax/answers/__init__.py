@@ -1,4 +1,4 @@
-"""What the outputs of a head mean: calibrated probabilities, decisions, and values with intervals.
+"""Meaning of the outputs of a head: calibrated probabilities, decisions, and values with intervals.
 
 The functions take and return NumPy arrays, and know neither encoders nor files.
 """

@@ -46,7 +46,7 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Achieved:
-    """What decisions by thresholds achieve; NaN where a class has no recordings."""
+    """Sensitivity and other rates that decisions by thresholds achieve; NaN where a class has no recordings."""
 
     sensitivity: np.ndarray
     """Fraction of the positive recordings that are decided positive, [K]."""

@@ -26,7 +26,7 @@ from clef_jax.embedding.recipe import Recipe
 from clef_jax.errors import UserError, counted
 
 UNTRAINED = "untrained:"
-"""What precedes the name of a published encoder to evaluate it without weights."""
+"""Prefix of the name of a published encoder, to evaluate it without weights."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -207,7 +207,7 @@ class ForeignEncoder:
 
     @property
     def constants(self) -> tuple[Any, ...]:
-        """What `features` needs beside the weights, on every device."""
+        """Arrays that `features` needs beside the weights, on every device."""
         return self._constants
 
     @functools.cached_property

@@ -1,4 +1,4 @@
-"""What the devices compute for a published encoder: its input, its layers and their time steps.
+"""Computes on the devices what a published encoder needs: its input, layers and time steps.
 
 Constants are the arrays of the network that are not trained, those of the variant, and the mean and
 the standard deviation of the training patients, NaN if they are unknown.

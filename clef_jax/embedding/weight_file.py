@@ -38,7 +38,7 @@ class Foreign(NamedTuple):
     about: Mapping[str, Any] = types.MappingProxyType({})
     """Metadata for the model card: origin and licence."""
     name_suffix: str = ""
-    """What the model's name in tables has after that of the file."""
+    """Suffix of the model's name in tables, after the name of the file."""
     class_names: tuple[str, ...] | None = None
     """Names of the classes; None if the file states none."""
 

@@ -64,7 +64,7 @@ class FeatureSource(Protocol):
 
 
 Model = Encoder | FeatureSource
-"""What an evaluation compares."""
+"""The contestants of an evaluation."""
 
 
 def embed(

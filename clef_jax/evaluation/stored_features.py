@@ -27,7 +27,7 @@ from clef_jax.embedding.prepared import Embedded
 from clef_jax.errors import UserError, counted
 
 PREFIX = "embeddings:"
-"""What precedes the path of a file of embeddings among the names of models."""
+"""Prefix of the path of a file of embeddings among the names of models."""
 IDS = ("recording", "record_id", "record", "record_ids", "id", "ids")
 FEATURES = ("embedding", "embeddings", "features")
 """Names of the columns of a file that are read: the first of each kind that the file has."""

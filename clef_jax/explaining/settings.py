@@ -102,7 +102,7 @@ class Config:
 
     @property
     def request(self) -> Request:
-        """What to explain."""
+        """Answer to explain, and the method."""
         return Request(
             method=self.method,
             output=self.output,

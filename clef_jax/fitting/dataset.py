@@ -48,7 +48,7 @@ class Dataset:
     sample_rate_hz: np.ndarray
     """Sampling rates of the recordings, [N]."""
     rows: tuple[Assigned, ...]
-    """What became of every row of the labels, and of every recording without a row."""
+    """Use of every row of the labels and of every recording without a row, or why it was not used."""
     notes: tuple[Note, ...]
 
     knows_patients: bool

@@ -52,7 +52,7 @@ class Options:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Checked:
-    """What cross-validation found about calibration and thresholds of a classifier."""
+    """Calibration and thresholds of a classifier, measured by cross-validation."""
 
     before: Quality
     """Calibration of the probabilities of the heads themselves."""

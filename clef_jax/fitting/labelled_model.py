@@ -50,7 +50,7 @@ LOCATIONS = "locations"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to fit."""
+    """Head to fit."""
 
     layer: str = "last"
     """Layer that the head reads."""

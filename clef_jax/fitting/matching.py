@@ -24,7 +24,7 @@ _MOST_SHOWN = 3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Assigned:
-    """What became of a row of labels, or of a recording without a row."""
+    """Use of a row of labels or of a recording without a row, or why it was not used."""
 
     line: int | None
     """Line of the row; None for a recording without a row."""

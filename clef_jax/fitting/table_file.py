@@ -51,7 +51,7 @@ class Table:
     """Number of the line of the file on which each row begins."""
     notes: tuple[Note, ...] = ()
     where: str = "The table of labels"
-    """What messages call it."""
+    """Name of the file in messages."""
 
     def column(self, name: str) -> list[str]:
         """Returns the cells of a column."""

@@ -1,4 +1,4 @@
-"""What the XML files of GE devices share: elements by local name, numbers, and the patient."""
+"""Common parts of the XML files of GE devices: elements by local name, numbers, and the patient."""
 
 import datetime
 import re

@@ -107,7 +107,7 @@ class Note:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Patient:
-    """What a file states about the patient and the time; None for what it does not state.
+    """Patient and time that a file states; None for what it does not state.
 
     These values never appear in logs, messages or notes, and so not in the text of this object.
     """

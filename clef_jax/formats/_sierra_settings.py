@@ -1,4 +1,4 @@
-"""What a Philips Sierra XML file states about its waveforms and its patient."""
+"""Reads what a Philips Sierra XML file states about its waveforms and its patient."""
 
 import dataclasses
 import datetime

@@ -19,7 +19,7 @@ _END = (1 << _CODE_BITS) - 1
 _MAX_BYTES = 32 << 20
 """Largest accepted size of all channels; 20 minutes of 12 leads at 1000 Hz are 29 MB."""
 _BIAS = 64
-"""What is added to each stored difference."""
+"""Number that is added to each stored difference."""
 LIMB = ("III", "aVR", "aVL", "aVF")
 """Leads that are stored as differences from what I and II predict."""
 

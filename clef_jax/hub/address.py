@@ -7,7 +7,7 @@ import re
 from clef_jax.errors import WrongArgument
 
 PREFIX = "hf:"
-"""What an address begins with; nothing without it is looked up on a hub."""
+"""Prefix of an address; nothing without it is requested from a hub."""
 DEFAULT_REVISION = "main"
 """Revision of an address that names none."""
 

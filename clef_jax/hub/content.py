@@ -1,4 +1,4 @@
-"""What is published of a model folder: the files that this package writes, and nothing else.
+"""Selects the files of a model folder to publish: those that this package writes, and nothing else.
 
 The model is loaded and written again, so that its fingerprint is verified, and no entry, file or
 code that the package does not know is published.

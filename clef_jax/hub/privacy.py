@@ -19,7 +19,7 @@ _PATTERNS = {
     "a date": re.compile(r"(?<!\d)(?:19|20)\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?!\d)"),
     "a long number": re.compile(r"(?<![\w.,])[A-Za-z]?\d{6,}(?!\w|[.,]\d)"),
 }
-"""What texts of a configuration must not hold."""
+"""Patterns that texts of a configuration must not hold."""
 _IN_CARDS = ("a path", "a long number")
 """Those that the model card must not hold either; it may state contact and dates."""
 _WEB = re.compile(r"(?:https?://|[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}/|doi:|10\.\d{4,}/|hf:)\S+")

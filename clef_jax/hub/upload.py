@@ -9,13 +9,13 @@ from clef_jax.hub import client, digest
 from clef_jax.hub.address import Address
 
 NEW, REPLACED, SAME, DELETED = "new", "replaced", "same", "deleted"
-"""What becomes of a file."""
+"""The effects of a push on a file."""
 _NEUTRAL = (".gitattributes",)
 """Files that a hub makes by itself."""
 
 
 class Plan(NamedTuple):
-    """What a push changes."""
+    """Changes that a push makes."""
 
     exists: bool
     """Whether the repository exists."""
@@ -24,7 +24,7 @@ class Plan(NamedTuple):
     is_private: bool
     """Whether the repository is private, or will be."""
     changes: Mapping[str, str]
-    """What becomes of each file of the model, by name."""
+    """Effect on each file of the model, by name."""
     others: tuple[str, ...]
     """Other files of the repository, which stay."""
 

@@ -27,7 +27,7 @@ class Dot:
     high: float = math.nan
     """Ends of the interval; NaN without one."""
     words: str = ""
-    """What is written instead of a dot, such as "not defined"."""
+    """Text in place of a dot, such as "not defined"."""
     sign: str = ""
     """`BEST`, `TIED`, or empty."""
     index: int | None = None

@@ -1,1 +1,1 @@
-"""What `clef-jax predict` does: answers of a model's head to recordings, as a table and a page."""
+"""Computes answers of a model's head to recordings for `clef-jax predict`, as a table and a page."""

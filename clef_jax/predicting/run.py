@@ -108,7 +108,7 @@ def _check_outputs(config: Config) -> None:
 
 
 class _Stated(NamedTuple):
-    """What a recording states about itself."""
+    """Properties that a recording states in its file."""
 
     recording: str
     sample_rate_hz: float

@@ -48,7 +48,7 @@ Measure = Callable[[str, int], Speed]
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """What follows from the minutes."""
+    """Settings that follow from the minutes."""
 
     size: str
     batch: int

@@ -43,7 +43,7 @@ class Config:
     name: str | None = None
     """Name of the row; by default the objective with its preset, or the model."""
     model: command_line.Model = ""
-    """What to score without pre-training: untrained, classical, the path of a model, or
+    """Model to score without pre-training: untrained, classical, the path of a model, or
     embeddings:FILE; supervised trains a network from scratch on the labels of each task. By
     default an encoder is pre-trained."""
     dataset: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from clef_jax.speedrunning.panel import Panel
 
 
 class Choice(NamedTuple):
-    """What is trained on."""
+    """Recordings to train on."""
 
     dataset: str
     """Data sets with their weights, as for clef-jax train."""
