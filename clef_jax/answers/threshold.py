@@ -46,7 +46,7 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Achieved:
-    """Sensitivity and other rates that decisions by thresholds achieve; NaN where a class has no recordings."""
+    """Rates that decisions by thresholds achieve; NaN where a class has no recordings."""
 
     sensitivity: np.ndarray
     """Fraction of the positive recordings that are decided positive, [K]."""

@@ -48,7 +48,7 @@ class Dataset:
     sample_rate_hz: np.ndarray
     """Sampling rates of the recordings, [N]."""
     rows: tuple[Assigned, ...]
-    """Use of every row of the labels and of every recording without a row, or why it was not used."""
+    """How each row of the labels, and each recording without a row, was used, or why not."""
     notes: tuple[Note, ...]
 
     knows_patients: bool

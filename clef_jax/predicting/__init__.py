@@ -1,1 +1,1 @@
-"""Computes answers of a model's head to recordings for `clef-jax predict`, as a table and a page."""
+"""Computes the answers of `clef-jax predict` to recordings, as a table and a page."""
