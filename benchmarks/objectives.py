@@ -14,9 +14,12 @@ fold 8. RISK (optional) holds `mimic_iv_ecg` with a risk that may carry labels, 
 
 import argparse
 import json
+import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Sequence
+from concurrent import futures
 
 VIEWS = {
     "same": ["--learning-rate=1e-4"],
@@ -32,7 +35,8 @@ OBJECTIVES = {
     "sigmoid": [],
     "supervised": ["--dataset=ptb_xl", "--exclude=strat_fold=7,8"],
 }
-SEEDS = {"clef": [42, 43, 44, 45], "simclr": [42, 43, 44, 45]}  # others: 42, 43, 44
+SEEDS = {"clef": 3, "simclr": 3}
+"""Numbers of seeds of the chosen views; two of the other objectives."""
 FIRST_SEED = 42
 CHOICE_TASK = "ptb_xl_superdiagnostic"
 FINAL_TASKS = "ptb_xl_superdiagnostic,ptb_xl_af,ptb_xl_sex,ptb_xl_age,chapman_diagnoses,cinc2017_af"
@@ -47,6 +51,18 @@ def name_of(objective: str, views: str, seed: int) -> str:
     return f"{objective}_{views}_{seed}"
 
 
+_cores: list[set[int]] = []
+"""Sets of cores that no training uses now."""
+
+
+def train_all(args, runs: Sequence[tuple]) -> list[pathlib.Path]:
+    """Trains encoders, `args.processes` at a time on cores of their own; returns the workdirs."""
+    cores = sorted(os.sched_getaffinity(0))
+    _cores[:] = [set(cores[k :: args.processes]) for k in range(args.processes)]
+    with futures.ThreadPoolExecutor(args.processes) as pool:
+        return list(pool.map(lambda run: train(args, *run), runs))
+
+
 def train(args, objective: str, views: str, seed: int, data_dir=None) -> pathlib.Path:
     """Trains one encoder, unless that was done, and returns its workdir."""
     prefix = "" if data_dir is None else "risk_carries_label_"
@@ -54,6 +70,11 @@ def train(args, objective: str, views: str, seed: int, data_dir=None) -> pathlib
     done = workdir.with_suffix(".done")
     if not done.exists():
         workdir.parent.mkdir(parents=True, exist_ok=True)
+        own = _cores.pop()
+
+        def pin() -> None:
+            os.sched_setaffinity(0, own)
+
         with workdir.with_suffix(".log").open("a") as log:
             subprocess.run(
                 [
@@ -77,7 +98,9 @@ def train(args, objective: str, views: str, seed: int, data_dir=None) -> pathlib
                 check=True,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                preexec_fn=pin,
             )
+        _cores.append(own)
         done.touch()
         print(f"trained {workdir.name}", flush=True)  # noqa: T201
     return workdir
@@ -99,7 +122,7 @@ def scores_by_model(out: pathlib.Path) -> dict[str, float]:
 
 def choose(args, objectives: list[str]) -> dict[str, str]:
     """Returns the views of each objective that are better on fold 7."""
-    runs = [train(args, o, v, FIRST_SEED) for v in reversed(VIEWS) for o in objectives]
+    runs = train_all(args, [(o, v, FIRST_SEED) for v in reversed(VIEWS) for o in objectives])
     out = args.out / "choice"
     if not (out / "results.json").exists():
         evaluate(
@@ -132,14 +155,20 @@ def main() -> None:
     parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES))
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--processes", type=int, default=1, help="trainings at a time")
+    parser.add_argument("--more-seeds", type=int, default=0, help="seeds beyond those of SEEDS")
     parser.add_argument("--probes", default="linear,attention")
     args = parser.parse_args()
     chosen = choose(args, args.objectives)
-    more = [(o, seed) for o in chosen for seed in SEEDS.get(o, [42, 43, 44])]
-    more.sort(key=lambda run: run[1])  # one seed of all objectives before the next seed
-    runs = [train(args, o, chosen[o], seed) for o, seed in more]
+    more = [
+        (o, chosen[o], FIRST_SEED + number)
+        for o in chosen
+        for number in range(SEEDS.get(o, 2) + args.more_seeds)
+    ]
+    more.sort(key=lambda run: run[2])  # one seed of all objectives before the next seed
     if args.risk_data_dir:
-        runs.append(train(args, "clef", chosen["clef"], FIRST_SEED, args.risk_data_dir))
+        more.append(("clef", chosen["clef"], FIRST_SEED, args.risk_data_dir))
+    runs = train_all(args, more)
     evaluate(
         runs,
         "--hold-out=strat_fold=8",

@@ -35,7 +35,8 @@ FLAT, ALL_MISSING = 8, 9
 
 
 def wanted(signal_mv, rate_hz, variant):
-    """What the authors compute from windows [B, C, T] in float64, with SciPy."""
+    """What the authors compute from windows [B, C, T] in float64, with SciPy, and the standard
+    deviations in mV by which they divide."""
 
     def filtered(x, coefficients):
         numerator, denominator = coefficients
@@ -60,7 +61,7 @@ def wanted(signal_mv, rate_hz, variant):
         ):
             x = filtered(x, coefficients)
     mean, std = x.mean((1, 2), keepdims=True), x.std((1, 2), keepdims=True)
-    return (x - mean) / (std + 1e-8)
+    return (x - mean) / (std + 1e-8), std
 
 
 def prepared(signal_mv, recipe):
@@ -78,8 +79,12 @@ def test_windows_are_those_of_scipy_in_float64(variant, num_leads, rate_hz, seco
         ECGFOUNDER[variant], sample_rate_hz=rate_hz, window_seconds=seconds
     )
     signal_mv = verify.windows(num_leads, recipe.num_samples(rate_hz), rate_hz)
-    got, want = prepared(signal_mv, recipe), wanted(signal_mv, rate_hz, variant)
-    np.testing.assert_allclose(got[:FLAT], want[:FLAT], rtol=0, atol=1e-5)
+    got, (want, std_mv) = prepared(signal_mv, recipe), wanted(signal_mv, rate_hz, variant)
+    # A median and filters leave a few microvolts of some windows, so that the rounding of float32
+    # is a fraction of the input, not of the output.
+    largest_mv = np.nanmax(np.abs(signal_mv[:FLAT]), axis=(1, 2), keepdims=True)
+    error_mv = np.abs(got - want)[:FLAT] * std_mv[:FLAT]
+    assert (error_mv < 5e-7 * largest_mv).all()
     np.testing.assert_array_equal(got[ALL_MISSING], 0)
     if num_leads == 1:
         np.testing.assert_array_equal(got[FLAT], 0)
@@ -169,11 +174,11 @@ def test_the_standalone_module_preprocesses_as_scipy(variant):
     preprocessing = json.loads(json.dumps(ECGFOUNDER[variant].settings()))
     signal_mv = verify.windows(2, 5000, 500.0)
     got = pytorch_encoder.preprocess(signal_mv, 500.0, preprocessing, num_leads=2).numpy()
-    want = wanted(signal_mv, 500.0, variant)
+    want, _ = wanted(signal_mv, 500.0, variant)
     np.testing.assert_allclose(got[:FLAT], want[:FLAT], rtol=0, atol=1e-5)
     np.testing.assert_array_equal(got[ALL_MISSING], 0)
     (alone,) = pytorch_encoder.preprocess(signal_mv[:1, 0], 500.0, preprocessing).numpy()
-    np.testing.assert_allclose(alone, wanted(signal_mv[:1, :1], 500.0, variant)[0, 0], atol=1e-5)
+    np.testing.assert_allclose(alone, wanted(signal_mv[:1, :1], 500.0, variant)[0][0, 0], atol=1e-5)
     assert not pytorch_encoder.preprocess(np.full(5000, 1.3), 500.0, preprocessing).any()
 
 
