@@ -1,8 +1,9 @@
 """Attention probe: learned queries pool the time steps of a frozen stage for a linear head.
 
 Each query weights the time steps by a softmax of its products with them, and pools a share of the
-features; the head is linear. At the start all steps have the same weight, which is the mean that
-the linear probe sees. Training stops early on validation patients.
+features; the head is linear. Training starts with the same weight for all steps and with the linear
+probe of their mean, because a head that starts at 0 needs more recordings than most labels have. It
+stops early on validation patients.
 
 It takes the place of a probe as fine-tuning does: `make_fit` returns a function for
 `prediction.Protocol.fit`, which receives the location of each recording instead of features.
@@ -179,6 +180,13 @@ class Windows:
         result[: len(steps)] = (steps - self._centre) / self._scale
         return result
 
+    def means(self, locations: np.ndarray) -> np.ndarray:
+        """Returns the mean of each recording's scaled time steps, float32 [N, D]."""
+        result = np.zeros((len(locations), self.num_features), np.float32)
+        for position, windows in enumerate(self.of(locations)):
+            result[position] = self._read(windows).mean(axis=(0, 1), dtype=np.float64)
+        return (result - self._centre) / self._scale
+
     def logits(self, params: Params, locations: np.ndarray) -> np.ndarray:
         """Returns the mean output of the head over each recording's windows, float64 [N, K]."""
         outputs = np.zeros((len(locations), params.bias.shape[0]))
@@ -231,15 +239,23 @@ def _train(
     centre, scale = finetune.centre_and_scale(kind, train.target)
     target, wanted = ((x.target - centre) / scale for x in (train, validation))
     num_outputs = target.shape[1]
-    params = Params(
-        jnp.zeros((min(config.num_queries, windows.num_features), windows.num_features)),
-        jnp.zeros((windows.num_features, num_outputs)),
-        jnp.zeros(num_outputs),
+    params = _start(
+        kind,
+        windows,
+        dataclasses.replace(train, target=target),
+        dataclasses.replace(validation, target=wanted),
+        min(config.num_queries, windows.num_features),
     )
     tx, step = _make_step(kind, config, math.ceil(len(train) / config.batch_size))
     opt_state = tx.init(params)
     choices, rng = windows.of(train.features), np.random.default_rng(seed)
-    best, best_loss, best_epoch, epoch = params, math.inf, 0, 0
+
+    def validation_loss_of(params: Params) -> float:
+        logits = windows.logits(params, validation.features)
+        losses = finetune.loss(kind, jnp.asarray(logits), jnp.asarray(wanted))
+        return float(np.mean(jax.device_get(losses)))
+
+    best, best_loss, best_epoch, epoch = params, validation_loss_of(params), 0, 0
     for epoch in range(1, config.max_epochs + 1):
         for positions in _groups(rng.permutation(len(train)), config.batch_size):
             chosen = [choices[p][rng.integers(len(choices[p]))] for p in positions.tolist()]
@@ -247,9 +263,7 @@ def _train(
             padded[: len(positions)] = target[positions]
             counts = (np.arange(config.batch_size) < len(positions)).astype(np.float32)
             params, opt_state = step(params, opt_state, windows.scaled(chosen), padded, counts)
-        logits = windows.logits(params, validation.features)
-        losses = finetune.loss(kind, jnp.asarray(logits), jnp.asarray(wanted))
-        validation_loss = float(np.mean(jax.device_get(losses)))
+        validation_loss = validation_loss_of(params)
         if validation_loss < best_loss - config.min_improvement:
             best, best_loss, best_epoch = params, validation_loss, epoch
         elif epoch - best_epoch >= config.patience_epochs:
@@ -265,6 +279,28 @@ def _train(
         np.full(num_outputs, np.nan),
         best_loss,
         epoch,
+    )
+
+
+def _start(
+    kind: str, windows: Windows, train: Examples, validation: Examples, num_queries: int
+) -> Params:
+    """Returns queries of 0, and the linear probe of the mean over the time steps.
+
+    The penalty of each output is chosen on the validation recordings, among those of the linear
+    probe. The targets are standardised.
+    """
+    means, validation_means = (windows.means(examples.features) for examples in (train, validation))
+    heads = linear.fit_all(kind, dataclasses.replace(train, features=means), linear.STRENGTHS)
+    predicted = np.stack([head(validation_means) for head in heads])
+    chosen = probe.losses(kind, validation.target, predicted).argmin(axis=0)
+    weight = np.stack([head.weight / head.scale[:, None] for head in heads])
+    bias = np.stack([head.bias - head.centre @ w for head, w in zip(heads, weight, strict=True)])
+    output = np.arange(len(chosen))
+    return Params(
+        jnp.zeros((num_queries, windows.num_features)),
+        jnp.asarray(weight[chosen, :, output].T, jnp.float32),
+        jnp.asarray(bias[chosen, output], jnp.float32),
     )
 
 
