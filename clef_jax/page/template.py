@@ -69,7 +69,8 @@ def picture(drawn: "Figure", what: str) -> str:
     """Returns an embedded figure as HTML; `what` describes it for readers who cannot see it."""
     from clef_jax.page import figure as figure_lib
 
-    return f'<img alt="{html.escape(what)}" src="{figure_lib.as_data_uri(drawn)}">'
+    image = f'<img alt="{html.escape(what)}" src="{figure_lib.as_data_uri(drawn)}">'
+    return f'<div class="wide" tabindex="0" role="group" aria-label="Picture">{image}</div>'
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, name: str = "") -> str:
