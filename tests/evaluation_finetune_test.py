@@ -78,18 +78,34 @@ def test_fine_tuning_fits_its_training_recordings(splits):
     assert found.num_epochs == 40
 
 
-def test_many_devices_agree_with_one(splits):
-    task, few = tasks.find("cinc2017_af"), finetune.Config(batch_size=16, max_epochs=2)
+@pytest.mark.parametrize(("head_start", "tolerance"), [("zero", 1e-4), ("linear", 1e-3)])
+def test_many_devices_agree_with_one(head_start, tolerance, splits):
+    """A linear probe, with which the head starts, is solved to about 1e-3 of a probability."""
+    task = tasks.find("cinc2017_af")
+    few = finetune.Config(batch_size=16, max_epochs=2, head_start=head_start)
     one = ask(make(1), splits, task, config=few)
     many = ask(make(4), splits, task, config=few)
-    np.testing.assert_allclose(one.predicted, many.predicted, atol=1e-4)
+    np.testing.assert_allclose(one.predicted, many.predicted, atol=tolerance)
+
+
+def test_fine_tuning_is_never_worse_on_validation_than_the_linear_probe_it_starts_from(splits):
+    kept, task = [], tasks.find("cinc2017_af")
+    for rate in (1e-9, 1.0):  # the second rate destroys the encoder
+        config = dataclasses.replace(CONFIG, max_epochs=2, min_improvement=0.0, learning_rate=rate)
+        ask(make(1), splits, task, kept, config)
+    linear, destroyed = kept
+    assert destroyed.validation_loss <= linear.validation_loss + 1e-3
+    zero = dataclasses.replace(config, learning_rate=1e-9, head_start="zero")
+    ask(make(1), splits, task, kept, zero)
+    np.testing.assert_array_equal(np.asarray(kept[-1].params.weight), 0)
+    assert np.abs(np.asarray(linear.params.weight)).max() > 0
 
 
 def test_training_stops_without_improvement(splits):
     kept = []
     config = finetune.Config(batch_size=16, max_epochs=20, patience_epochs=1, min_improvement=10.0)
     ask(make(1), splits, tasks.find("cinc2017_af"), kept, config)
-    assert {found.num_epochs for found in kept} == {2}
+    assert {found.num_epochs for found in kept} == {1}
 
 
 def test_the_released_optimiser_runs(splits):
@@ -100,7 +116,9 @@ def test_the_released_optimiser_runs(splits):
 
 def test_the_rates_with_the_lowest_validation_loss_are_kept(splits):
     kept, task = [], tasks.find("cinc2017_af")
-    few = dataclasses.replace(CONFIG, max_epochs=2, patience_epochs=2, min_improvement=0.0)
+    few = dataclasses.replace(
+        CONFIG, max_epochs=2, patience_epochs=2, min_improvement=0.0, head_start="zero"
+    )
     for rates in ((1e-7,), (3e-3,), (1e-7, 3e-3)):
         config = dataclasses.replace(few, rates=rates)
         ask(make(1), splits, task, kept, config)

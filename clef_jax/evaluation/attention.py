@@ -287,21 +287,15 @@ def _start(
 ) -> Params:
     """Returns queries of 0, and the linear probe of the mean over the time steps.
 
-    The penalty of each output is chosen on the validation recordings, among those of the linear
-    probe. The targets are standardised.
+    The targets of a regression are standardised.
     """
-    means, validation_means = (windows.means(examples.features) for examples in (train, validation))
-    heads = linear.fit_all(kind, dataclasses.replace(train, features=means), linear.STRENGTHS)
-    predicted = np.stack([head(validation_means) for head in heads])
-    chosen = probe.losses(kind, validation.target, predicted).argmin(axis=0)
-    weight = np.stack([head.weight / head.scale[:, None] for head in heads])
-    bias = np.stack([head.bias - head.centre @ w for head, w in zip(heads, weight, strict=True)])
-    output = np.arange(len(chosen))
-    return Params(
-        jnp.zeros((num_queries, windows.num_features)),
-        jnp.asarray(weight[chosen, :, output].T, jnp.float32),
-        jnp.asarray(bias[chosen, output], jnp.float32),
+    train, validation = (
+        dataclasses.replace(examples, features=windows.means(examples.features))
+        for examples in (train, validation)
     )
+    weight, bias = probe.weights(probe.fit(kind, train, validation))
+    queries = jnp.zeros((num_queries, windows.num_features))
+    return Params(queries, jnp.asarray(weight.T), jnp.asarray(bias))
 
 
 @functools.lru_cache(maxsize=32)

@@ -1,5 +1,9 @@
 """Fine-tuning: trains the whole encoder and a linear head for a task, with early stopping.
 
+The head starts as the linear probe of the frozen encoder (Kumar et al. 2022, arXiv 2202.10054): one
+that starts at 0 distorts the features before it has learned, and needs more recordings than most
+labels have.
+
 It takes the place of a probe: `make_fit` returns a function for `prediction.Protocol.fit`. Instead
 of features, it receives the location of each recording (`locations`) and reads its samples.
 
@@ -49,12 +53,20 @@ class Config:
     """Learning rates to choose from on validation data, for encoder and head each, instead of
     `learning_rate`; by default nothing is chosen."""
     weight_decay: float = 1e-2
+    head_start: Literal["linear", "zero"] = "linear"
+    """Head at the start: the linear probe of the frozen encoder, or 0."""
     optimizer: Literal["adamw", "adam_l2"] = "adamw"
     """adamw: AdamW with one epoch of warm-up and a cosine decay to 0. adam_l2: Adam with the weight
     penalty in the gradient and two cosine decays in sequence."""
 
 
-RELEASED = Config(max_epochs=100, learning_rate=1e-3, weight_decay=1e-5, optimizer="adam_l2")
+RELEASED = Config(
+    max_epochs=100,
+    learning_rate=1e-3,
+    weight_decay=1e-5,
+    head_start="zero",
+    optimizer="adam_l2",
+)
 """Settings of the public PyTorch reference for most tasks."""
 
 
@@ -255,8 +267,11 @@ def _fine_tune(
     """
     centre, scale = centre_and_scale(kind, train.target)
     scaled = dataclasses.replace(train, target=((train.target - centre) / scale).astype("f4"))
-    start = _initial_params(embedder, train.target.shape[1])
     wanted = (validation.target - centre) / scale
+    start = _initial_params(embedder, train.target.shape[1])
+    if config.head_start == "linear":
+        judged = dataclasses.replace(validation, target=wanted)
+        start = _linear_start(start, samples, steps, kind, scaled, judged)
 
     def run(rates: Rates) -> FineTuned:
         state = with_rates(tx.init(start), rates)
@@ -293,7 +308,13 @@ def _train(
         The parameters with the lowest validation loss, this loss, and the number of epochs.
     """
     rng, size, mesh = np.random.default_rng(seed), steps.batch_size, steps.mesh
-    best, best_loss, best_epoch, epoch = params, math.inf, 0, 0
+
+    def validation_loss_of(params: Params) -> float:
+        logits = _logits(steps, params, samples, validation)
+        losses = jax.device_get(loss(kind, jnp.asarray(logits), jnp.asarray(wanted)))
+        return float(np.mean(losses))
+
+    best, best_loss, best_epoch, epoch = params, validation_loss_of(params), 0, 0
     for epoch in range(1, config.max_epochs + 1):
         for positions in samples_lib.batches(len(train), size, rng):
             recordings = samples.windows(train.features[positions])
@@ -302,9 +323,7 @@ def _train(
             batch["target"][: len(positions)] = train.target[positions]
             on_devices = mesh_lib.to_devices(batch, mesh)
             params, opt_state, _ = steps.train(params, opt_state, on_devices)
-        logits = _logits(steps, params, samples, validation)
-        losses = jax.device_get(loss(kind, jnp.asarray(logits), jnp.asarray(wanted)))
-        validation_loss = float(np.mean(losses))
+        validation_loss = validation_loss_of(params)
         if validation_loss < best_loss - config.min_improvement:
             best, best_loss, best_epoch = params, validation_loss, epoch
         elif epoch - best_epoch >= config.patience_epochs:
@@ -326,6 +345,29 @@ def _initial_params(embedder: Trainable, num_outputs: int) -> Params:
     weight = jnp.zeros((width.stop - width.start, num_outputs))
     params = Params(embedder.params, weight, jnp.zeros(num_outputs))
     return jax.device_put(params, mesh_lib.everywhere(embedder.mesh))
+
+
+def _linear_start(
+    start: Params,
+    samples: Reader,
+    steps: Steps,
+    kind: str,
+    train: Examples,
+    validation: Examples,
+) -> Params:
+    """Returns `start` with the linear probe of its encoder as the head; targets are scaled."""
+    width = start.weight.shape[0]
+    identity = start._replace(weight=jnp.eye(width), bias=jnp.zeros(width))
+    train, validation = (
+        dataclasses.replace(
+            examples,
+            features=_logits(steps, identity, samples, examples.features).astype(np.float32),
+        )
+        for examples in (train, validation)
+    )
+    weight, bias = probe.weights(probe.fit(kind, train, validation))
+    head = jax.device_put((weight.T, bias), mesh_lib.everywhere(steps.mesh))
+    return start._replace(weight=head[0], bias=head[1])
 
 
 def _optimizer(config: Config, steps_per_epoch: int) -> optax.GradientTransformation:
