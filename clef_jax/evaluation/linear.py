@@ -13,7 +13,7 @@ import numpy as np
 import scipy.optimize
 import scipy.special
 
-from clef_jax.evaluation import blocks
+from clef_jax.evaluation import blas, blocks
 from clef_jax.evaluation.examples import Examples
 
 STRENGTHS = (1.0, 0.1, 0.01, 1e-3)
@@ -144,13 +144,14 @@ def _logistic(
     bias = np.log(frequency) if multiclass else scipy.special.logit(frequency)
     start = np.concatenate([np.zeros((num_features, num_outputs)), bias[None]])
     for strength in strengths:
-        result = scipy.optimize.minimize(
-            _cross_entropy(x, y, strength, multiclass=multiclass),
-            start.ravel(),
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": max_iterations},
-        )
+        with blas.threads_for(x.size * num_outputs):
+            result = scipy.optimize.minimize(
+                _cross_entropy(x, y, strength, multiclass=multiclass),
+                start.ravel(),
+                jac=True,
+                method="L-BFGS-B",
+                options={"maxiter": max_iterations},
+            )
         start = result.x.reshape(num_features + 1, num_outputs)
         solutions.append((start[:-1].copy(), start[-1].copy()))
     return solutions
