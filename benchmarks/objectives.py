@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -144,6 +145,42 @@ def choose(args, objectives: list[str]) -> dict[str, str]:
     return chosen
 
 
+def summary(out: pathlib.Path) -> str:
+    """Returns the evaluation as a Markdown table: a row for each objective and probe.
+
+    A cell has the mean over seeds of the main score, and means of the ends of its intervals.
+    """
+    results = json.loads((out / "results.json").read_text())["results"]
+    main_scores = ("auroc", "macro auroc", "mae")
+    cells: dict[tuple[str, str], dict[str, list]] = {}
+    for result in results:
+        if result["score"] in main_scores and result["label_share"] == 1:
+            row = (re.sub(r"_\d\d$", "", result["model"]), result["method"])
+            cells.setdefault(row, {}).setdefault(result["task"], []).append(result)
+    names = list(dict.fromkeys(result["task"] for result in results))
+    lines = [
+        f"| row | probe | seeds | {' | '.join(names)} |",
+        "|---|---|---|" + "---|" * len(names),
+    ]
+    for (name, probe), of_task in cells.items():
+        seeds = max(len(found) for found in of_task.values())
+        shown = [_cell(of_task.get(task, [])) for task in names]
+        lines.append(f"| {name} | {probe} | {seeds} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def _cell(found: list) -> str:
+    if not found:
+        return ""
+    digits = 2 if found[0]["score"] == "mae" else 3
+    means = []
+    for name in ("value", "low", "high"):
+        numbers = [result[name] for result in found if result[name] is not None]
+        text = f"{sum(numbers) / len(numbers):.{digits}f}" if numbers else "not defined"
+        means.append(text.removeprefix("0"))
+    return f"{means[0]} [{means[1]}, {means[2]}]"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -177,6 +214,7 @@ def main() -> None:
         data_dir=args.data_dir,
         out=args.out / "final",
     )
+    (args.out / "summary.md").write_text(summary(args.out / "final") + "\n")
 
 
 if __name__ == "__main__":
