@@ -4,7 +4,7 @@
 
 Each objective is trained with the paper's views at a rate of 1e-4 and with views of other seconds
 at 1e-3, from one seed. The better of the two on PTB-XL's fold 7 is chosen, alike for all, and
-trained from further seeds. Then all models are evaluated once on fold 8, and by cross-validation on
+trained from further seeds. Then all models are evaluated once on fold 8 and on the test splits of
 Chapman and CinC 2017. The runs resume: the same command goes on where it was stopped.
 
 DATA holds `mimic_iv_ecg`, without patients of the tests and with risks that carry no label
