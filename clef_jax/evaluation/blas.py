@@ -1,7 +1,7 @@
 """Threads of NumPy's and SciPy's matrix products.
 
-The threads of one product wait for each other, so that products of a few million multiplications take
-many times as long as with one thread, above all where other programs use the processors.
+The threads of one product wait for each other, so that products of a few million multiplications
+take many times as long as with one thread, above all where other programs use the processors.
 """
 
 import contextlib
