@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-import scipy.optimize
 import scipy.special
 
 from clef_jax.embedding.head import ISOTONIC, PLATT, TEMPERATURE, Calibration
@@ -156,7 +155,9 @@ def measure(target: np.ndarray, probability: np.ndarray) -> Quality:
 
 def _temperature_slope(loss: Callable[[float], float]) -> float:
     """Returns the positive slope, 1 / T, at which a loss is the lowest."""
-    result = scipy.optimize.minimize_scalar(
+    from scipy import optimize  # takes a third of a second, which only fitting needs
+
+    result = optimize.minimize_scalar(
         lambda log_slope: loss(float(np.exp(log_slope))),
         bounds=(-_LARGEST_LOG_SLOPE, _LARGEST_LOG_SLOPE),
         method="bounded",
@@ -176,6 +177,8 @@ def _softmax_loss(logits: np.ndarray, target: np.ndarray) -> float:
 
 def _platt(logit: np.ndarray, target: np.ndarray) -> tuple[float, float]:
     """Returns slope and intercept of one output."""
+    from scipy import optimize  # takes a third of a second, which only fitting needs
+
     num_positive = target.sum()
     num_negative = len(target) - num_positive
     high, low = (num_positive + 1) / (num_positive + 2), 1 / (num_negative + 2)
@@ -190,7 +193,7 @@ def _platt(logit: np.ndarray, target: np.ndarray) -> tuple[float, float]:
         return _sigmoid_loss(logits, smoothed), gradient
 
     start = np.array([1.0, scipy.special.logit(smoothed.mean())])
-    result = scipy.optimize.minimize(
+    result = optimize.minimize(
         loss_and_gradient,
         start,
         jac=True,
@@ -208,10 +211,12 @@ def _isotonic(logit: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.nda
     Each level of the isotonic regression has a knot at either end. Probabilities stay off 0 and 1
     by what one more recording of the other class would change.
     """
+    from scipy import optimize  # takes a third of a second, which only fitting needs
+
     values, number = np.unique(logit, return_inverse=True)
     weight = np.bincount(number)
     mean = np.bincount(number, target) / weight
-    level = np.asarray(scipy.optimize.isotonic_regression(mean, weights=weight).x)
+    level = np.asarray(optimize.isotonic_regression(mean, weights=weight).x)
     least = 1 / (len(logit) + 2)
     first = np.flatnonzero(np.diff(level, prepend=-1.0))
     last = np.append(first[1:] - 1, len(level) - 1)
