@@ -24,7 +24,7 @@ import numpy as np
 import optax
 
 from clef_jax.embedding import batch as batch_lib
-from clef_jax.evaluation import finetune, linear, probe
+from clef_jax.evaluation import early_stopping, finetune, linear, probe
 from clef_jax.evaluation.examples import Examples, folds
 from clef_jax.evaluation.time_steps import TimeSteps
 
@@ -250,24 +250,20 @@ def _train(
     opt_state = tx.init(params)
     choices, rng = windows.of(train.features), np.random.default_rng(seed)
 
-    def validation_loss_of(params: Params) -> float:
-        logits = windows.logits(params, validation.features)
-        losses = finetune.loss(kind, jnp.asarray(logits), jnp.asarray(wanted))
-        return float(np.mean(jax.device_get(losses)))
-
-    best, best_loss, best_epoch, epoch = params, validation_loss_of(params), 0, 0
-    for epoch in range(1, config.max_epochs + 1):
+    def run_epoch(params: Params) -> Params:
+        nonlocal opt_state
         for positions in _groups(rng.permutation(len(train)), config.batch_size):
             chosen = [choices[p][rng.integers(len(choices[p]))] for p in positions.tolist()]
             padded = np.zeros((config.batch_size, num_outputs), np.float32)
             padded[: len(positions)] = target[positions]
             counts = (np.arange(config.batch_size) < len(positions)).astype(np.float32)
             params, opt_state = step(params, opt_state, windows.scaled(chosen), padded, counts)
-        validation_loss = validation_loss_of(params)
-        if validation_loss < best_loss - config.min_improvement:
-            best, best_loss, best_epoch = params, validation_loss, epoch
-        elif epoch - best_epoch >= config.patience_epochs:
-            break
+        return params
+
+    def validation_loss(params: Params) -> float:
+        return finetune.mean_loss(kind, windows.logits(params, validation.features), wanted)
+
+    best, best_loss, epoch = early_stopping.train(params, run_epoch, validation_loss, config)
     predicted = linear.to_predictions(kind, windows.logits(best, validation.features))
     return Attention(
         kind,

@@ -26,7 +26,7 @@ from clef_jax import mesh as mesh_lib
 from clef_jax.embedding import batch as batch_lib, trainable
 from clef_jax.embedding.prepared import Embedded
 from clef_jax.embedding.trainable import Trainable
-from clef_jax.evaluation import linear, probe, samples as samples_lib
+from clef_jax.evaluation import early_stopping, linear, probe, samples as samples_lib
 from clef_jax.evaluation.examples import Examples, folds
 from clef_jax.evaluation.learning_rates import Rates, by_group, choose, with_rates
 from clef_jax.evaluation.samples import Reader, Samples, pack, random_window
@@ -249,6 +249,11 @@ def loss(kind: str, logits: jax.Array, target: jax.Array) -> jax.Array:
     return optax.sigmoid_binary_cross_entropy(logits, target).mean(axis=1)
 
 
+def mean_loss(kind: str, logits: np.ndarray, target: np.ndarray) -> float:
+    """Returns the mean loss of logits [N, K] over recordings; see `loss`."""
+    return float(np.mean(jax.device_get(loss(kind, jnp.asarray(logits), jnp.asarray(target)))))
+
+
 def _fine_tune(
     embedder: Trainable,
     samples: Reader,
@@ -309,13 +314,8 @@ def _train(
     """
     rng, size, mesh = np.random.default_rng(seed), steps.batch_size, steps.mesh
 
-    def validation_loss_of(params: Params) -> float:
-        logits = _logits(steps, params, samples, validation)
-        losses = jax.device_get(loss(kind, jnp.asarray(logits), jnp.asarray(wanted)))
-        return float(np.mean(losses))
-
-    best, best_loss, best_epoch, epoch = params, validation_loss_of(params), 0, 0
-    for epoch in range(1, config.max_epochs + 1):
+    def run_epoch(params: Params) -> Params:
+        nonlocal opt_state
         for positions in samples_lib.batches(len(train), size, rng):
             recordings = samples.windows(train.features[positions])
             batch = pack([random_window(windows, rng) for windows in recordings], size)
@@ -323,12 +323,12 @@ def _train(
             batch["target"][: len(positions)] = train.target[positions]
             on_devices = mesh_lib.to_devices(batch, mesh)
             params, opt_state, _ = steps.train(params, opt_state, on_devices)
-        validation_loss = validation_loss_of(params)
-        if validation_loss < best_loss - config.min_improvement:
-            best, best_loss, best_epoch = params, validation_loss, epoch
-        elif epoch - best_epoch >= config.patience_epochs:
-            break
-    return best, best_loss, epoch
+        return params
+
+    def validation_loss(params: Params) -> float:
+        return mean_loss(kind, _logits(steps, params, samples, validation), wanted)
+
+    return early_stopping.train(params, run_epoch, validation_loss, config)
 
 
 def centre_and_scale(kind: str, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
