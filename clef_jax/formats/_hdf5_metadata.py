@@ -48,7 +48,7 @@ _MAX_HZ_TEXT = 80
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Scope:
-    """Where the metadata of an array may stand."""
+    """Places in which the metadata of an array may stand."""
 
     group: Group
     node: Any

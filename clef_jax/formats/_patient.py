@@ -83,6 +83,14 @@ def time(text: str) -> datetime.datetime | None:
     return parsed.replace(microsecond=int(fraction[:6].ljust(6, "0") or 0), tzinfo=offset)
 
 
+def iso_time(text: str) -> datetime.datetime | None:
+    """Returns a date or a time in ISO 8601; None for a text that is none, or names no day."""
+    try:
+        return datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
 def age_between(birth: datetime.date | None, at: datetime.date | None) -> float | None:
     """Returns the age in years at a date; None if a date is unknown or the age implausible."""
     if birth is None or at is None:

@@ -18,7 +18,7 @@ from clef_jax.formats._scp_sections import Record
 _HEAD = struct.Struct("<IBIBHBBBBB")
 """Rate in Hz, leads, samples, bytes of a sample, and year, month, day, hour, minute and second."""
 _LENGTHS_AT, _HEAD_BYTES = 62, 70
-"""Where the lengths of two optional blocks are stated, and where these blocks begin."""
+"""Positions of the lengths of two optional blocks, and of the first of these blocks."""
 _LEAD = struct.Struct("<BHB")
 """Code, step in nV, and a reserved byte."""
 _MAX_RATE_HZ = 40_000

@@ -97,7 +97,7 @@ class Leads:
 
 @dataclasses.dataclass(frozen=True)
 class Beat:
-    """Where a beat was found; beats of type 0 had the reference beat subtracted."""
+    """Position of a detected beat; beats of type 0 had the reference beat subtracted."""
 
     type: int
     start: int

@@ -15,7 +15,7 @@ import numpy as np
 
 from clef_jax import leads
 from clef_jax.finding import Defect
-from clef_jax.formats import _array, _recording
+from clef_jax.formats import _array, _patient, _recording
 from clef_jax.formats._recording import Format, Hints, Note, Opened, Patient
 
 _SIGNATURE = b"ALIVE\0\0\0"
@@ -131,10 +131,7 @@ def _checksums(block: bytes) -> tuple[int, int]:
 def _date(info: bytes) -> datetime.datetime | None:
     """Returns the time of a recording from the beginning of its block of information."""
     text = info[:_DATE_BYTES].partition(b"\0")[0].decode("ascii", "replace").strip()
-    try:
-        return datetime.datetime.fromisoformat(text)
-    except ValueError:
-        return None
+    return _patient.iso_time(text)
 
 
 FORMAT = Format(name="AliveCor ATC", suffixes=(".atc",), looks_like=looks_like, open=open_atc)

@@ -5,7 +5,6 @@ lines of them in JSON (`.ndjson`). The reader is our own, because packages for F
 resources but do not decode their samples.
 """
 
-import datetime
 import functools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -247,7 +246,7 @@ def _joined(
 
 def _read_patient(observation: dict[str, Any], patients: dict[str, dict[str, Any]]) -> Patient:
     """Returns age, sex and time of an Observation, as far as the file states them."""
-    at = _time(
+    at = _patient.iso_time(
         _json.text(observation, "effectiveDateTime")
         or _json.text(observation, "effectivePeriod", "start")
         or _json.text(observation, "effectiveInstant")
@@ -259,14 +258,6 @@ def _read_patient(observation: dict[str, Any], patients: dict[str, dict[str, Any
     age = _patient.age_between(born, at.date() if at else None)
     male = {"male": True, "female": False}.get(_json.text(patient, "gender").lower())
     return Patient(age_years=age, male=male, recorded_at=at)
-
-
-def _time(text: str) -> datetime.datetime | None:
-    """Returns a date or a time; None for a text that is none, or names no day."""
-    try:
-        return datetime.datetime.fromisoformat(text)
-    except ValueError:
-        return None
 
 
 FORMAT = Format(

@@ -4,14 +4,13 @@ Format: the log of ECGs of the Fitbit Web API, and its successor in the Google H
 reading is a recording of lead I, whose samples divided by the scaling factor are millivolts.
 """
 
-import datetime
 import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from clef_jax.finding import Defect
-from clef_jax.formats import _array, _failures, _json, _recording
+from clef_jax.formats import _array, _failures, _json, _patient, _recording
 from clef_jax.formats._recording import Format, Hints, Opened, Patient
 
 _MAX_DEPTH = 6
@@ -61,10 +60,6 @@ def _open(reading: dict[str, Any], part: str, hints: Hints, where: str) -> Opene
     names, notes = _recording.lead_names(("I",), hints, 1)
     interval = reading.get("interval")
     text = _json.text(reading, "startTime") or _json.text(interval, "startTime")
-    try:
-        recorded_at = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        recorded_at = None
     return Opened(
         part=part,
         lead_names=names,
@@ -73,7 +68,7 @@ def _open(reading: dict[str, Any], part: str, hints: Hints, where: str) -> Opene
         unit_known=known,
         read=functools.partial(_array.read, samples[None] * factor, 1.0),
         notes=(*notes, *_recording.unit_notes(known)),
-        patient=Patient(recorded_at=recorded_at),
+        patient=Patient(recorded_at=_patient.iso_time(text)),
     )
 
 

@@ -4,7 +4,6 @@ Format: "Single ECG" of the Kardia API: counts of some nanovolts, with one lead 
 leads, raw and as the application filters them. The raw ones are read.
 """
 
-import datetime
 import functools
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from clef_jax.finding import Defect
-from clef_jax.formats import _array, _json, _recording
+from clef_jax.formats import _array, _json, _patient, _recording
 from clef_jax.formats._recording import Format, Hints, Opened, Patient
 
 _KINDS = ("raw", "enhanced")
@@ -82,15 +81,8 @@ def _open(item: Any, part: str, hints: Hints, where: str) -> Opened:
             *notes,
             *_recording.unit_notes(known),
         ),
-        patient=Patient(recorded_at=_time(_json.text(item, "recordedAt"))),
+        patient=Patient(recorded_at=_patient.iso_time(_json.text(item, "recordedAt"))),
     )
-
-
-def _time(text: str) -> datetime.datetime | None:
-    try:
-        return datetime.datetime.fromisoformat(text)
-    except ValueError:
-        return None
 
 
 FORMAT = Format(

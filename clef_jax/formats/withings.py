@@ -5,7 +5,6 @@ blood pressure monitor), as the description in the export states.
 """
 
 import csv
-import datetime
 import functools
 import itertools
 import json
@@ -13,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clef_jax.finding import Defect
-from clef_jax.formats import _array, _failures, _json, _recording, _text
+from clef_jax.formats import _array, _failures, _json, _patient, _recording, _text
 from clef_jax.formats._recording import Format, Hints, Opened, Patient
 
 _COLUMNS = {"frequency", "signal", "wearposition"}
@@ -93,10 +92,6 @@ def _open(row: dict[str, str], part: str, hints: Hints, where: str) -> Opened:
     rate = _recording.check_rate(stated or hints.sample_rate_hz, where)
     factor, known = _recording.scale(_UNITS.get(row.get("wearposition", ""), ""), hints)
     names, notes = _recording.lead_names((_LEAD,), hints, 1)
-    try:
-        recorded_at = datetime.datetime.fromisoformat(row.get("date", ""))
-    except ValueError:
-        recorded_at = None
     return Opened(
         part=part,
         lead_names=names,
@@ -105,7 +100,7 @@ def _open(row: dict[str, str], part: str, hints: Hints, where: str) -> Opened:
         unit_known=known,
         read=functools.partial(_array.read, samples[None] * factor, 1.0),
         notes=(*notes, *_recording.unit_notes(known)),
-        patient=Patient(recorded_at=recorded_at),
+        patient=Patient(recorded_at=_patient.iso_time(row.get("date", ""))),
     )
 
 
