@@ -108,7 +108,7 @@ class Published:
     licence: str
     """Licence of the weights."""
     weights: str
-    """Where the authors publish the weights."""
+    """Page on which the authors publish the weights."""
     recognises: Callable[[Mapping[str, Any]], bool]
     """Returns whether a file's contents, mappings within mappings, are weights of this encoder."""
     from_torch: Callable[[Mapping[str, Any]], Any]

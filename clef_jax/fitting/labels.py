@@ -29,7 +29,7 @@ _KINDS = {BINARY: "multilabel", NUMBERS: "regression"}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which columns to use, and how."""
+    """Columns to use, and their kinds."""
 
     id_column: str | None = None
     """Column that names the recordings; by default the first of `ID_COLUMNS`."""

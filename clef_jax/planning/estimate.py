@@ -112,7 +112,7 @@ class Plan:
 
     @property
     def step_seconds_source(self) -> str:
-        """Where `step_seconds` is from: `gpu-compiler`, `compiler` or `roofline`."""
+        """Source of `step_seconds`: `gpu-compiler`, `compiler` or `roofline`."""
         if self.gpu is not None and self.gpu.seconds is not None:
             return "gpu-compiler"
         return "roofline" if self.compiler_seconds is None else "compiler"

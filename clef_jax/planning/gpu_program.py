@@ -49,7 +49,7 @@ class GpuProgram:
     """Everything that a step executes on each device, by the compiler's estimates."""
 
     products: str
-    """Which library computes matrix products: `triton` or `cublaslt`."""
+    """Library that computes matrix products: `triton` or `cublaslt`."""
     num_kernels: int
     """Kernels per step, without exchanges."""
     num_bytes: int
