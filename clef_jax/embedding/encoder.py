@@ -155,12 +155,7 @@ class Embedder:
 
     @functools.cached_property
     def _fingerprint(self) -> str:
-        digest = hashlib.sha256(repr((self.size, self.recipe)).encode())
-        digest.update(self.recipe.variant.encode())
-        for path, leaf in jax.tree_util.tree_leaves_with_path(self.params):
-            digest.update(jax.tree_util.keystr(path).encode())
-            digest.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
-        return digest.hexdigest()
+        return digest(repr((self.size, self.recipe)) + self.recipe.variant, self.params)
 
     def window_rate_hz(self, sample_rate_hz: float) -> float:
         """Returns the sampling rate of the windows that the encoder takes: always its own."""
@@ -296,6 +291,15 @@ def random(size: str, mesh: Mesh, *, seed: int, recipe: Recipe | None = None) ->
     dtype = machine.compute_dtype("auto")
     encoder = models.create_encoder(size, rngs=nnx.Rngs(seed), dtype=dtype)
     return of_encoder(encoder, mesh, name=f"random {size}, seed {seed}", recipe=recipe or Recipe())
+
+
+def digest(about: str, weights: Any) -> str:
+    """Returns the SHA-256 digest of a text and of the names and bytes of a tree of arrays."""
+    result = hashlib.sha256(about.encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(weights):
+        result.update(jax.tree_util.keystr(path).encode())
+        result.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
+    return result.hexdigest()
 
 
 class _Layered(Protocol):

@@ -8,7 +8,6 @@ window, D features of all layers.
 
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +19,7 @@ from jax.sharding import Mesh
 
 from clef_jax import leads as leads_lib, mesh as mesh_lib
 from clef_jax.embedding import foreign_step, published as published_lib
-from clef_jax.embedding.encoder import layer_slice
+from clef_jax.embedding.encoder import digest, layer_slice
 from clef_jax.embedding.published import Published, Variant
 from clef_jax.embedding.recipe import Recipe
 from clef_jax.errors import UserError, counted
@@ -149,11 +148,7 @@ class ForeignEncoder:
     @functools.cached_property
     def _fingerprint(self) -> str:
         about = (self.key, self.variant_name, self.variant.sentence, self.statistics)
-        digest = hashlib.sha256(repr(about).encode())
-        for path, leaf in jax.tree_util.tree_leaves_with_path((self.params, self.fixed)):
-            digest.update(jax.tree_util.keystr(path).encode())
-            digest.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
-        return digest.hexdigest()
+        return digest(repr(about), (self.params, self.fixed))
 
     def window_rate_hz(self, sample_rate_hz: float) -> float:
         """Returns the sampling rate of the windows that the encoder takes: always its own."""
