@@ -4,8 +4,9 @@
 
 Each objective is trained with the paper's views at a rate of 1e-4 and with views of other seconds
 at 1e-3, from one seed. The better of the two on PTB-XL's fold 7 is chosen, alike for all, and
-trained from further seeds. Then all models are evaluated once on fold 8 and on the test splits of
-Chapman and CinC 2017. The runs resume: the same command goes on where it was stopped.
+trained from further seeds. Then the models of the further seeds, which no choice has seen, are
+evaluated once on fold 8 and on the test splits of Chapman and CinC 2017. The runs resume: the same
+command goes on where it was stopped. `--views=other` omits the choice.
 
 DATA holds `mimic_iv_ecg`, without patients of the tests and with risks that carry no label
 (`prepare --score=age_sex`), `ptb_xl`, `chapman` and `cinc2017`. CHOICE holds `ptb_xl` without
@@ -37,7 +38,7 @@ OBJECTIVES = {
     "supervised": ["--dataset=ptb_xl", "--exclude=strat_fold=7,8"],
 }
 SEEDS = {"clef": 3, "simclr": 3}
-"""Numbers of seeds of the chosen views; two of the other objectives."""
+"""Numbers of further seeds of the chosen views; two of the other objectives."""
 FIRST_SEED = 42
 CHOICE_TASK = "ptb_xl_superdiagnostic"
 FINAL_TASKS = "ptb_xl_superdiagnostic,ptb_xl_af,ptb_xl_sex,ptb_xl_age,chapman_diagnoses,cinc2017_af"
@@ -186,25 +187,31 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--data-dir", type=pathlib.Path, required=True)
-    parser.add_argument("--choice-data-dir", type=pathlib.Path, required=True)
+    parser.add_argument("--choice-data-dir", type=pathlib.Path)
     parser.add_argument("--risk-data-dir", type=pathlib.Path)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES))
+    parser.add_argument("--views", choices=list(VIEWS), help="views that were chosen before")
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--processes", type=int, default=1, help="trainings at a time")
     parser.add_argument("--more-seeds", type=int, default=0, help="seeds beyond those of SEEDS")
     parser.add_argument("--probes", default="linear,attention")
     args = parser.parse_args()
-    chosen = choose(args, args.objectives)
+    if not (args.views or args.choice_data_dir):
+        parser.error("--choice-data-dir is needed to choose the views, or --views")
+    if args.views:
+        chosen = dict.fromkeys(args.objectives, args.views)
+    else:
+        chosen = choose(args, args.objectives)
     more = [
-        (o, chosen[o], FIRST_SEED + number)
+        (o, chosen[o], FIRST_SEED + 1 + number)
         for o in chosen
         for number in range(SEEDS.get(o, 2) + args.more_seeds)
     ]
     more.sort(key=lambda run: run[2])  # one seed of all objectives before the next seed
     if args.risk_data_dir:
-        more.append(("clef", chosen["clef"], FIRST_SEED, args.risk_data_dir))
+        more.append(("clef", chosen["clef"], FIRST_SEED + 1, args.risk_data_dir))
     runs = train_all(args, more)
     evaluate(
         runs,
