@@ -112,6 +112,10 @@ class TrainConfig:
     exclude: str | None = None
     """Recordings whose patients are kept out of training, as FIELD=VALUE,VALUE of a stored field,
     for example strat_fold=7,8; by default all training patients are used."""
+    risk_table: str | None = setting(None, resumable=True, per_process=True)
+    """CSV file with the columns record_id and risk, and optionally completeness (fraction of the
+    score's inputs that were observed), whose risks replace the prepared ones; recordings that it
+    does not name have an unknown risk. By default the prepared risk is used."""
     seed: int = 42
     """Random seed of initial weights, order of patients, leads, and augmentation."""
 

@@ -18,8 +18,8 @@ def setting(
         default: default value; by default the setting is required.
         resumable: whether a resumed run may change the setting, because it does not change what a
             step computes, except for rounding. (`preset` is resumable because the settings that
-            result from it, `objective_config`, are compared; data and noise are compared by
-            fingerprint.)
+            result from it, `objective_config`, are compared; data, noise and a table of risks are
+            compared by fingerprint.)
         per_process: whether the setting may differ between the processes of one run.
     """
     metadata = {RESUMABLE: resumable, PER_PROCESS: per_process}

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from culprits import assert_names, refuses
 
+from clef_jax import csv_file
 from clef_jax.data import index as index_lib
-from clef_jax.fitting import labels as labels_lib, matching, seen, table_file
+from clef_jax.fitting import labels as labels_lib, matching, seen
 from clef_jax.fitting.labels import Choice
 from clef_jax.fitting.matching import Assigned
 
@@ -15,7 +16,7 @@ RECORDINGS = tuple(f"a/r{number}.npy" for number in range(8))
 def read(tmp_path, content, **choice):
     path = tmp_path / "labels.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return labels_lib.interpret(table_file.read(path), Choice(**choice))
+    return labels_lib.interpret(csv_file.read(path), Choice(**choice))
 
 
 def column(*values, name="y"):

@@ -24,7 +24,7 @@ RUFF_EXCLUDES = {
 
 FLOORS = (
     # The ground floor knows no task of the package.
-    *("errors", "plugin", "finding", "files", "line_file", "lock_owner", "folder_lock"),
+    *("errors", "plugin", "finding", "files", "line_file", "csv_file", "lock_owner", "folder_lock"),
     *("machine", "chip"),
     *("leads", "lead_order", "mesh", "dataset_list", "setting"),
     *("parse_errors", "command_line"),

@@ -24,6 +24,7 @@ def make(**settings):
         ({"test_folds": tuple(range(1, 11))}, "wrong_folds"),
         ({"train": "--exclude=strat_fold=1"}, "flag_of_the_command"),
         ({"train": "--num_steps 5"}, "flag_of_the_command"),
+        ({"train": "--risk-table=risks.csv"}, "own_file"),
         ({"model": "untrained", "objective": "simclr"}, "model_is_not_trained"),
         ({"seed": -1}, "invalid_seed"),
         ({"size": "smal"}, "unknown_size"),

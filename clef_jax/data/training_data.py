@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from clef_jax.config import TrainConfig
-from clef_jax.data import age_sex, index as index_lib, mixed_sampler, selection
+from clef_jax.data import age_sex, index as index_lib, mixed_sampler, risk_table, selection
 from clef_jax.data.mixed_sampler import MixedSampler
+from clef_jax.data.risk_table import RiskTable
 from clef_jax.data.sampler import BatchSampler
 
 NUM_QUANTILES = 101
@@ -30,6 +31,8 @@ class TrainingData:
     """Fraction of the sampled patients that are from each data set; they sum to 1."""
     sample_rate_hz: float
     """Sampling rate of the encoder's input."""
+    risk_table: RiskTable | None = None
+    """Table whose risks the indexes have; None where they have the prepared ones."""
 
     @property
     def is_mixed(self) -> bool:
@@ -61,10 +64,24 @@ class TrainingData:
         return () if lengths == {round(window_seconds * self.sample_rate_hz)} else _sorted(lengths)
 
     def identity(self) -> dict[str, str]:
-        """Returns the fingerprints of the data by name. A run resumes only with the same ones."""
+        """Returns the fingerprints of data and risks by name.
+
+        A run resumes only with the same ones.
+        """
+        table = {} if self.risk_table is None else {"table of risks": self.risk_table.digest}
         if not self.is_mixed:
-            return {"data set": self.indexes[0].fingerprint}
-        return {f"data set {index.dataset}": index.fingerprint for index in self.indexes}
+            return {"data set": self.indexes[0].fingerprint} | table
+        return {f"data set {index.dataset}": index.fingerprint for index in self.indexes} | table
+
+    def with_risk(self, indexes: Sequence[index_lib.Index]) -> list[index_lib.Index]:
+        """Returns splits of these data sets with the risk that this run uses.
+
+        That is the risk of the table if there is one. Otherwise, in a run on several data sets, one
+        without any known risk gets that of age and sex.
+        """
+        if self.risk_table is not None:
+            return self.risk_table.apply(indexes)
+        return [age_sex.fill(index) for index in indexes] if self.is_mixed else list(indexes)
 
     def describe(self) -> list[dict[str, Any]]:
         """Returns name, weight, fingerprint, settings and counts of each data set, for the record
@@ -114,11 +131,11 @@ def _weighted_quantiles(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def load(config: TrainConfig) -> TrainingData:
     """Returns the training split of the data sets of a run, without excluded patients.
 
-    In a run on several data sets, one without any known risk gets that of age and sex.
+    Their risk is that of `TrainingData.with_risk`.
 
     Raises:
-        UserError: a data set is not prepared, is damaged or has recordings of several rates, or the
-            selection is not possible.
+        UserError: a data set is not prepared, is damaged or has recordings of several rates, the
+            selection is not possible, or the table of risks cannot be used.
     """
     entries = config.datasets
     indexes = [
@@ -126,9 +143,12 @@ def load(config: TrainConfig) -> TrainingData:
         for entry in entries
     ]
     indexes = selection.exclude_each(indexes, config.exclude)
-    if len(entries) > 1:
-        indexes = [age_sex.fill(index) for index in indexes]
-    return of_indexes(indexes, config)
+    table = None if config.risk_table is None else risk_table.read(config.risk_table)
+    data = dataclasses.replace(of_indexes(indexes, config), risk_table=table)
+    data = dataclasses.replace(data, indexes=tuple(data.with_risk(data.indexes)))
+    if table is not None:
+        risk_table.check(data.indexes)
+    return data
 
 
 def of_indexes(indexes: Sequence[index_lib.Index], config: TrainConfig) -> TrainingData:
@@ -157,13 +177,16 @@ def for_checks(data: TrainingData, min_patients: int) -> TrainingData:
             continue
         validation = index_lib.load(index.version_dir, index_lib.VALIDATION)
         if validation.num_patients >= min_patients:
-            filled = age_sex.fill(validation) if data.is_mixed else validation
-            kept.append((filled, weight))
+            kept.append((validation, weight))
     if not kept:
         return data
     indexes, weights = zip(*kept, strict=True)
     total = sum(weights)
-    return dataclasses.replace(data, indexes=indexes, weights=tuple(w / total for w in weights))
+    return dataclasses.replace(
+        data,
+        indexes=tuple(data.with_risk(indexes)),
+        weights=tuple(w / total for w in weights),
+    )
 
 
 def make_sampler(

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from clef_jax.csv_file import Note
 from clef_jax.errors import UserError, counted, printable
-from clef_jax.fitting.table_file import Note
 
 BINARY, CLASSES, NUMBERS = "yes or no", "classes", "numbers"
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import rich.console
 
+from clef_jax.csv_file import Note
 from clef_jax.embedding.encoder import Encoder
 from clef_jax.errors import UserError, counted
 from clef_jax.finding import Defect, Finding
@@ -18,7 +19,6 @@ from clef_jax.fitting.features import Features, Listing
 from clef_jax.fitting.labels import Labels
 from clef_jax.fitting.matching import Assigned
 from clef_jax.fitting.source import Source
-from clef_jax.fitting.table_file import Note
 
 MIN_PATIENTS = 5
 """Smallest number of patients with, and of patients without, each yes-or-no label or class."""

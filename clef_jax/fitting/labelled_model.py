@@ -12,6 +12,7 @@ import rich.progress
 
 from clef_jax import baselines, plugin
 from clef_jax.baselines import Context
+from clef_jax.csv_file import Note
 from clef_jax.embedding import (
     encoder as encoder_lib,
     folder as model_folder,
@@ -39,7 +40,6 @@ from clef_jax.fitting.fitted_head import FittedHead, Options, Row
 from clef_jax.fitting.labels import Labels
 from clef_jax.fitting.method import ATTENTION, FINETUNE, LINEAR, METHODS, Method
 from clef_jax.fitting.source import Source
-from clef_jax.fitting.table_file import Note
 from clef_jax.formats import Opened
 
 UNTRAINED = "untrained"

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from clef_jax import plugin
+from clef_jax.csv_file import Note, Table
 from clef_jax.errors import UserError, WrongArgument, counted, printable
 from clef_jax.fitting import column as column_lib
 from clef_jax.fitting.column import BINARY, CLASSES, MISSING, NUMBERS, Column
-from clef_jax.fitting.table_file import Note, Table
 
 ID_COLUMNS = ("file", "path", "record", "record_id", "id")
 """Names, in lower case, of columns that name the recordings; the first that exists is used."""

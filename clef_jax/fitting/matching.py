@@ -15,9 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from clef_jax import formats
+from clef_jax.csv_file import Note
 from clef_jax.errors import UserError, counted, printable
 from clef_jax.fitting.labels import Labels, is_missing
-from clef_jax.fitting.table_file import Note
 
 _MOST_SHOWN = 3
 

@@ -5,7 +5,7 @@ import pathlib
 import rich.console
 import rich.table
 
-from clef_jax import files
+from clef_jax import csv_file, files
 from clef_jax.answers import intended_use
 from clef_jax.answers.threshold import SENSITIVITY, SPECIFICITY, Rule
 from clef_jax.embedding import pretrained
@@ -17,7 +17,6 @@ from clef_jax.fitting import (
     matching,
     page,
     row_table,
-    table_file,
 )
 from clef_jax.fitting.fitted_head import Options
 from clef_jax.fitting.labelled_model import LabelledModel, Request
@@ -36,7 +35,7 @@ def run(config: Config) -> int:
     labelled_model.check_folder(config.folder, overwrite=config.overwrite)
     files.check_output(config.report, page.is_page, overwrite=config.overwrite)
     files.check_output(config.table, row_table.is_table, overwrite=config.overwrite)
-    table = table_file.read(pathlib.Path(config.labels).expanduser())
+    table = csv_file.read(pathlib.Path(config.labels).expanduser())
     choice = Choice(
         id_column=config.id_column,
         patient_column=config.patient_column,

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clef_jax import dataset_list
+from clef_jax.csv_file import Note
 from clef_jax.data import index as index_lib
 from clef_jax.data.index import TRAIN
 from clef_jax.embedding import folder as model_folder
 from clef_jax.errors import UserError, counted
 from clef_jax.fitting.matching import Assigned
-from clef_jax.fitting.table_file import Note
 
 
 def notes(

@@ -21,6 +21,9 @@ _OURS |= {"num-steps": "num-steps"}
 """Flags of training that --train must not hold, and the flag of this command that takes their
 place."""
 
+_OWN_FILES = ("risk-table", "noise-path")
+"""Flags of training that name a file which only its owner has."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
@@ -149,6 +152,12 @@ class Config:
                     f"--train must not hold --{name}, which this command sets itself; use "
                     f"--{_OURS[name]}.",
                     problem="flag_of_the_command",
+                )
+            if name in _OWN_FILES and flag.startswith("--"):
+                raise WrongArgument(
+                    f"--train must not hold --{name}, because nobody else could repeat the row "
+                    "without the file.",
+                    problem="own_file",
                 )
         return flags
 

@@ -170,7 +170,7 @@ def log_data(
     log: logs.Log, data: training_data.TrainingData, sampler: training_data.Sampler
 ) -> None:
     """Logs what the run uses of each data set, unless it uses one as it is."""
-    if not data.is_mixed and not sampler.stored_samples:
+    if not data.is_mixed and not sampler.stored_samples and data.risk_table is None:
         return
     for source, about in zip(sampler.sources, data.describe(), strict=True):
         rate_hz = about["sample_rate_hz"]

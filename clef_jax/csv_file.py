@@ -1,4 +1,4 @@
-"""Reads a CSV table of labels as text, whatever program wrote it.
+"""Reads a CSV table of a user as text, whatever program wrote it.
 
 Encoding and delimiter are inferred; what cannot be read with certainty is refused by name.
 """
@@ -29,7 +29,7 @@ _HEADER_SHOWN = 12
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Note:
-    """Something about the labels that the user should know, although they are used."""
+    """Something about a table that the user should know, although it is used."""
 
     problem: str
     """A short stable code."""
@@ -50,7 +50,7 @@ class Table:
     lines: tuple[int, ...]
     """Number of the line of the file on which each row begins."""
     notes: tuple[Note, ...] = ()
-    where: str = "The table of labels"
+    where: str = "The table"
     """Name of the file in messages."""
 
     def column(self, name: str) -> list[str]:
@@ -59,13 +59,17 @@ class Table:
         return [row[number] for row in self.rows]
 
 
-def read(path: pathlib.Path) -> Table:
+def read(path: pathlib.Path, option: str = "--labels") -> Table:
     """Returns the table of a CSV file.
+
+    Args:
+        path: the file.
+        option: option of the command line that names the file, for messages.
 
     Raises:
         UserError: the file is missing, is no CSV file, is empty or is malformed.
     """
-    text, notes = _decoded(path, _content(path))
+    text, notes = _decoded(path, _content(path, option))
     delimiter = _delimiter(text, path) if text.strip() else ","
     lines = _parsed(text, delimiter, path)
     if not lines:
@@ -107,17 +111,15 @@ def read(path: pathlib.Path) -> Table:
     return Table(names=names, rows=tuple(cells), lines=numbers, notes=tuple(notes), where=str(path))
 
 
-def _content(path: pathlib.Path) -> bytes:
+def _content(path: pathlib.Path, option: str) -> bytes:
     if path.is_dir():
-        raise UserError(
-            f"{path} is a folder; give --labels the name of a CSV file.", problem="is_a_folder"
-        )
+        raise UserError(f"{option}: {path} is a folder; name a CSV file.", problem="is_a_folder")
     if not path.is_file():
         raise UserError(
-            f"The table of labels {path} does not exist; check the path.", problem="missing_file"
+            f"{option}: the file {path} does not exist; check the path.", problem="missing_file"
         )
     if path.stat().st_size > _MOST_BYTES:
-        raise UserError(f"{path} is larger than 1 GiB, too large for a table of labels.")
+        raise UserError(f"{option}: {path} is larger than 1 GiB, too large for a table.")
     content = path.read_bytes()
     for start, what in _BINARY.items():
         if content.startswith(start):
@@ -169,7 +171,7 @@ def _delimiter(text: str, path: pathlib.Path) -> str:
     for delimiter in DELIMITERS:
         try:
             counts = [len(row) for row in csv.reader(start, delimiter=delimiter) if row]
-        except csv.Error:  # a longer cell than any label, which `_parsed` reports with its line
+        except csv.Error:  # a very long cell, which `_parsed` reports with its line
             counts = [start[0].count(delimiter) + 1]
         if not counts or counts[0] < 2:
             continue
@@ -180,7 +182,7 @@ def _delimiter(text: str, path: pathlib.Path) -> str:
         first = printable(start[0][:60])
         raise UserError(
             f"The first line of {path}, {first!r}, has a single column. Divide columns by a comma, "
-            "a semicolon or a tab: one column names the recordings, the others hold labels.",
+            "a semicolon or a tab: one column names the recordings, the others hold their values.",
             problem="one_column",
         )
     return best
@@ -197,7 +199,7 @@ def _parsed(text: str, delimiter: str, path: pathlib.Path) -> list[tuple[int, li
             begin = reader.line_num + 1
     except csv.Error as error:
         advice = (
-            "Labels are short; is this the table of labels?"
+            "Cells are short; is this the right table?"
             if "field limit" in str(error)
             else "Every double quote needs its counterpart on the same line; write a quote within "
             "a text twice."
