@@ -15,143 +15,79 @@ fold 8. RISK (optional) holds `mimic_iv_ecg` with a risk that may carry labels, 
 
 import argparse
 import json
-import os
 import pathlib
 import re
-import subprocess
-import sys
-from collections.abc import Sequence
-from concurrent import futures
+
+import trainings
+from trainings import FIRST_SEED, OTHER_SECONDS, Training
 
 VIEWS = {
-    "same": ["--learning-rate=1e-4"],
-    "other": ["--learning-rate=1e-3", "--window-start=random", "--window-seconds=5"],
+    "same": ("--learning-rate=1e-4",),
+    "other": OTHER_SECONDS,
 }
-OBJECTIVES = {
-    "clef": [],
-    "simclr": [],
-    "moco": [],
-    "moco_1024": ["--objective=moco", "--moco.queue-size=1024"],
-    "byol": [],
-    "vicreg": [],
-    "sigmoid": [],
-    "supervised": ["--dataset=ptb_xl", "--exclude=strat_fold=7,8"],
+OBJECTIVES: dict[str, tuple[str, ...]] = {
+    "clef": (),
+    "simclr": (),
+    "moco": (),
+    "moco_1024": ("--moco.queue-size=1024",),
+    "byol": (),
+    "vicreg": (),
+    "sigmoid": (),
+    "supervised": ("--dataset=ptb_xl", "--exclude=strat_fold=7,8"),
 }
 SEEDS = {"clef": 3, "simclr": 3}
 """Numbers of further seeds of the chosen views; two of the other objectives."""
-FIRST_SEED = 42
 CHOICE_TASK = "ptb_xl_superdiagnostic"
 FINAL_TASKS = "ptb_xl_superdiagnostic,ptb_xl_af,ptb_xl_sex,ptb_xl_age,chapman_diagnoses,cinc2017_af"
 
 
-def command(verb: str, **flags) -> list[str]:
-    given = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
-    return [sys.executable, "-m", f"clef_jax.{verb}", *given]
+RISK_CARRIES_LABEL = "risk_carries_label"
 
 
-def name_of(objective: str, views: str, seed: int) -> str:
-    return f"{objective}_{views}_{seed}"
-
-
-_cores: list[set[int]] = []
-"""Sets of cores that no training uses now."""
-
-
-def train_all(args, runs: Sequence[tuple]) -> list[pathlib.Path]:
-    """Trains encoders, `args.processes` at a time on cores of their own; returns the workdirs."""
-    cores = sorted(os.sched_getaffinity(0))
-    _cores[:] = [set(cores[k :: args.processes]) for k in range(args.processes)]
-    with futures.ThreadPoolExecutor(args.processes) as pool:
-        return list(pool.map(lambda run: train(args, *run), runs))
-
-
-def train(args, objective: str, views: str, seed: int, data_dir=None) -> pathlib.Path:
-    """Trains one encoder, unless that was done, and returns its workdir."""
-    prefix = "" if data_dir is None else "risk_carries_label_"
-    workdir = args.out / "runs" / (prefix + name_of(objective, views, seed))
-    done = workdir.with_suffix(".done")
-    if not done.exists():
-        workdir.parent.mkdir(parents=True, exist_ok=True)
-        own = _cores.pop()
-
-        def pin() -> None:
-            os.sched_setaffinity(0, own)
-
-        with workdir.with_suffix(".log").open("a") as log:
-            subprocess.run(
-                [
-                    *command(
-                        "train",
-                        data_dir=data_dir or args.data_dir,
-                        workdir=workdir,
-                        num_steps=args.steps,
-                        global_batch_size=args.batch_size,
-                        objective=objective.split("_")[0],
-                        schedule="cosine",
-                        warmup_steps=args.steps // 20,
-                        health_every_steps=0,
-                        checkpoint_every_steps=100,
-                        keep_checkpoints=1,
-                        seed=seed,
-                    ),
-                    *VIEWS[views],
-                    *OBJECTIVES[objective],
-                ],
-                check=True,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                preexec_fn=pin,
-            )
-        _cores.append(own)
-        done.touch()
-        print(f"trained {workdir.name}", flush=True)  # noqa: T201
-    return workdir
-
-
-def evaluate(workdirs: list[pathlib.Path], *flags: str, data_dir, out: pathlib.Path) -> None:
-    """Evaluates encoders: `out` then holds the page and the results."""
-    subprocess.run(
-        [*command("evaluate", data_dir=data_dir, out=out), "--model", *map(str, workdirs), *flags],
-        check=True,
+def training(args, objective: str, views: str, seed: int, data_dir=None) -> Training:
+    """Returns the training of an objective; `data_dir` has a risk that carries labels."""
+    prefix = "" if data_dir is None else f"{RISK_CARRIES_LABEL}_"
+    return Training(
+        name=f"{prefix}{objective}_{views}",
+        seed=seed,
+        flags=(f"--objective={objective.split('_')[0]}", *VIEWS[views], *OBJECTIVES[objective]),
+        data_dir=data_dir or args.data_dir,
     )
 
 
-def scores_by_model(out: pathlib.Path) -> dict[str, float]:
-    """Returns the macro AUROC of each model in an evaluation of one task."""
-    results = json.loads((out / "results.json").read_text())["results"]
-    return {r["model"]: r["value"] for r in results if r["score"] == "macro auroc"}
+def train_all(args, runs: list[Training]) -> list[pathlib.Path]:
+    return trainings.train_all(
+        runs, args.out, processes=args.processes, steps=args.steps, batch_size=args.batch_size
+    )
 
 
 def choose(args, objectives: list[str]) -> dict[str, str]:
     """Returns the views of each objective that are better on fold 7."""
-    runs = train_all(args, [(o, v, FIRST_SEED) for v in reversed(VIEWS) for o in objectives])
-    out = args.out / "choice"
-    if not (out / "results.json").exists():
-        evaluate(
-            runs,
-            "--hold-out=strat_fold=7",
-            f"--tasks={CHOICE_TASK}",
-            "--baselines=none",
-            "--random-encoders=0",
-            data_dir=args.choice_data_dir,
-            out=out,
-        )
-    scores = scores_by_model(out)
+    runs = [training(args, o, v, FIRST_SEED) for v in reversed(VIEWS) for o in objectives]
+    results = trainings.evaluate(
+        train_all(args, runs),
+        "--hold-out=strat_fold=7",
+        f"--tasks={CHOICE_TASK}",
+        "--baselines=none",
+        "--random-encoders=0",
+        data_dir=args.choice_data_dir,
+        out=args.out / "choice",
+    )
+    scores = {r["model"]: r["value"] for r in results if r["score"] == "macro auroc"}
     chosen = {}
     for objective in objectives:
-        of = {views: scores[name_of(objective, views, FIRST_SEED)] for views in VIEWS}
+        of = {v: scores[training(args, objective, v, FIRST_SEED).folder] for v in VIEWS}
         chosen[objective] = max(of, key=of.__getitem__)
         print(objective, of, "chosen:", chosen[objective], flush=True)  # noqa: T201
     (args.out / "chosen.json").write_text(json.dumps({"views": chosen, "scores": scores}, indent=1))
     return chosen
 
 
-def summary(out: pathlib.Path) -> str:
-    """Returns the evaluation as a Markdown table: a row for each objective and probe.
+def summary(results: list[dict]) -> str:
+    """Returns an evaluation as a Markdown table: a row for each objective and probe.
 
     A cell has the mean over seeds of the main score, and means of the ends of its intervals.
     """
-    results = json.loads((out / "results.json").read_text())["results"]
     main_scores = ("auroc", "macro auroc", "mae")
     cells: dict[tuple[str, str], dict[str, list]] = {}
     for result in results:
@@ -201,27 +137,29 @@ def main() -> None:
     if not (args.views or args.choice_data_dir):
         parser.error("--choice-data-dir is needed to choose the views, or --views")
     if args.views:
-        chosen = dict.fromkeys(args.objectives, args.views)
+        chosen = {objective: str(args.views) for objective in args.objectives}
     else:
         chosen = choose(args, args.objectives)
-    more = [
-        (o, chosen[o], FIRST_SEED + 1 + number)
-        for o in chosen
-        for number in range(SEEDS.get(o, 2) + args.more_seeds)
+    seeds = [
+        (seed, objective)
+        for objective in chosen
+        for seed in range(
+            FIRST_SEED + 1, FIRST_SEED + 1 + SEEDS.get(objective, 2) + args.more_seeds
+        )
     ]
-    more.sort(key=lambda run: run[2])  # one seed of all objectives before the next seed
+    # One seed of all objectives before the next seed.
+    runs = [training(args, o, chosen[o], seed) for seed, o in sorted(seeds, key=lambda x: x[0])]
     if args.risk_data_dir:
-        more.append(("clef", chosen["clef"], FIRST_SEED + 1, args.risk_data_dir))
-    runs = train_all(args, more)
-    evaluate(
-        runs,
+        runs.append(training(args, "clef", chosen["clef"], FIRST_SEED + 1, args.risk_data_dir))
+    results = trainings.evaluate(
+        train_all(args, runs),
         "--hold-out=strat_fold=8",
         f"--tasks={FINAL_TASKS}",
         f"--probes={args.probes}",
         data_dir=args.data_dir,
         out=args.out / "final",
     )
-    (args.out / "summary.md").write_text(summary(args.out / "final") + "\n")
+    (args.out / "summary.md").write_text(summary(results) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,108 @@
+"""Trains encoders for the comparisons in this folder, several at a time on cores of their own."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent import futures
+
+FIRST_SEED = 42
+OTHER_SECONDS = ("--learning-rate=1e-3", "--window-start=random", "--window-seconds=5")
+"""Views of other seconds of a recording, and the rate that they allow."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """One training run; the same one is not trained twice."""
+
+    name: str
+    seed: int
+    flags: tuple[str, ...]
+    """Flags of clef-jax train, besides those that all trainings share."""
+    data_dir: pathlib.Path
+
+    @property
+    def folder(self) -> str:
+        return f"{self.name}_{self.seed}"
+
+
+def command(verb: str, **flags) -> list[str]:
+    """Returns a command of clef_jax with its flags."""
+    given = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
+    return [sys.executable, "-m", f"clef_jax.{verb}", *given]
+
+
+def train_all(
+    trainings: Sequence[Training],
+    out: pathlib.Path,
+    *,
+    processes: int = 1,
+    steps: int = 800,
+    batch_size: int = 64,
+) -> list[pathlib.Path]:
+    """Trains encoders, unless that was done, and returns their workdirs.
+
+    An interrupted training resumes.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    free = [set(cores[k::processes]) for k in range(processes)]
+
+    def train(training: Training) -> pathlib.Path:
+        own = free.pop()
+        try:
+            return _train(training, out, own, steps, batch_size)
+        finally:
+            free.append(own)
+
+    with futures.ThreadPoolExecutor(processes) as pool:
+        return list(pool.map(train, trainings))
+
+
+def _train(
+    training: Training, out: pathlib.Path, cores: set[int], steps: int, batch_size: int
+) -> pathlib.Path:
+    workdir = out / "runs" / training.folder
+    done = workdir.with_name(f"{workdir.name}.done")
+    if done.exists():
+        return workdir
+    workdir.parent.mkdir(parents=True, exist_ok=True)
+    flags = command(
+        "train",
+        data_dir=training.data_dir,
+        workdir=workdir,
+        num_steps=steps,
+        global_batch_size=batch_size,
+        schedule="cosine",
+        warmup_steps=steps // 20,
+        health_every_steps=0,
+        checkpoint_every_steps=100,
+        keep_checkpoints=1,
+        seed=training.seed,
+    )
+    with workdir.with_name(f"{workdir.name}.log").open("a") as log:
+        subprocess.run(
+            [*flags, *training.flags],
+            check=True,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+        )
+    done.touch()
+    print(f"trained {workdir.name}", flush=True)  # noqa: T201
+    return workdir
+
+
+def evaluate(
+    workdirs: Sequence[pathlib.Path], *flags: str, data_dir: pathlib.Path, out: pathlib.Path
+) -> list[dict]:
+    """Evaluates encoders, unless that was done, and returns the results; `out` holds the page."""
+    path = out / "results.json"
+    if not path.exists():
+        models = ["--model", *map(str, workdirs)]
+        subprocess.run(
+            [*command("evaluate", data_dir=data_dir, out=out), *models, *flags], check=True
+        )
+    return json.loads(path.read_text())["results"]
