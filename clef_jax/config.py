@@ -98,6 +98,9 @@ class TrainConfig:
     remat: bool = setting(False, resumable=True)
     """Recompute each block's activations in the backward pass, which takes less memory and more
     time."""
+    own_kernels: bool = setting(False, resumable=True)
+    """On a GPU, compute swish and products together by kernels of this package, which move fewer
+    bytes by the compiler's count, but never ran on a GPU."""
     num_microbatches: int = setting(1, resumable=True)
     """Number of parts in which each device encodes its patients, one after the other. The loss is
     still that of the whole batch; memory holds the activations of one part, and a step takes a

@@ -72,6 +72,31 @@ def test_the_best_model_gives_the_time_and_cudnn_its_roofline(program):
     assert program.kernel_seconds == pytest.approx((30 + 2 + 4 * 3) * 1e-6 + seconds)
 
 
+@pytest.mark.parametrize(
+    ("operands", "flops"),
+    [
+        ("bf16[4000,64]{1,0} %x, f32[64,32]{1,0} %k", 2 * 4000 * 64 * 32),
+        ("bf16[4000,64]{1,0} %x, bf16[4000,32]{1,0} %k", 2 * 4000 * 64 * 32),
+    ],
+)
+def test_our_own_kernels_have_their_roofline(operands, flops):
+    first, second = (text.split()[0] for text in operands.split(", "))
+    text = f"""HloModule own, is_scheduled=true
+
+ENTRY %main (x: {first.partition("{")[0]}, k: {second.partition("{")[0]}) -> bf16[4000,32] {{
+  %x = {first} parameter(0)
+  %k = {second} parameter(1)
+  ROOT %y = bf16[4000,32]{{1,0}} custom-call(%x, %k), custom_call_target="__gpu$xla.gpu.triton", metadata={{op_name="jit(step)/jvp(clef_jax_product_swish)/pallas_call"}}
+}}
+"""  # noqa: E501
+    (kernel,) = gpu_program.read(text, H100, products="triton").costliest
+    assert kernel.kind == "own"
+    assert kernel.num_bytes > 2 * 4000 * (64 + 32)
+    assert kernel.seconds == max(
+        flops / H100.peak_flops_per_second, kernel.num_bytes / H100.memory_bytes_per_second
+    )
+
+
 def test_slices_and_workspaces_are_no_traffic(program):
     by_name = {x.name: x for x in program.costliest}
     assert by_name["fusion"].num_bytes == 4 * (10 + 10 + 10)  # slice, second operand, result

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from clef_jax import plan
+from clef_jax.convolution import gpu_kernels
 from clef_jax.models import size as size_lib
 from clef_jax.planning import gpu_target, hlo_text, step as step_lib
 
@@ -19,6 +20,12 @@ def test_the_description_of_a_chip_has_its_memory_and_its_generation():
     assert "device_memory_size: 12345\n" in text
     assert "major: 10 " in text
     assert text.count("{") == text.count("}")
+    # 4 units of 1,024 fused operations in bfloat16 (16 in XLA's protocol): 2,250 TFLOP/s in all.
+    rate = re.search(
+        r"matrix_unit.* key: 16 value {.*ghz: (\S+) units_per_core: 4 .*: 1024 }", text
+    )
+    assert rate
+    assert 148 * 4 * 1024 * 2 * float(rate[1]) / 1000 == pytest.approx(2250, rel=0.02)
 
 
 def test_each_chip_is_compiled_with_each_library_that_has_estimates():
@@ -26,8 +33,7 @@ def test_each_chip_is_compiled_with_each_library_that_has_estimates():
     assert set(gpu_target.compiler_options("a100")) == {"cublaslt"}
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
+def plan_of_tiny(path, *flags):
     """A plan of the tiny step for two H100, and the texts of its programs."""
     texts = []
     compile_step = step_lib.compile_step
@@ -37,12 +43,16 @@ def compiled(tmp_path_factory):
         texts.append(result.as_text())
         return result, seconds
 
-    path = tmp_path_factory.mktemp("plan") / "plan.json"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(step_lib, "compile_step", keep_text)
-        flags = ["--size=tiny", "--topology=h100:2", "--global-batch-size=16", f"--json={path}"]
-        plan.main(flags)
+        machine = ["--size=tiny", "--topology=h100:2", "--global-batch-size=16", f"--json={path}"]
+        plan.main([*machine, *flags])
     return json.loads(path.read_text()), texts
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    return plan_of_tiny(tmp_path_factory.mktemp("plan") / "plan.json")
 
 
 @needs_compiler
@@ -61,6 +71,19 @@ def test_a_plan_has_memory_kernels_and_a_time_with_its_source(compiled):
     assert memory["fits"] is True
     assert 2**20 < memory["temporaries_bytes"] < 2**30
     assert memory["available_bytes"] == pytest.approx(0.75 * 84_942_979_072, rel=1e-6)
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.plan_gpu
+def test_own_kernels_replace_passes_over_the_activations(compiled, tmp_path):
+    before, _ = compiled
+    values, texts = plan_of_tiny(tmp_path / "plan.json", "--own-kernels")
+    assert values["own_kernels"]
+    assert all(gpu_kernels.NAME in text for text in texts)
+    assert values["gpu"]["num_kernels"] < before["gpu"]["num_kernels"]
+    assert values["gpu"]["num_bytes"] < before["gpu"]["num_bytes"]
+    assert values["memory"]["temporaries_bytes"] <= before["memory"]["temporaries_bytes"]
 
 
 @needs_compiler

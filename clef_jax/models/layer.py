@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from clef_jax.convolution import activated
 from clef_jax.convolution.grouped import grouped_conv
-from clef_jax.convolution.matmul import matmul
 
 
 def _uniform(rngs: nnx.Rngs, shape: tuple[int, ...], fan_in: int) -> nnx.Param:
@@ -35,10 +35,20 @@ class Conv(nnx.Module):
         self.kernel = _uniform(rngs, (taps, in_channels // groups, out_channels), fan_in)
         self.bias = _uniform(rngs, (out_channels,), fan_in)
 
-    def __call__(self, x: jax.Array, *, activate: bool = False) -> jax.Array:
-        """Maps [B, T, C_in] to [B, ceil(T / stride), C_out]; `activate` first applies swish."""
+    def __call__(
+        self, x: jax.Array, *, activate: bool = False, differentiate_bias: bool = True
+    ) -> jax.Array:
+        """Maps [B, T, C_in] to [B, ceil(T / stride), C_out].
+
+        Args:
+            x: signals.
+            activate: whether swish is applied first.
+            differentiate_bias: whether the bias has a gradient; otherwise the next layer sums it.
+        """
         kernel = self.kernel[...].astype(x.dtype)
         bias = self.bias[...].astype(x.dtype)
+        if not differentiate_bias:
+            bias = jax.lax.stop_gradient(bias)
         settings = {"stride": self.stride, "groups": self.groups, "activate": activate}
         return grouped_conv(x, kernel, bias, **settings)
 
@@ -63,7 +73,7 @@ class Linear(nnx.Module):
         self.kernel = _uniform(rngs, (in_channels, out_channels), in_channels)
         self.bias = _uniform(rngs, (out_channels,), in_channels)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps [..., C_in] to [..., C_out]."""
-        y = matmul(x, self.kernel[...].astype(x.dtype))
-        return y + self.bias[...].astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
+    def __call__(self, x: jax.Array, *, activate: bool = False) -> jax.Array:
+        """Maps [..., C_in] to [..., C_out]; `activate` first applies swish."""
+        compute = activated.product if activate else activated.linear
+        return compute(x, self.kernel[...], self.bias[...])

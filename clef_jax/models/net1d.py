@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from clef_jax.convolution.activated import gated_product, uses_own_kernels
 from clef_jax.convolution.swish import swish
 from clef_jax.models import size as size_lib
 from clef_jax.models.layer import Affine, Conv, Linear
@@ -27,8 +28,11 @@ class SqueezeExcitation(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [B, T, C] to [B, T, C]."""
-        gate = jax.nn.sigmoid(self.excite(swish(self.squeeze(_time_mean(x)))))  # [B, C]
-        return x * gate.astype(x.dtype)[:, None, :]
+        return x * self.factor(_time_mean(x)).astype(x.dtype)[:, None, :]
+
+    def factor(self, mean: jax.Array) -> jax.Array:
+        """Maps means over time, [B, C], to the factor of each channel, [B, C]."""
+        return jax.nn.sigmoid(self.excite(self.squeeze(mean), activate=True))
 
 
 class Block(nnx.Module):
@@ -53,15 +57,30 @@ class Block(nnx.Module):
         # Profiles and plans show the operations under these names.
         with jax.named_scope("reduce"):
             y = x if self.affine is None else self.affine(x)
-            y = self.reduce(swish(y) if self.activate_input else y)
+            y = self.reduce(y, activate=self.activate_input)
+        y = self._expanded_with_own_kernels(y) if uses_own_kernels() else self._expanded(y)
+        with jax.named_scope("shortcut"):
+            return y + shortcut(x, self.stride, self.channels)
+
+    def _expanded(self, y: jax.Array) -> jax.Array:
         with jax.named_scope("mix"):
             y = self.mix(y, activate=True)
         with jax.named_scope("expand"):
-            y = self.expand(swish(y))
+            y = self.expand(y, activate=True)
         with jax.named_scope("gate"):
-            y = self.gate(y)
-        with jax.named_scope("shortcut"):
-            return y + shortcut(x, self.stride, self.channels)
+            return self.gate(y)
+
+    def _expanded_with_own_kernels(self, y: jax.Array) -> jax.Array:
+        with jax.named_scope("mix"):
+            y = self.mix(y, activate=True, differentiate_bias=False)
+        graph, params = nnx.split(self.gate, nnx.Param)
+
+        def gate(params: nnx.State, mean: jax.Array) -> jax.Array:
+            return nnx.merge(graph, params).factor(mean)
+
+        with jax.named_scope("expand"):
+            kernel, bias = self.expand.kernel[...], self.expand.bias[...]
+            return gated_product(gate, params, y, kernel, bias, self.mix.bias[...])
 
 
 class Stage(nnx.Module):

@@ -42,6 +42,7 @@ class Plan:
     global_batch_size: int
     precision: str
     remat: bool
+    own_kernels: bool
     num_microbatches: int
     shard_optimizer: bool
     objective: str
@@ -213,6 +214,7 @@ def make(config: TrainConfig, topology: Topology, sample_rate_hz: float = 500.0)
         global_batch_size=config.global_batch_size,
         precision=dtype.name,
         remat=config.remat,
+        own_kernels=config.own_kernels and topology.chip.platform == "gpu",
         num_microbatches=config.num_microbatches,
         shard_optimizer=config.shard_optimizer,
         objective=config.objective,

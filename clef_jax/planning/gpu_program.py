@@ -1,7 +1,8 @@
 """Reads the step that XLA:GPU compiled: its kernels, their traffic and times, and its exchanges.
 
 The compiler writes the estimates of its models beside each kernel. They are estimates: nothing has
-run. cuDNN's convolutions have none, so they count at their roofline. Kernels run one after another,
+run. cuDNN's convolutions and the kernels of `convolution.gpu_kernels` have none, so they count at
+their roofline. Kernels run one after another,
 without gaps; exchanges run beside them from their start to the instruction that needs them.
 """
 
@@ -11,6 +12,7 @@ import re
 from collections.abc import Iterator
 
 from clef_jax.chip import Chip
+from clef_jax.convolution import gpu_kernels
 from clef_jax.planning import hlo_text
 from clef_jax.planning.hlo_text import Instruction
 
@@ -32,7 +34,8 @@ class Kernel:
 
     name: str
     kind: str
-    """`fusion`, `product`, `convolution`, an exchange such as `all-reduce`, or another opcode."""
+    """`fusion`, `product`, `convolution`, `own` for a kernel of `convolution.gpu_kernels`, an
+    exchange such as `all-reduce`, or another opcode."""
     origin: str
     """JAX's path of named scopes of the source code; empty if unknown."""
     times: int
@@ -172,14 +175,17 @@ class _Reader:
             target = instruction.target
             if target.startswith("__cudnn$conv"):
                 return "convolution"
+            if f"{gpu_kernels.NAME}_" in instruction.origin:
+                return "own"
             return "product" if target.startswith("__cublas$") else kind
         return "product" if _TRITON_PRODUCT.search(instruction.rest) else kind
 
     def _seconds(self, instruction: Instruction, kind: str, touched: int) -> float:
-        if kind == "convolution":
+        if kind in ("convolution", "own"):
+            count = self._convolution_flops if kind == "convolution" else self._own_flops
             peak = self._chip.peak_flops_per_second or math.inf
             bandwidth = self._chip.memory_bytes_per_second or math.inf
-            return max(touched / bandwidth, self._convolution_flops(instruction) / peak)
+            return max(touched / bandwidth, count(instruction) / peak)
         times_us = {
             name: float(time_us)
             for time_us, name in re.findall(
@@ -203,6 +209,14 @@ class _Reader:
             output, kernel = result, shapes[1]
         per_output = math.prod(kernel) / kernel[labels[2].index("o")]
         return 2 * math.prod(output) * per_output
+
+    def _own_flops(self, kernel: Instruction) -> float:
+        """Returns the operations of the product in one of our kernels.
+
+        Its first two operands are [N, K] and [K, M], or [N, K] and [N, M].
+        """
+        first, second = (_shape(self._results[x]) for x in kernel.operands[:2])
+        return 2 * math.prod(first) * math.prod(second) / first[first[0] != second[0]]
 
     def _touched_bytes(self, instruction: Instruction) -> int:
         """Returns the bytes of operands and results that an instruction reads and writes."""

@@ -21,10 +21,10 @@ _NUM_COLLECTIVES = 6
 def show(plan: Plan, console: rich.console.Console) -> None:
     """Prints a plan: settings, memory, work, collectives, time and costliest operations."""
     chip = plan.topology.chip
+    forms = (", remat" if plan.remat else "") + (", own kernels" if plan.own_kernels else "")
     console.print(
-        f"[bold]{plan.size}, {plan.objective}, {plan.precision}"
-        f"{', remat' if plan.remat else ''}[/], {counted(plan.global_batch_size, 'patient')} per "
-        f"step on {plan.topology.name}: {counted(plan.topology.num_devices, 'device')}, "
+        f"[bold]{plan.size}, {plan.objective}, {plan.precision}{forms}[/], "
+        f"{counted(plan.global_batch_size, 'patient')} per step on {plan.topology.name}: {counted(plan.topology.num_devices, 'device')}, "
         f"{counted(plan.rows, 'patient')} each.",
         soft_wrap=True,
     )
