@@ -19,6 +19,48 @@ RANDOM_LEADS = "random"
 COMPILATION_CACHE = "~/.cache/clef_jax/xla"
 """Folder that keeps compiled steps between starts."""
 
+AUTO = "auto"
+AUTO_REMAT, AUTO_MICROBATCHES = None, 0
+"""Values of `remat` and `num_microbatches` until `planning.automatic` has chosen them."""
+
+
+def _parsed_remat(texts: list[str]) -> bool | None:
+    """Returns the value of --remat, which may stand alone."""
+    known = {(): True, ("True",): True, ("False",): False, (AUTO,): AUTO_REMAT}
+    if tuple(texts) not in known:
+        raise ValueError(f"--remat={' '.join(texts)} must be True, False or auto.")
+    return known[tuple(texts)]
+
+
+def _parsed_microbatches(texts: list[str]) -> int:
+    """Returns the value of --num-microbatches."""
+    if texts == [AUTO]:
+        return AUTO_MICROBATCHES
+    if not texts[0].isdigit() or int(texts[0]) < 1:
+        raise ValueError(f"--num-microbatches={texts[0]} must be a number from 1, or auto.")
+    return int(texts[0])
+
+
+Remat = Annotated[
+    bool | None,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="True|False|auto",
+        instance_from_str=_parsed_remat,
+        is_instance=lambda value: value is None or isinstance(value, bool),
+        str_from_instance=lambda value: [AUTO if value is AUTO_REMAT else str(value)],
+    ),
+]
+Microbatches = Annotated[
+    int,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="INT|auto",
+        instance_from_str=_parsed_microbatches,
+        is_instance=lambda value: isinstance(value, int),
+        str_from_instance=lambda value: [AUTO if value == AUTO_MICROBATCHES else str(value)],
+    ),
+]
 Precision = Literal["auto", "float32", "bfloat16"]
 Schedule = Literal["warm_restarts", "cosine"]
 WindowStart = Literal["record_start", "random"]
@@ -95,16 +137,17 @@ class TrainConfig:
     precision: Precision = "auto"
     """Number format of the encoder's activations: auto is bfloat16 on TPU and GPU, float32 on CPU.
     Parameters, filters, loss and optimiser are always float32."""
-    remat: bool = setting(False, resumable=True)
+    remat: Remat = setting(False, resumable=True)
     """Recompute each block's activations in the backward pass, which takes less memory and more
-    time."""
+    time. auto takes the cheapest of remat and microbatches, where both or one of them are auto,
+    that fits the device; the plan lists them."""
     own_kernels: bool = setting(False, resumable=True)
     """On a GPU, compute swish and products together by kernels of this package, which move fewer
     bytes by the compiler's count, but never ran on a GPU."""
-    num_microbatches: int = setting(1, resumable=True)
+    num_microbatches: Microbatches = setting(1, resumable=True)
     """Number of parts in which each device encodes its patients, one after the other. The loss is
     still that of the whole batch; memory holds the activations of one part, and a step takes a
-    third more time."""
+    third more time. auto takes the smallest number that fits; see --remat."""
     shard_optimizer: bool = setting(False, resumable=True)
     """Divide the optimiser's state over the devices (ZeRO-1) instead of replicating it: saves 8
     bytes per parameter and costs one more collective of the parameters in each step."""

@@ -38,7 +38,6 @@ def flag(field: str) -> str:
 
 _AT_LEAST_1 = (
     "global_batch_size",
-    "num_microbatches",
     "log_every_steps",
     "checkpoint_every_steps",
     "keep_checkpoints",
@@ -47,7 +46,7 @@ _AT_LEAST_1 = (
     "read_ahead_batches",
 )
 _AT_LEAST_0 = ("weight_decay", "warmup_steps", "health_every_steps", "read_processes")
-_AT_LEAST_0 += ("stall_timeout_seconds",)
+_AT_LEAST_0 += ("stall_timeout_seconds", "num_microbatches")
 _ABOVE_0 = ("window_seconds", "num_epochs", "max_grad_norm", "join_timeout_seconds")
 _ABOVE_0 += ("encoder_rate_hz",)
 

@@ -30,7 +30,14 @@ def run(config: TrainConfig) -> "TrainState":
     """Trains from the first step or the newest checkpoint to the last step; returns the state."""
     from clef_jax.training import run as training_run
 
-    return training_run.run(config)
+    return training_run.run(config, _settle)
+
+
+def _settle(config: TrainConfig, *devices: Any) -> TrainConfig:
+    """Chooses the settings that are `auto`; see `planning.automatic.settle`."""
+    from clef_jax.planning import automatic  # only runs with such a setting need it
+
+    return automatic.settle(config, *devices) if automatic.is_requested(config) else config
 
 
 if __name__ == "__main__":

@@ -68,11 +68,17 @@ def _by_shape(step: step_lib.Step) -> dict[str, Any]:
 
 
 def from_compiled(
-    step: step_lib.Step, compiled: jax.stages.Compiled | step_lib.TooLarge, chip: Chip
+    step: step_lib.Step,
+    compiled: jax.stages.Compiled | step_lib.TooLarge,
+    chip: Chip,
+    available: int | None = None,
 ) -> Memory:
-    """Returns the memory that the compiler allocates, or that it rejected as too much."""
+    """Returns the memory that the compiler allocates, or that it rejected as too much.
+
+    `available` is the memory that a program can use, by default that of the chip.
+    """
     if isinstance(compiled, step_lib.TooLarge):
-        available = compiled.available_bytes or chip.memory_bytes
+        available = compiled.available_bytes or available or chip.memory_bytes
         return Memory(
             **_by_shape(step),
             available_bytes=available,
@@ -88,7 +94,7 @@ def from_compiled(
         outputs_bytes=analysis.output_size_in_bytes - analysis.alias_size_in_bytes,
         temporaries_bytes=analysis.temp_size_in_bytes,
         code_bytes=analysis.generated_code_size_in_bytes,
-        available_bytes=available_bytes(chip),
+        available_bytes=available or available_bytes(chip),
     )
     return _with_fit(memory)
 
@@ -115,8 +121,8 @@ def available_bytes(chip: Chip) -> int | None:
     return int(fraction * chip.memory_bytes)
 
 
-def from_trace(step: step_lib.Step, chip: Chip) -> Memory:
-    """Estimates memory from shapes, without a compiler.
+def from_trace(step: step_lib.Step, chip: Chip, available: int | None = None) -> Memory:
+    """Estimates memory from shapes, without a compiler; `available` is as in `from_compiled`.
 
     All activations that the backward pass reads are assumed to be stored. Gradients count as
     temporaries.
@@ -127,7 +133,7 @@ def from_trace(step: step_lib.Step, chip: Chip) -> Memory:
         arguments_bytes=sum(shapes.values()),
         outputs_bytes=0,
         temporaries_bytes=shapes["parameters_bytes"] + step_lib.saved_activations(step),
-        available_bytes=available_bytes(chip),
+        available_bytes=available or available_bytes(chip),
     )
     return _with_fit(memory)
 

@@ -22,10 +22,11 @@ def show(plan: Plan, console: rich.console.Console) -> None:
     """Prints a plan: settings, memory, work, collectives, time and costliest operations."""
     chip = plan.topology.chip
     forms = (", remat" if plan.remat else "") + (", own kernels" if plan.own_kernels else "")
+    devices = counted(plan.topology.num_devices, "device")
     console.print(
         f"[bold]{plan.size}, {plan.objective}, {plan.precision}{forms}[/], "
-        f"{counted(plan.global_batch_size, 'patient')} per step on {plan.topology.name}: {counted(plan.topology.num_devices, 'device')}, "
-        f"{counted(plan.rows, 'patient')} each.",
+        f"{counted(plan.global_batch_size, 'patient')} per step on {plan.topology.name}: "
+        f"{devices}, {counted(plan.rows, 'patient')} each.",
         soft_wrap=True,
     )
     console.print(_compilation(plan), soft_wrap=True)

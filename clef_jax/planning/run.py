@@ -11,8 +11,9 @@ import rich.console
 from clef_jax import files
 from clef_jax.config import TrainConfig
 from clef_jax.errors import UserError, counted
-from clef_jax.planning import estimate, printing, search, topology as topology_lib
+from clef_jax.planning import automatic, estimate, printing, search, topology as topology_lib
 from clef_jax.planning.estimate import Plan
+from clef_jax.planning.memory import Memory
 from clef_jax.planning.topology import Topology
 
 
@@ -49,7 +50,12 @@ def run(
         file = json_path.expanduser().resolve()
         files.check_output(file, _is_plan, overwrite=overwrite, option="--json")
     prepare_jax(topology)
-    plan = estimate.make(config, topology, sample_rate_hz)
+    if automatic.is_requested(config):
+        plan, trials = _choose(config, topology, sample_rate_hz, console)
+        config = trials[-1].config
+        console.print(automatic.table(trials))
+    else:
+        plan = estimate.make(config, topology, sample_rate_hz)
     printing.show(plan, console)
     result = None
     if with_search:
@@ -62,6 +68,25 @@ def run(
             values["search"] = dataclasses.asdict(result) | {"largest_global_batch_size": largest}
         files.write_text(json_path.expanduser().resolve(), json.dumps(values, indent=2) + "\n")
     return plan
+
+
+def _choose(
+    config: TrainConfig,
+    topology: Topology,
+    sample_rate_hz: float,
+    console: rich.console.Console,
+) -> tuple[Plan, list[automatic.Trial]]:
+    """Returns the plan of the cheapest remat and microbatches that fit, and what was tried."""
+    plans: list[Plan] = []
+
+    def memory_of(candidate: TrainConfig) -> tuple[Memory, bool]:
+        parts = counted(candidate.num_microbatches, "microbatch")
+        console.print(f"Trying {parts}, {'with' if candidate.remat else 'without'} remat.")
+        plans.append(estimate.make(candidate, topology, sample_rate_hz))
+        return plans[-1].memory, plans[-1].compile_seconds is not None
+
+    _, trials = automatic.choose(config, topology.num_devices, memory_of)
+    return plans[-1], trials
 
 
 def _is_plan(path: pathlib.Path) -> bool:

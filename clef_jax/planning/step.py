@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.experimental.compilation_cache import compilation_cache
+from jax.sharding import Mesh
 
 from clef_jax import mesh as mesh_lib
 from clef_jax.config import TrainConfig
@@ -78,6 +79,35 @@ def lower(config: TrainConfig, topology: Topology, sample_rate_hz: float) -> Ste
             the objective needs labels.
     """
     mesh = topology_lib.make_mesh(topology)
+    return lower_for(
+        config,
+        mesh,
+        topology.chip.platform,
+        sample_rate_hz,
+        has_compiler=topology.has_compiler,
+    )
+
+
+def lower_for(
+    config: TrainConfig,
+    mesh: Mesh,
+    platform: str,
+    sample_rate_hz: float,
+    *,
+    has_compiler: bool = True,
+) -> Step:
+    """Lowers the training step of a run for the devices of a mesh.
+
+    Args:
+        config: settings of the run.
+        mesh: the devices.
+        platform: their platform.
+        sample_rate_hz: sampling rate of the signals in Hz.
+        has_compiler: whether this machine can compile for them; otherwise they are GPUs.
+
+    Raises:
+        UserError: as `lower`.
+    """
     mesh_lib.check_batch_size(config.global_batch_size, mesh, config.num_microbatches)
     steps_per_epoch = max(1, NUM_PATIENTS // config.global_batch_size)
     rate = schedule.make(
@@ -85,7 +115,6 @@ def lower(config: TrainConfig, topology: Topology, sample_rate_hz: float) -> Ste
         steps_per_epoch=steps_per_epoch,
         total_steps=config.total_steps(steps_per_epoch),
     )
-    platform = topology.chip.platform
     if config.label_names:
         raise UserError(
             f"--objective={config.objective} needs the labels {', '.join(config.label_names)}, and "
@@ -102,10 +131,7 @@ def lower(config: TrainConfig, topology: Topology, sample_rate_hz: float) -> Ste
     )
     arguments = abstract_arguments(trainer, sample_rate_hz)
     traced = step_lib.make_train_step(trainer).trace(*arguments)
-    if topology.has_compiler:
-        lowered = traced.lower()
-    else:
-        lowered = traced.lower(lowering_platforms=("cuda",))
+    lowered = traced.lower() if has_compiler else traced.lower(lowering_platforms=("cuda",))
     return Step(trainer, *arguments, lowered)
 
 
@@ -151,13 +177,19 @@ def timed_lower(
 
 
 def compile_step(
-    step: Step, compiler_options: dict[str, bool] | None = None
+    step: Step, compiler_options: dict[str, bool] | None = None, *, is_present: bool = False
 ) -> tuple[jax.stages.Compiled | TooLarge, float]:
-    """Returns the compiled step, or why it does not fit, and the seconds that compilation took."""
+    """Returns the compiled step, or why it does not fit, and the seconds that compilation took.
+
+    Args:
+        step: the lowered step.
+        compiler_options: options of the compiler.
+        is_present: whether its devices are present, so that the compilation cache can keep it.
+    """
     start = time.perf_counter()
     try:
         with contextlib.ExitStack() as stack:
-            if step.trainer.platform != "cpu":
+            if step.trainer.platform != "cpu" and not is_present:
                 stack.enter_context(_without_cache())
             result = step.lowered.compile(compiler_options)  # pyright: ignore[reportArgumentType]
     except jax.errors.JaxRuntimeError as error:

@@ -100,6 +100,7 @@ def settings(
 
 
 def _parse(argv: list[str], own: list[Any], default: Any, doc: str | None, command: str) -> Any:
+    argv = ["--remat=False" if text == "--no-remat" else text for text in argv]
     parsed = command_line.parse(settings(argv, own, default=default, doc=doc), argv, command)
     objective_config = getattr(parsed, parsed.run.objective)
     run = dataclasses.replace(parsed.run, objective_config=objective_config)

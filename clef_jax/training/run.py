@@ -1,11 +1,15 @@
 """Runs training in this process: applies the settings, joins the other processes, opens data and
 state, and starts the steps of `training.loop`."""
 
+import dataclasses
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import rich.console
+from jax.sharding import Mesh
 
 from clef_jax import folder_lock, machine, mesh as mesh_lib
 from clef_jax.config import TrainConfig, saved
@@ -27,19 +31,37 @@ from clef_jax.training import (
 )
 from clef_jax.training.loop import Loop
 
+Settle = Callable[[TrainConfig, Mesh, float, rich.console.Console], TrainConfig]
+"""Maps settings, devices and the encoder's sampling rate to settings without `auto`."""
 
-def run(config: TrainConfig) -> state_lib.TrainState:
-    """Trains from the first step, or the newest checkpoint, to the last step; returns the state."""
+
+def without_choice(
+    config: TrainConfig, mesh: Mesh, sample_rate_hz: float, console: rich.console.Console
+) -> TrainConfig:
+    """Returns the settings with nothing recomputed where they are `auto`."""
+    del mesh, sample_rate_hz, console
+    return dataclasses.replace(
+        config, remat=bool(config.remat), num_microbatches=config.num_microbatches or 1
+    )
+
+
+def run(config: TrainConfig, settle: Settle = without_choice) -> state_lib.TrainState:
+    """Trains from the first step, or the newest checkpoint, to the last step; returns the state.
+
+    Args:
+        config: settings of the run.
+        settle: chooses the settings that are `auto`.
+    """
     set_up_jax(config)
     if config.coordinator_address is None:
-        return train(config)
+        return train(config, settle)
     from clef_jax.training import joining  # only runs of several processes need it
 
     with joining.joined(config):
-        return train(config)
+        return train(config, settle)
 
 
-def train(config: TrainConfig) -> state_lib.TrainState:
+def train(config: TrainConfig, settle: Settle = without_choice) -> state_lib.TrainState:
     """Runs this process's part of a training run, and returns the last state."""
     data = training_data.load(config)
     facts = {
@@ -54,7 +76,7 @@ def train(config: TrainConfig) -> state_lib.TrainState:
             from clef_jax.training import agreement
 
             agreement.agree(facts | {"saved_step": saved_run.newest_step(config.folder)}, config)
-        return _train(config, data, facts, lock)
+        return _train(config, data, facts, lock, settle)
 
 
 def _train(
@@ -62,11 +84,14 @@ def _train(
     data: training_data.TrainingData,
     facts: dict[str, Any],
     lock: folder_lock.FolderLock | None,
+    settle: Settle,
 ) -> state_lib.TrainState:
     """Opens the state and runs the steps; the workdir belongs to this run."""
     if jax.default_backend() == "cpu":
         keep_freed_memory()
     mesh = mesh_lib.make_mesh()
+    console = rich.console.Console(highlight=False, quiet=jax.process_index() > 0)
+    config = settle(config, mesh, data.sample_rate_hz, console)
     mesh_lib.check_batch_size(config.global_batch_size, mesh, config.num_microbatches)
     sampler = pipeline.make_sampler(data, config)
     total_steps = config.total_steps(sampler.steps_per_epoch)
