@@ -1,19 +1,23 @@
 """Measures this machine: `make bench`, or `python benchmarks/bench.py`.
 
 Measures the real training step of each size, the same network in plain PyTorch, the input
-pipeline, and the largest batch that fits a GPU, in about ten minutes. Writes
-`benchmarks/results/<machine>.json` and, from all files there, `docs/benchmarks.md`. Each
-measurement is a separate process, so that one that runs out of memory does not end the others.
+pipeline, and on a GPU each kernel beside the compiler's estimate and the largest batch that fits,
+in about ten minutes. Writes `benchmarks/results/<machine>.json` and, from all files there,
+`docs/benchmarks.md`. Each measurement is a separate process, so that one that runs out of memory
+does not end the others.
 """
 
 import dataclasses
+import itertools
 import json
 import pathlib
 import tempfile
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import bench_facts
+import bench_kernels
 import bench_process
 import bench_search
 import bench_table
@@ -110,6 +114,7 @@ class Bench:
     def run(self) -> dict[str, Any]:
         """Runs all measurements, and writes the file after each."""
         parts = [self.steps]
+        parts += [] if self.is_cpu else [self.kernels]
         parts += [self.against_torch] if self.settings.torch else []
         parts += [self.pipeline] if self.settings.pipeline else []
         parts += [] if self.is_cpu else [self.largest_batches]
@@ -124,16 +129,50 @@ class Bench:
     def steps(self) -> dict[str, Any]:
         """Measures the real training step of each size, by itself."""
         measured = []
-        for size in self.sizes:
-            self.console.print(f"Training step, {size}")
-            outcome = self._step(size, self.batches[size], self.settings.seconds)
-            self.outcomes[size] = outcome
+        for size, own_kernels in itertools.product(self.sizes, self._forms):
+            self.console.print(f"Training step, {size}{', own kernels' if own_kernels else ''}")
+            outcome = self._step(
+                size, self.batches[size], self.settings.seconds, own_kernels=own_kernels
+            )
+            if not own_kernels:
+                self.outcomes[size] = outcome
             if outcome["fits"]:
-                figures = self._figures(size, self.batches[size], outcome)
+                figures = self._figures(size, self.batches[size], outcome, own_kernels)
                 measured.append(dataclasses.asdict(figures))
             else:
                 self.console.print(f"{size} does not fit with {self.batches[size]} patients.")
         return {"steps": measured}
+
+    @property
+    def _forms(self) -> tuple[bool, ...]:
+        """Whether the kernels of this package are used, for each form that is measured."""
+        return (False, True) if self.machine["platform"] == "gpu" else (False,)
+
+    def kernels(self) -> dict[str, Any]:
+        """Compares the compiler's estimates of a GPU's kernels with the clock, and keeps the
+        kernels that the GPU chose, for `clef-jax plan --autotune-results`."""
+        measured = []
+        if self.machine["platform"] != "gpu":
+            return {}
+        for size, own_kernels in itertools.product(self.sizes, self._forms):
+            if time.monotonic() > self.deadline:
+                break
+            self.console.print(f"Kernels, {size}{', own kernels' if own_kernels else ''}")
+            name = bench_facts.file_name(self.result["name"]).removesuffix(".json")
+            chosen = self.settings.out / f"{name}_{size}{'_own' * own_kernels}.textproto"
+            flags = (*bench_kernels.XLA_FLAGS, f"--xla_gpu_dump_autotune_results_to={chosen}")
+            outcome = self._step(
+                size,
+                self.batches[size],
+                0.0,
+                own_kernels=own_kernels,
+                kernels=True,
+                environment={"XLA_FLAGS": " ".join(flags)},
+            )
+            if outcome["fits"]:
+                about = {"size": size, "own_kernels": own_kernels}
+                measured.append(about | outcome["kernels"])
+        return {"kernels": measured}
 
     def against_torch(self) -> dict[str, Any]:
         """Compares the encoder with the same network in PyTorch, both with a plain loss."""
@@ -206,9 +245,18 @@ class Bench:
             repeats=self.settings.repeats,
         )
 
-    def _step(self, size: str, rows: int, seconds: float) -> dict[str, Any]:
+    def _step(
+        self,
+        size: str,
+        rows: int,
+        seconds: float,
+        *,
+        environment: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> dict[str, Any]:
         return bench_process.step(
-            environment=None if self.is_cpu else _ALONE,
+            environment={**({} if self.is_cpu else _ALONE), **(environment or {})},
+            **more,
             size=size,
             global_batch_size=rows * self.machine["num_devices"],
             conv_choices=self.settings.conv_choices,
@@ -217,9 +265,12 @@ class Bench:
             seconds=seconds,
         )
 
-    def _figures(self, size: str, rows: int, outcome: dict[str, Any]) -> bench_work.StepFigures:
+    def _figures(
+        self, size: str, rows: int, outcome: dict[str, Any], own_kernels: bool = False
+    ) -> bench_work.StepFigures:
         return bench_work.figures(
             outcome,
+            own_kernels=own_kernels,
             size=size,
             global_batch_size=rows * self.machine["num_devices"],
             num_samples=_NUM_SAMPLES,

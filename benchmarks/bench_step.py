@@ -8,17 +8,22 @@ includes making the views, but not reading.
 import dataclasses
 import json
 import os
+import pathlib
 import sys
+import tempfile
 import time
 from typing import Any
 
+import bench_kernels
 import jax
 import numpy as np
 import tyro
 
 from clef_jax import mesh as mesh_lib
+from clef_jax.chip import by_device_kind
 from clef_jax.config import Precision, TrainConfig
 from clef_jax.convolution import tuning_file
+from clef_jax.errors import UserError
 from clef_jax.machine import compute_dtype, keep_freed_memory
 from clef_jax.planning import step as planned_step
 from clef_jax.training import state as state_lib, step as step_lib
@@ -41,6 +46,10 @@ class Settings:
     precision: Precision = "auto"
     remat: bool = False
     num_microbatches: int = 1
+    own_kernels: bool = False
+    """Use the kernels of this package on a GPU."""
+    kernels: bool = False
+    """Also profile some steps, and compare each kernel of a GPU with the compiler's estimate."""
     conv_choices: str = "table"
     """Implementation of the grouped convolutions: table (default rules), auto, or a file of
     clef_jax.autotune."""
@@ -80,6 +89,8 @@ class Outcome:
     """Peak memory in use on the first device; None if the device does not report it."""
     available_bytes: int | None = None
     """Memory that JAX may use on the first device."""
+    kernels: dict[str, Any] | None = None
+    """Estimate and clock of the kernels; see `bench_kernels.compare`."""
 
 
 def machine() -> Machine:
@@ -129,6 +140,7 @@ def run(settings: Settings) -> Outcome:
         precision=settings.precision,
         remat=settings.remat,
         num_microbatches=settings.num_microbatches,
+        own_kernels=settings.own_kernels,
         window_seconds=settings.window_seconds,
     )
     outcome = Outcome(
@@ -166,6 +178,9 @@ def _timed(settings: Settings, config: TrainConfig, outcome: Outcome) -> Outcome
         state, metrics = compiled(state, batch, constants)
         jax.block_until_ready((state, metrics))
         seconds.append(time.perf_counter() - start)
+    kernels = None
+    if settings.kernels:
+        state, kernels = _kernels(compiled, state, batch, constants)
     if int(state.num_skipped):
         raise RuntimeError("A step of the benchmark was skipped: its loss was not finite.")
     memory = jax.local_devices()[0].memory_stats() or {}
@@ -177,7 +192,33 @@ def _timed(settings: Settings, config: TrainConfig, outcome: Outcome) -> Outcome
         planned_bytes=_planned_bytes(compiled),
         peak_bytes=memory.get("peak_bytes_in_use"),
         available_bytes=memory.get("bytes_limit"),
+        kernels=kernels,
     )
+
+
+def _kernels(
+    compiled: jax.stages.Compiled, state: Any, batch: Any, constants: Any
+) -> tuple[Any, dict[str, Any]]:
+    """Profiles some steps; returns the last state, and estimate and clock of the kernels.
+
+    Raises:
+        UserError: the device is no known GPU, or its trace names no kernel.
+    """
+    device = jax.devices()[0]
+    chip = by_device_kind(device.device_kind)
+    if chip is None or chip.platform != "gpu":
+        raise UserError(
+            f"--kernels compares kernels of a GPU with known rates, not of {device.device_kind}.",
+            problem="no_gpu",
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            for _ in range(bench_kernels.NUM_STEPS):
+                state, metrics = compiled(state, batch, constants)
+            jax.block_until_ready((state, metrics))
+        trace = bench_kernels.read_trace(pathlib.Path(folder))
+    text = compiled.as_text() or ""
+    return state, bench_kernels.compare(text, chip, trace, bench_kernels.NUM_STEPS)
 
 
 def _planned_bytes(compiled: jax.stages.Compiled) -> int | None:

@@ -33,6 +33,21 @@ of the speed that the roofline allows (operations, or each layer read and writte
 empty if the machine does not report the value.
 """
 
+_KERNELS = """
+## Kernels of a GPU
+
+The compiler's estimates, which `clef-jax plan` adds up, beside the clock of the profiler, per step.
+The ratio is the clock divided by the estimate: multiply a plan's time by it.
+"""
+
+_NO_GPU = """
+## Kernels of a GPU
+
+No GPU has run this yet: on one, `make bench EXTRA=cuda` compares the compiler's estimate of every
+kernel with the clock, measures the step with and without the kernels of this package, and keeps the
+kernels that the GPU chose for `clef-jax plan --autotune-results`.
+"""
+
 _LARGEST = """
 ## Largest batch that fits
 
@@ -86,14 +101,16 @@ def read(folder: pathlib.Path) -> list[dict[str, Any]]:
 
 def page(results: Sequence[dict[str, Any]]) -> str:
     """Returns the page in Markdown."""
+    kernels = _kernel_table(results)
     parts = (
         (_STEP, _step_table(results)),
+        (_KERNELS, kernels) if kernels else (_NO_GPU, " "),
         (_LARGEST, _largest_table(results)),
         (_TORCH, _torch_table(results)),
         (_PIPELINE, _pipeline_table(results)),
         (_MACHINES, _machine_table(results)),
     )
-    return _TOP + "".join(f"{text}\n{table}" for text, table in parts if table)
+    return _TOP + "".join(f"{text}\n{table}".rstrip() + "\n" for text, table in parts if table)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -123,6 +140,7 @@ def _step_row(name: str, step: dict[str, Any]) -> list[str]:
     # A CPU does not report its peak memory; the compiler's estimate replaces it.
     memory = step["peak_bytes"] or step["planned_bytes"]
     choices = "" if step["conv_choices"] == "table" else ", tuned"
+    choices += ", own kernels" if step.get("own_kernels") else ""
     return [
         name,
         step["size"] + choices,
@@ -136,6 +154,24 @@ def _step_row(name: str, step: dict[str, Any]) -> list[str]:
         "" if memory is None else f"{memory / _GIB:.2f}",
         f"{step['compile_seconds']:.0f}",
     ]
+
+
+def _kernel_table(results: Sequence[dict[str, Any]]) -> str:
+    columns = ("machine", "size", "kernels", "number", "estimate, us", "clock, us", "ratio")
+    rows = []
+    for result in results:
+        for compared in result.get("kernels", ()):
+            own = ", own kernels" if compared["own_kernels"] else ""
+            sums = {"all": compared["all"], **compared["by_kind"]}
+            rows += [
+                [
+                    *(result["name"], compared["size"] + own, kind, str(of["num_kernels"])),
+                    *(f"{of['estimated_us']:,.0f}", f"{of['measured_us']:,.0f}"),
+                    f"{of['ratio']:.2f}",
+                ]
+                for kind, of in sums.items()
+            ]
+    return table(columns, rows)
 
 
 def _largest_table(results: Sequence[dict[str, Any]]) -> str:

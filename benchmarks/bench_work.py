@@ -23,6 +23,8 @@ class StepFigures:
     precision: str
     global_batch_size: int
     conv_choices: str
+    own_kernels: bool
+    """Whether the kernels of this package were used."""
     step_seconds: float
     """Median time of a step."""
     least_step_seconds: float
@@ -50,12 +52,14 @@ def figures(
     num_samples: int,
     conv_choices: str,
     chip: Chip | None,
+    own_kernels: bool = False,
 ) -> StepFigures:
     """Returns the figures of a step that fits, from the outcome of its process.
 
     Args:
         outcome: `bench_step.Outcome` as a dict.
         chip: the chip, if it is known.
+        own_kernels: whether the kernels of this package were used.
     """
     num_devices, precision = outcome["machine"]["num_devices"], outcome["precision"]
     rows, spec = global_batch_size // num_devices, size_lib.by_name(size)
@@ -71,6 +75,7 @@ def figures(
         precision=precision,
         global_batch_size=global_batch_size,
         conv_choices=conv_choices,
+        own_kernels=own_kernels,
         step_seconds=seconds,
         least_step_seconds=min(outcome["step_seconds"]),
         most_step_seconds=max(outcome["step_seconds"]),

@@ -38,6 +38,9 @@ class Arguments:
     """Sampling rate of the prepared data set in Hz."""
     search_batch: bool = False
     """Also search for the largest global batch that fits; compiles up to eight times."""
+    autotune_results: pathlib.Path | None = None
+    """File with the kernels that a GPU of the same kind chose by measurement, as make bench writes
+    it on a GPU; by default the compiler's cost model chooses."""
     json: pathlib.Path | None = None
     """File to which the same figures are written as JSON; by default none."""
     overwrite: bool = False
@@ -74,6 +77,7 @@ def run(config: TrainConfig, options: Arguments, console: rich.console.Console) 
         with_search=options.search_batch,
         json_path=options.json,
         overwrite=options.overwrite,
+        autotune_results=options.autotune_results,
     )
 
 

@@ -24,7 +24,8 @@ class Processes:
         if describe:
             return self.machine
         self.asked.append(settings | {"environment": environment})
-        return bench_results.outcome(self.machine, settings["global_batch_size"], self.most)
+        found = bench_results.outcome(self.machine, settings["global_batch_size"], self.most)
+        return found | {"kernels": bench_results.kernels() if settings.get("kernels") else None}
 
     def pipeline(self, out):
         return {"pairs_per_second_and_core": 5000.0, "times_plain": 60.0, "shares": {}}
@@ -68,7 +69,10 @@ def test_a_gpu_is_measured_in_every_way_and_written(processes, tmp_path):
     (path,) = (tmp_path / "results").iterdir()
     assert path.name == "nvidia_h200.json"
     result = json.loads(path.read_text())
-    assert [one["size"] for one in result["steps"]] == ["small", "medium", "large"]
+    sizes_and_forms = [(one["size"], one["own_kernels"]) for one in result["steps"]]
+    every = [(size, own) for size in ("small", "medium", "large") for own in (False, True)]
+    assert sizes_and_forms == every
+    assert [(one["size"], one["own_kernels"]) for one in result["kernels"]] == every
     assert all(0 < one["model_flops_utilization"] < 1 for one in result["steps"])
     found = {one["size"]: one for one in result["largest_batches"]}
     assert all(900 <= one["rows"] <= 1000 and one["is_close"] for one in found.values())
@@ -79,7 +83,10 @@ def test_a_gpu_is_measured_in_every_way_and_written(processes, tmp_path):
     cores = {one["size"]: one["cores"] for one in result["pipeline"]["appetite"]}
     assert cores["medium"] == pytest.approx(21_700 / 5000, rel=0.01)
     assert {"date", "load_average", "commit", "versions", "measured_seconds"} <= set(result)
-    assert "| NVIDIA H200 | medium |" in (tmp_path / "page.md").read_text()
+    page = (tmp_path / "page.md").read_text()
+    assert "| NVIDIA H200 | medium |" in page
+    (row,) = [line for line in page.splitlines() if "medium, own kernels | fusion" in line]
+    assert row.strip("| ").endswith("1.50")
 
 
 def test_a_step_has_the_gpu_to_itself(processes, tmp_path):
@@ -87,7 +94,13 @@ def test_a_step_has_the_gpu_to_itself(processes, tmp_path):
     assert all(
         one["environment"]["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.92" for one in processes.asked
     )
-    assert {one["seconds"] for one in processes.asked} == {15.0, 2.0}
+    assert {one["seconds"] for one in processes.asked} == {15.0, 2.0, 0.0}
+    profiled = [one for one in processes.asked if one.get("kernels")]
+    flags = [one["environment"]["XLA_FLAGS"] for one in profiled]
+    assert [flag.rpartition("/")[2] for flag in flags] == [
+        "nvidia_h200_small.textproto",
+        "nvidia_h200_small_own.textproto",
+    ]
 
 
 def test_a_cpu_is_not_searched_and_compiles_with_pytorch_only_small(tmp_path, monkeypatch):
@@ -111,14 +124,14 @@ def test_a_size_that_does_not_fit_is_skipped(tmp_path, monkeypatch):
     bench.main(settings(tmp_path))
     (path,) = (tmp_path / "results").iterdir()
     result = json.loads(path.read_text())
-    assert [one["size"] for one in result["steps"]] == ["large"]
+    assert {one["size"] for one in result["steps"]} == {"large"}
     assert all(90 <= one["rows"] <= 100 for one in result["largest_batches"])
 
 
 def test_without_time_nothing_is_searched(processes, tmp_path):
     one = bench.Bench(settings(tmp_path, budget_seconds=0.0), rich.console.Console())
     result = one.run()
-    assert len(processes.asked) == 3, "each size once"
+    assert len(processes.asked) == 6, "each size once in each form"
     assert {x["rows"] for x in result["largest_batches"]} == {0}
 
 

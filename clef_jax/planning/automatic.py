@@ -54,9 +54,10 @@ def candidates(config: TrainConfig, num_devices: int) -> Iterator[TrainConfig]:
     if config.num_microbatches == AUTO_MICROBATCHES:
         powers = (1 << power for power in range(rows.bit_length()))
         parts = [number for number in powers if not rows % number]
-    remats = [config.remat] if config.remat is not AUTO_REMAT else [False, True]
-    for pair in sorted(((r, n) for n in parts for r in remats), key=_recomputed):
-        yield dataclasses.replace(config, remat=pair[0], num_microbatches=pair[1])
+    remats = [False, True] if config.remat is AUTO_REMAT else [bool(config.remat)]
+    pairs = [(remat, number) for number in parts for remat in remats]
+    for remat, number in sorted(pairs, key=_recomputed):
+        yield dataclasses.replace(config, remat=remat, num_microbatches=number)
 
 
 def _recomputed(pair: tuple[bool, int]) -> tuple[int, int]:

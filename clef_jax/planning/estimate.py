@@ -1,6 +1,7 @@
 """Estimates memory, work, collectives and time of a training step on a machine."""
 
 import dataclasses
+import pathlib
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ from clef_jax import machine
 from clef_jax.config import TrainConfig
 from clef_jax.models import cost, size as size_lib
 from clef_jax.planning import (
+    autotune_results as autotune_lib,
     gpu_program,
     gpu_target,
     hlo,
@@ -184,21 +186,28 @@ class Plan:
         return values
 
 
-def make(config: TrainConfig, topology: Topology, sample_rate_hz: float = 500.0) -> Plan:
+def make(
+    config: TrainConfig,
+    topology: Topology,
+    sample_rate_hz: float = 500.0,
+    autotune_results: pathlib.Path | None = None,
+) -> Plan:
     """Lowers the training step for a machine, compiles it if possible, and returns its plan.
 
     Args:
         config: settings of the run.
         topology: the machine.
         sample_rate_hz: sampling rate of the prepared data set in Hz.
+        autotune_results: kernels that a real GPU chose; see `autotune_results`.
 
     Raises:
-        UserError: the batch does not split evenly over the devices, or the machine is unavailable.
+        UserError: the batch does not split evenly over the devices, the machine is unavailable, or
+            the kernels are those of another GPU.
     """
     step, lower_seconds = step_lib.timed_lower(config, topology, sample_rate_hz)
     compiled, compile_seconds, readings = None, None, []
     if topology.has_compiler and topology.chip.platform == "gpu":
-        compiled, readings, compile_seconds = _compile_for_gpu(step, topology)
+        compiled, readings, compile_seconds = _compile_for_gpu(step, topology, autotune_results)
     elif topology.has_compiler:
         compiled, compile_seconds = step_lib.compile_step(step)
     program, flops, num_bytes = _program(step, compiled)
@@ -213,7 +222,7 @@ def make(config: TrainConfig, topology: Topology, sample_rate_hz: float = 500.0)
         topology=topology,
         global_batch_size=config.global_batch_size,
         precision=dtype.name,
-        remat=config.remat,
+        remat=bool(config.remat),
         own_kernels=config.own_kernels and topology.chip.platform == "gpu",
         num_microbatches=config.num_microbatches,
         shard_optimizer=config.shard_optimizer,
@@ -237,9 +246,9 @@ def make(config: TrainConfig, topology: Topology, sample_rate_hz: float = 500.0)
 
 
 def _compile_for_gpu(
-    step: step_lib.Step, topology: Topology
+    step: step_lib.Step, topology: Topology, autotuned: pathlib.Path | None
 ) -> tuple[jax.stages.Compiled | step_lib.TooLarge, list[GpuProgram], float]:
-    """Compiles a step with each library of products.
+    """Compiles a step with each library of products, or with the choices of a real GPU.
 
     Returns:
         The fastest step by estimate, all readings, the fastest first, and the time that compilation
@@ -247,7 +256,10 @@ def _compile_for_gpu(
     """
     chip, seconds = topology.chip, 0.0
     made = []
-    for products, options in gpu_target.compiler_options(chip.name).items():
+    variants: dict[str, dict[str, Any]] = {**gpu_target.compiler_options(chip.name)}
+    if autotuned is not None:
+        variants = {"autotuned": {autotune_lib.COMPILER_OPTION: str(autotuned)}}
+    for products, options in variants.items():
         compiled, taken = step_lib.compile_step(step, options)
         seconds += taken
         if isinstance(compiled, step_lib.TooLarge):

@@ -25,6 +25,9 @@ _FLAGS = (
     "--xla_gpu_collect_cost_model_stats=true",
 )
 
+_DNN_MAJOR, _DNN_MINOR = 9, 10
+"""Version of cuDNN that is compiled for."""
+
 _PRODUCTS_OPTION = "xla_gpu_enable_triton_gemm"
 
 _COMMON = """
@@ -156,8 +159,19 @@ def text(chip: str, device_kind: str, memory_bytes: int) -> str:
         f"device_memory_size: {memory_bytes}\n"
         f"cuda_compute_capability {{ major: {major} feature_extension: {extension} }}\n}}\n"
         'platform_name: "CUDA"\n'
-        "dnn_version_info { major: 9 minor: 10 }\n"
+        f"dnn_version_info {{ major: {_DNN_MAJOR} minor: {_DNN_MINOR} }}\n"
         f'device_description_str: "{device_kind}"\n'
+    )
+
+
+def cache_key(chip: str) -> str:
+    """Returns the description of a chip with which the compiler looks up autotuned kernels."""
+    device = _DEVICES[chip]
+    return (
+        f"CUDA: {device['major']}.0, Cores: {device['core_count']}, GPU clock: "
+        f"{device['clock_rate_ghz']:g} GHz, Memory bandwidth: "
+        f"{device['memory_bandwidth'] // 10**9} GB/s, L2 cache: {device['l2_cache_size'] >> 20} "
+        f"MB, DNN version: {_DNN_MAJOR}.{_DNN_MINOR}.0"
     )
 
 

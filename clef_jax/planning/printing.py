@@ -13,7 +13,11 @@ from clef_jax.planning.hlo import Collective
 from clef_jax.planning.search import SearchResult
 from clef_jax.planning.step import NUM_PATIENTS
 
-_PRODUCTS = {"triton": "Triton, tiles by cost model", "cublaslt": "cuBLASLt"}
+_PRODUCTS = {
+    "triton": "Triton, tiles by cost model",
+    "cublaslt": "cuBLASLt",
+    "autotuned": "as a real GPU chose",
+}
 _NUM_COLLECTIVES = 6
 """Number of collectives with a line of their own, the largest; the others are summed."""
 

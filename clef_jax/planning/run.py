@@ -2,16 +2,26 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import pathlib
+import tempfile
+from collections.abc import Callable
 
 import jax
 import rich.console
 
 from clef_jax import files
 from clef_jax.config import TrainConfig
-from clef_jax.errors import UserError, counted
-from clef_jax.planning import automatic, estimate, printing, search, topology as topology_lib
+from clef_jax.errors import UserError, WrongArgument, counted
+from clef_jax.planning import (
+    automatic,
+    autotune_results as autotune_lib,
+    estimate,
+    printing,
+    search,
+    topology as topology_lib,
+)
 from clef_jax.planning.estimate import Plan
 from clef_jax.planning.memory import Memory
 from clef_jax.planning.topology import Topology
@@ -26,6 +36,7 @@ def run(
     with_search: bool = False,
     json_path: pathlib.Path | None = None,
     overwrite: bool = False,
+    autotune_results: pathlib.Path | None = None,
 ) -> Plan:
     """Makes and prints one plan; returns it.
 
@@ -37,6 +48,7 @@ def run(
         with_search: also searches the largest global batch that fits.
         json_path: file for the same figures as JSON; by default none is written.
         overwrite: whether `json_path` may replace a file that is not a plan.
+        autotune_results: kernels that a real GPU of the same kind chose.
 
     Raises:
         UserError: the machine is unknown, the step does not fit its devices, or `json_path` cannot
@@ -50,17 +62,30 @@ def run(
         file = json_path.expanduser().resolve()
         files.check_output(file, _is_plan, overwrite=overwrite, option="--json")
     prepare_jax(topology)
-    if automatic.is_requested(config):
-        plan, trials = _choose(config, topology, sample_rate_hz, console)
-        config = trials[-1].config
-        console.print(automatic.table(trials))
-    else:
-        plan = estimate.make(config, topology, sample_rate_hz)
-    printing.show(plan, console)
-    result = None
-    if with_search:
-        result = search_batch(config, topology, sample_rate_hz, plan, console)
-        printing.show_search(result, plan, console)
+    with tempfile.TemporaryDirectory() as folder:
+        kernels = None
+        if autotune_results is not None:
+            _check_compiler(topology)
+            name, folder_path = topology.chip.name, pathlib.Path(folder)
+            kernels, number = autotune_lib.adapt(autotune_results, name, folder_path)
+            console.print(autotune_lib.described(number), soft_wrap=True)
+        make = functools.partial(
+            estimate.make,
+            topology=topology,
+            sample_rate_hz=sample_rate_hz,
+            autotune_results=kernels,
+        )
+        if automatic.is_requested(config):
+            plan, trials = _choose(config, make, topology, console)
+            config = trials[-1].config
+            console.print(automatic.table(trials))
+        else:
+            plan = make(config)
+        printing.show(plan, console)
+        result = None
+        if with_search:
+            result = search_batch(config, make, plan, console)
+            printing.show_search(result, plan, console)
     if json_path is not None:
         values = plan.to_json()
         if result is not None:
@@ -70,10 +95,20 @@ def run(
     return plan
 
 
+def _check_compiler(topology: Topology) -> None:
+    """Raises UserError unless a compiler for GPUs can use stored kernels for the topology."""
+    if topology.chip.platform != "gpu" or not topology.has_compiler:
+        raise WrongArgument(
+            f"{autotune_lib.OPTION} is for GPUs, and needs their compiler: pip install "
+            "'clef_jax[gpu-plan]'.",
+            problem="no_gpu_compiler",
+        )
+
+
 def _choose(
     config: TrainConfig,
+    make: Callable[[TrainConfig], Plan],
     topology: Topology,
-    sample_rate_hz: float,
     console: rich.console.Console,
 ) -> tuple[Plan, list[automatic.Trial]]:
     """Returns the plan of the cheapest remat and microbatches that fit, and what was tried."""
@@ -82,7 +117,7 @@ def _choose(
     def memory_of(candidate: TrainConfig) -> tuple[Memory, bool]:
         parts = counted(candidate.num_microbatches, "microbatch")
         console.print(f"Trying {parts}, {'with' if candidate.remat else 'without'} remat.")
-        plans.append(estimate.make(candidate, topology, sample_rate_hz))
+        plans.append(make(candidate))
         return plans[-1].memory, plans[-1].compile_seconds is not None
 
     _, trials = automatic.choose(config, topology.num_devices, memory_of)
@@ -104,8 +139,7 @@ def prepare_jax(topology: Topology) -> None:
 
 def search_batch(
     config: TrainConfig,
-    topology: Topology,
-    sample_rate_hz: float,
+    make: Callable[[TrainConfig], Plan],
     first: Plan,
     console: rich.console.Console,
 ) -> search.SearchResult:
@@ -113,14 +147,14 @@ def search_batch(
 
     Args:
         config: settings of the training run.
-        topology: the machine.
-        sample_rate_hz: sampling rate of the prepared data set.
+        make: makes a plan for the machine.
         first: plan of `config` itself, where the search begins.
         console: receives each batch that is tried.
 
     Raises:
         UserError: the memory of the machine is unknown.
     """
+    topology = first.topology
     if first.memory.fits is None:
         raise UserError(
             f"--search-batch: the memory of {topology.name} is unknown; plan a TPU or a GPU."
@@ -132,7 +166,7 @@ def search_batch(
             batch = rows * topology.num_devices
             console.print(f"Trying {counted(batch, 'patient')} per step.", soft_wrap=True)
             larger = dataclasses.replace(config, global_batch_size=batch)
-            plan = estimate.make(larger, topology, sample_rate_hz)
+            plan = make(larger)
         memory = plan.memory
         fits = bool(memory.fits)
         return search.Trial(rows, fits, memory.total_bytes, memory.available_bytes)

@@ -177,7 +177,7 @@ def timed_lower(
 
 
 def compile_step(
-    step: Step, compiler_options: dict[str, bool] | None = None, *, is_present: bool = False
+    step: Step, compiler_options: dict[str, Any] | None = None, *, is_present: bool = False
 ) -> tuple[jax.stages.Compiled | TooLarge, float]:
     """Returns the compiled step, or why it does not fit, and the seconds that compilation took.
 

@@ -112,7 +112,8 @@ def make_trainer(
 
     def create() -> models.Net1D:
         rngs = nnx.Rngs(config.seed)
-        return models.create_encoder(config.size, rngs=rngs, dtype=dtype, remat=config.remat)
+        remat = bool(config.remat)
+        return models.create_encoder(config.size, rngs=rngs, dtype=dtype, remat=remat)
 
     def first_state() -> TrainState:
         params = nnx.state(create(), nnx.Param)

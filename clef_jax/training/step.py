@@ -143,7 +143,7 @@ def embed(
         The embeddings of the first and of the second views, [B, D] each.
     """
 
-    is_in_place = trainer.config.remat and trainer.platform == "gpu"
+    is_in_place = bool(trainer.config.remat) and trainer.platform == "gpu"
     has_own = trainer.config.own_kernels and trainer.platform == "gpu"
     # Tests compute the form of a GPU's step on a CPU.
     is_real = isinstance(trainer.mesh, Mesh)
