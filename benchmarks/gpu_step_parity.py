@@ -103,10 +103,10 @@ def table(losses: dict[str, np.ndarray], last: dict[str, str]) -> str:
     for name, values in losses.items():
         base = KILLED.partition(",")[0] if name == KILLED else PLAIN
         difference = np.abs(values - losses[base])
-        same = last[name] == last[base]
+        verdict = "the same bits as" if last[name] == last[base] else "other bits than"
         lines.append(
             f"| {name} | {values[0]:.4f}, {values[-1]:.4f} | {difference[:20].max():.1e} "
-            f"| {difference.max():.1e} | {'the same bits as' if same else 'other bits than'} {base} |"
+            f"| {difference.max():.1e} | {verdict} {base} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -3,6 +3,8 @@
 
 # JAX reserves three quarters of a GPU's memory unless this variable states another fraction.
 export XLA_PYTHON_CLIENT_MEM_FRACTION=${XLA_PYTHON_CLIENT_MEM_FRACTION:-0.92}
+# On GPUs exchanges run beside the kernels; other platforms ignore the flag.
+export XLA_FLAGS=${XLA_FLAGS:---xla_gpu_enable_latency_hiding_scheduler=true}
 
 usage() {  # prints the comment at the top of the script, and exits
   sed -n '2,/^[^#]/{/^#/!d;/^#SBATCH/d;s/^# \{0,1\}//;p}' "$0" >&2
