@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from culprits import refuses
 
 from clef_jax.convolution import gpu_kernels, kernel_twins
 
@@ -71,3 +72,10 @@ def test_bfloat16_is_rounded_once_for_each_array():
 @pytest.mark.parametrize(("channels", "width"), [(1, 16), (16, 16), (17, 32), (160, 128)])
 def test_a_tile_is_as_wide_as_the_channels_within_limits(channels, width):
     assert gpu_kernels._width(channels, 128) == width
+
+
+def test_an_array_with_too_many_elements_is_refused(monkeypatch):
+    x, kernel, bias, *_ = arrays((3, 100, 48, 40))
+    monkeypatch.setattr(gpu_kernels, "_MOST_ELEMENTS", 300 * 48 - 1)
+    with refuses("--num-microbatches", problem="too_large_for_own_kernels"):
+        gpu_kernels.product(x, kernel, bias, interpret=True)

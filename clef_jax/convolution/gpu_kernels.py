@@ -17,6 +17,8 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
+from clef_jax.errors import UserError
+
 NAME = "clef_jax_product"
 """Beginning of the names of all kernels, by which a compiled program shows them."""
 _ROWS = 128
@@ -24,6 +26,8 @@ _ROWS = 128
 _MOST_COLUMNS = 128
 _MOST_DEPTH = 64
 """Largest width of a tile of the result, and of the part of a sum that is multiplied at a time."""
+_MOST_ELEMENTS = 2**31 - 1
+"""Most elements of an array, which a kernel indexes with 32 bits."""
 _LEAST = 16
 """Smallest side of a tile that a matrix unit multiplies."""
 _WARPS, _STAGES = 8, 3
@@ -173,7 +177,20 @@ def _call(
     arguments: tuple[jax.Array, ...],
     interpret: bool,
 ) -> Any:
-    """Returns a function of the arguments that runs a kernel over a grid of programs."""
+    """Returns a function of the arguments that runs a kernel over a grid of programs.
+
+    Raises:
+        UserError: an array has too many elements for the kernels' indices.
+    """
+    largest = max(
+        math.prod(shape) for shape in (*(s for s, _ in results), *(x.shape for x in arguments))
+    )
+    if largest > _MOST_ELEMENTS:
+        raise UserError(
+            f"--own-kernels: an array of the step has {largest:,} elements on each device, and the "
+            f"kernels count up to {_MOST_ELEMENTS:,}. Use --num-microbatches=2 or a smaller batch.",
+            problem="too_large_for_own_kernels",
+        )
     # Under shard_map the results vary over the devices as the arguments do.
     axes = jax.typeof(arguments[0]).manual_axis_type
     return pl.pallas_call(
