@@ -125,8 +125,8 @@ def main() -> None:
     best = gains(alone)
     combined: dict[str, list[float]] = {}
     for number in range(2, min(NUM_COMBINED, len(best)) + 1):
-        chosen = {flag: value for flag, (value, _) in itertools.islice(best.items(), number)}
-        grid = {flag: (chosen.get(flag, values[0]),) for flag, values in GRID.items()}
+        grid = {flag: values[:1] for flag, values in GRID.items()}
+        grid |= {flag: (value,) for flag, (value, _) in itertools.islice(best.items(), number)}
         combined |= ablate(args, args.out / f"combined_{number}", grid)
     found = {"alone": alone, "gains": best, "combined": combined}
     (args.out / "search.json").write_text(json.dumps(found, indent=1) + "\n")
