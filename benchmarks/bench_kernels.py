@@ -38,15 +38,21 @@ def read_trace(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def clock(trace: Mapping[str, Any]) -> dict[str, tuple[int, float]]:
-    """Returns the number of events and their time in seconds, by the instruction's name."""
+    """Returns the number of events of a device and their time in seconds, by the instruction's
+    name; means over the devices, which the profiler lists as processes."""
     count: collections.Counter[str] = collections.Counter()
     seconds: collections.Counter[str] = collections.Counter()
+    devices: dict[str, set[int]] = {}
     for event in trace["traceEvents"]:
         name = (event.get("args") or {}).get("hlo_op")
         if event.get("ph") == "X" and name:
             count[name] += 1
             seconds[name] += event["dur"] / 1e6
-    return {name: (count[name], seconds[name]) for name in count}
+            devices.setdefault(name, set()).add(event["pid"])
+    return {
+        name: (count[name] // len(devices[name]), seconds[name] / len(devices[name]))
+        for name in count
+    }
 
 
 def compare(text: str, chip: Chip, trace: Mapping[str, Any], num_steps: int) -> dict[str, Any]:

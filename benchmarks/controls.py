@@ -19,6 +19,7 @@ import csv
 import dataclasses
 import json
 import pathlib
+import re
 from collections.abc import Iterator, Sequence
 
 import ecg_intervals
@@ -208,7 +209,10 @@ def evaluate_all(args, workdirs: Sequence[pathlib.Path]) -> dict[str, dict[str, 
 
 
 def table(rows: dict[str, dict[str, list[Score]]]) -> str:
-    """Returns all scores as Markdown: means over seeds, and of the ends of the intervals."""
+    """Returns all scores as Markdown: means over seeds, and of the ends of the intervals.
+
+    A correlation has the p-value of each seed instead.
+    """
     names = list(dict.fromkeys(name for scores in rows.values() for name in scores))
     lines = [f"| row | seeds | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
     for row, scores in rows.items():
@@ -222,11 +226,17 @@ def _cell(name: str, scores: Sequence[Score]) -> str:
     if not scores:
         return ""
     digits = 2 if name.endswith("mae") else 3
+
+    def text(number: float) -> str:
+        return re.sub(r"^(-?)0\.", r"\1.", f"{number:.{digits}f}")
+
     value, low, high = (
-        f"{np.mean([getattr(score, field) for score in scores]):.{digits}f}".replace("0.", ".", 1)
+        text(float(np.mean([getattr(score, field) for score in scores])))
         for field in ("value", "low", "high")
     )
-    return f"{value} (p {low})" if name.startswith("distance") else f"{value} [{low}, {high}]"
+    if name.startswith("distance"):  # a p-value of each seed stands where others have an interval
+        return f"{value} (p {', '.join(text(score.low) for score in scores)})"
+    return f"{value} [{low}, {high}]"
 
 
 def draw(rows: dict[str, dict[str, list[Score]]]) -> Figure:

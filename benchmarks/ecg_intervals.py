@@ -17,6 +17,9 @@ from clef_jax.signal import reference
 
 _BEFORE_SECONDS, _AFTER_SECONDS = 0.3, 0.55
 """Part of the recording around the R wave that belongs to a beat."""
+_MOST_OF_RR = 0.72
+"""Fraction of the interval between two beats that belongs to the first one: the next P wave, and
+at high rates the next QRS complex, would be taken for a T wave."""
 _BAND_HZ = (0.5, 40.0)
 _EDGE = 0.08
 """Slope at the edges of the QRS complex, as a fraction of its largest slope."""
@@ -52,7 +55,8 @@ def measure(signal_mv: np.ndarray, sample_rate_hz: float) -> Intervals:
     if len(beat_seconds) < _MIN_BEATS:
         return UNKNOWN
     rate = 60 / float(np.median(np.diff(beat_seconds)))
-    beat = _median_beat(signal, beat_seconds, sample_rate_hz)
+    after = min(_AFTER_SECONDS, _MOST_OF_RR * 60 / rate)
+    beat = _median_beat(signal, beat_seconds, sample_rate_hz, after)
     if beat is None:
         return Intervals(rate, np.nan, np.nan)
     onset, offset = _qrs(beat, sample_rate_hz)
@@ -62,10 +66,10 @@ def measure(signal_mv: np.ndarray, sample_rate_hz: float) -> Intervals:
 
 
 def _median_beat(
-    signal: np.ndarray, beat_seconds: np.ndarray, sample_rate_hz: float
+    signal: np.ndarray, beat_seconds: np.ndarray, sample_rate_hz: float, after_seconds: float
 ) -> np.ndarray | None:
     """Returns the median beat of each lead, [L, T]; None with too few whole beats."""
-    before, after = (round(x * sample_rate_hz) for x in (_BEFORE_SECONDS, _AFTER_SECONDS))
+    before, after = (round(x * sample_rate_hz) for x in (_BEFORE_SECONDS, after_seconds))
     centres = np.rint(beat_seconds * sample_rate_hz).astype(int)
     whole = centres[(centres >= before) & (centres + after <= signal.shape[1])]
     if len(whole) < _MIN_BEATS:

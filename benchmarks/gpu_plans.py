@@ -12,7 +12,7 @@ import dataclasses
 import json
 import pathlib
 import time
-from typing import Any
+from typing import Any, Literal
 
 import rich.console
 import tyro
@@ -48,8 +48,8 @@ class Settings:
 
     out: pathlib.Path
     """Folder for one JSON file per plan and the tables."""
-    sizes: tuple[str, ...] = tuple(BATCHES)
-    chips: tuple[str, ...] = ("h100", "h200", "b200")
+    sizes: tuple[Literal["small", "medium", "large"], ...] = ("small", "medium", "large")
+    chips: tuple[Literal["h100", "h200", "b200"], ...] = ("h100", "h200", "b200")
     dollars_per_gpu_hour: float = 3.0
     """Price of an H100 by which minutes become dollars."""
     search: bool = True
@@ -187,9 +187,13 @@ def largest(settings: Settings, console: rich.console.Console) -> str:
 
 def main(settings: Settings) -> None:
     console = rich.console.Console(highlight=False)
+    if not gpu_target.is_installed():
+        raise SystemExit("The GPU compiler is missing: pip install 'clef_jax[gpu-plan]'.")
     settings.out.mkdir(parents=True, exist_ok=True)
     prepare_jax(topology_lib.by_name("h100:8"))
-    parts = [compared(settings, console), costliest(settings), machines(settings, console)]
+    parts = [compared(settings, console)]
+    if "large" in settings.sizes:
+        parts += [costliest(settings), machines(settings, console)]
     parts += [largest(settings, console)] if settings.search else []
     files.write_text(settings.out / "gpu_plans.md", "\n".join(parts))
     console.print(f"The tables are in {settings.out / 'gpu_plans.md'}.")

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from rich.console import Console
 
 import clef_jax
 from clef_jax import train as train_command
-from clef_jax.training import logs, run as training_run
+from clef_jax.training import logs, run as training_run, saved_run
 
 FORM = "CLEF_JAX_BENCHMARK_FORM"
 """Environment variable that states the platform whose form a worker trains in."""
@@ -65,15 +66,24 @@ def train(name: str, settings: Settings) -> tuple[np.ndarray, pathlib.Path]:
     for field in dataclasses.fields(settings):
         if field.name != "out":
             command.append(f"--{field.name.replace('_', '-')}={getattr(settings, field.name)}")
-    command += ["--log-every-steps=1", "--checkpoint-every-steps=20", "--health-every-steps=0"]
+    command += [
+        "--log-every-steps=1",
+        f"--checkpoint-every-steps={max(1, settings.num_steps // 10)}",
+        "--health-every-steps=0",
+    ]
     command += ["--precision=float32", "--window-start=random"]
     devices = f"--xla_force_host_platform_device_count={num_devices}"
     environment = os.environ | {FORM: form, "XLA_FLAGS": devices}
-    if name == KILLED and not workdir.exists():
+    killed = workdir.with_name(f"{workdir.name}.killed")
+    if name == KILLED and not killed.exists():
+        shutil.rmtree(workdir, ignore_errors=True)  # of a start that was stopped before the kill
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
-            while len(_losses(workdir)) < settings.num_steps // 2:
+            while (saved_run.newest_step(workdir) or 0) < settings.num_steps // 2:
+                if process.poll() is not None:
+                    raise SystemExit(f"{name}: the run ended before it was killed.")
                 time.sleep(0.05)
             process.send_signal(signal.SIGKILL)
+        killed.touch()
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
     return _losses(workdir), workdir
 

@@ -10,7 +10,8 @@ command goes on where it was stopped. `--views=other` omits the choice.
 
 DATA holds `mimic_iv_ecg`, without patients of the tests and with risks that carry no label
 (`prepare --score=age_sex`), `ptb_xl`, `chapman` and `cinc2017`. CHOICE holds `ptb_xl` without
-fold 8. RISK (optional) holds `mimic_iv_ecg` with a risk that may carry labels, for a further row.
+fold 8. The optional folder of --risk-data-dir holds `mimic_iv_ecg` with a risk that may carry
+labels, for a further row of clef.
 """
 
 import argparse
@@ -149,7 +150,7 @@ def main() -> None:
     ]
     # One seed of all objectives before the next seed.
     runs = [training(args, o, chosen[o], seed) for seed, o in sorted(seeds, key=lambda x: x[0])]
-    if args.risk_data_dir:
+    if args.risk_data_dir and "clef" in chosen:
         runs.append(training(args, "clef", chosen["clef"], FIRST_SEED + 1, args.risk_data_dir))
     results = trainings.evaluate(
         train_all(args, runs),

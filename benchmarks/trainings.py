@@ -48,6 +48,7 @@ def train_all(
     An interrupted training resumes.
     """
     cores = sorted(os.sched_getaffinity(0))
+    processes = min(processes, len(cores))
     free = [set(cores[k::processes]) for k in range(processes)]
 
     def train(training: Training) -> pathlib.Path:
@@ -66,8 +67,6 @@ def _train(
 ) -> pathlib.Path:
     workdir = out / "runs" / training.folder
     done = workdir.with_name(f"{workdir.name}.done")
-    if done.exists():
-        return workdir
     workdir.parent.mkdir(parents=True, exist_ok=True)
     flags = command(
         "train",
@@ -82,15 +81,20 @@ def _train(
         keep_checkpoints=1,
         seed=training.seed,
     )
+    flags = [*flags, *training.flags]
+    if done.exists():
+        if done.read_text() != json.dumps(flags[1:]):
+            raise SystemExit(f"{workdir} was trained with other flags; use another --out.")
+        return workdir
     with workdir.with_name(f"{workdir.name}.log").open("a") as log:
         subprocess.run(
-            [*flags, *training.flags],
+            flags,
             check=True,
             stdout=log,
             stderr=subprocess.STDOUT,
             preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
-    done.touch()
+    done.write_text(json.dumps(flags[1:]))
     print(f"trained {workdir.name}", flush=True)  # noqa: T201
     return workdir
 
@@ -99,10 +103,10 @@ def evaluate(
     workdirs: Sequence[pathlib.Path], *flags: str, data_dir: pathlib.Path, out: pathlib.Path
 ) -> list[dict]:
     """Evaluates encoders, unless that was done, and returns the results; `out` holds the page."""
-    path = out / "results.json"
-    if not path.exists():
-        models = ["--model", *map(str, workdirs)]
-        subprocess.run(
-            [*command("evaluate", data_dir=data_dir, out=out), *models, *flags], check=True
-        )
+    path, mark = out / "results.json", out / "command.json"
+    models = ["--model", *map(str, workdirs)]
+    wanted = [*command("evaluate", data_dir=data_dir, out=out), *models, *flags]
+    if not mark.exists() or json.loads(mark.read_text()) != wanted[1:]:
+        subprocess.run(wanted, check=True)
+        mark.write_text(json.dumps(wanted[1:]))
     return json.loads(path.read_text())["results"]

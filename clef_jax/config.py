@@ -55,7 +55,7 @@ Microbatches = Annotated[
     int,
     tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
-        metavar="INT|auto",
+        metavar="INT>0|auto",
         instance_from_str=_parsed_microbatches,
         is_instance=lambda value: isinstance(value, int),
         str_from_instance=lambda value: [AUTO if value == AUTO_MICROBATCHES else str(value)],
@@ -139,15 +139,15 @@ class TrainConfig:
     Parameters, filters, loss and optimiser are always float32."""
     remat: Remat = setting(False, resumable=True)
     """Recompute each block's activations in the backward pass, which takes less memory and more
-    time. auto takes the cheapest of remat and microbatches, where both or one of them are auto,
-    that fits the device; the plan lists them."""
+    time. auto does so only if the step would not fit the device otherwise; --num-microbatches may
+    be auto, too."""
     own_kernels: bool = setting(False, resumable=True)
     """On a GPU, compute swish and products together by kernels of this package, which move fewer
     bytes by the compiler's count, but never ran on a GPU."""
     num_microbatches: Microbatches = setting(1, resumable=True)
     """Number of parts in which each device encodes its patients, one after the other. The loss is
     still that of the whole batch; memory holds the activations of one part, and a step takes a
-    third more time. auto takes the smallest number that fits; see --remat."""
+    third more time. auto takes the smallest number with which the step fits the device."""
     shard_optimizer: bool = setting(False, resumable=True)
     """Divide the optimiser's state over the devices (ZeRO-1) instead of replicating it: saves 8
     bytes per parameter and costs one more collective of the parameters in each step."""

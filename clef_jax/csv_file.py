@@ -6,6 +6,7 @@ Encoding and delimiter are inferred; what cannot be read with certainty is refus
 import collections
 import csv
 import dataclasses
+import hashlib
 import io
 import pathlib
 from collections.abc import Sequence
@@ -52,6 +53,8 @@ class Table:
     notes: tuple[Note, ...] = ()
     where: str = "The table"
     """Name of the file in messages."""
+    digest: str = ""
+    """SHA-256 of the file."""
 
     def column(self, name: str) -> list[str]:
         """Returns the cells of a column."""
@@ -69,7 +72,8 @@ def read(path: pathlib.Path, option: str = "--labels") -> Table:
     Raises:
         UserError: the file is missing, is no CSV file, is empty or is malformed.
     """
-    text, notes = _decoded(path, _content(path, option))
+    content = _content(path, option)
+    text, notes = _decoded(path, content)
     delimiter = _delimiter(text, path) if text.strip() else ","
     lines = _parsed(text, delimiter, path)
     if not lines:
@@ -108,10 +112,27 @@ def read(path: pathlib.Path, option: str = "--labels") -> Table:
             )
         )
     numbers = tuple(line for line, _ in rows)
-    return Table(names=names, rows=tuple(cells), lines=numbers, notes=tuple(notes), where=str(path))
+    return Table(
+        names=names,
+        rows=tuple(cells),
+        lines=numbers,
+        notes=tuple(notes),
+        where=str(path),
+        digest=hashlib.sha256(content).hexdigest(),
+    )
 
 
 def _content(path: pathlib.Path, option: str) -> bytes:
+    try:
+        return _read(path, option)
+    except OSError as error:  # no permission, or a name that no file can have
+        raise UserError(
+            f"{option}: {printable(str(path))[:200]} cannot be read: {error.strerror}.",
+            problem="unreadable_file",
+        ) from error
+
+
+def _read(path: pathlib.Path, option: str) -> bytes:
     if path.is_dir():
         raise UserError(f"{option}: {path} is a folder; name a CSV file.", problem="is_a_folder")
     if not path.is_file():

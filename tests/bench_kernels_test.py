@@ -35,6 +35,11 @@ def test_the_clock_is_summed_by_instruction():
     assert "python" not in kernels.clock(TRACE)
 
 
+def test_the_clock_of_several_devices_is_their_mean():
+    both = [event("k", 10.0, hlo_op="dot") | {"pid": pid} for pid in (1, 2)] * 3
+    assert kernels.clock({"traceEvents": both})["dot"] == (3, pytest.approx(30e-6))
+
+
 def test_estimate_and_clock_stand_side_by_side():
     compared = kernels.compare(TEXT, CHIPS["h100"], TRACE, 2)
     assert compared["num_compared"] == 3

@@ -50,6 +50,9 @@ def test_a_table_has_an_empty_risk_where_it_is_unknown(tmp_path):
 
 def test_rows_show_means_over_seeds():
     scores = [controls.Score(0.8, 0.7, 0.9), controls.Score(0.9, 0.8, 1.0)]
-    shown = controls.table({"age and sex": {"MI": scores, "distance and risk": scores[:1]}})
+    years = [controls.Score(10.23, 9.51, 10.98)]
+    row = {"MI": scores, "distance and risk": scores, "ptb_xl_age: mae": years}
+    shown = controls.table({"age and sex": row})
     cells = [cell.strip() for cell in shown.splitlines()[-1].strip("|").split("|")]
-    assert cells == ["age and sex", "2", ".850 [.750, .950]", ".800 (p .700)"]
+    want = [".850 [.750, .950]", ".850 (p .700, .800)", "10.23 [9.51, 10.98]"]
+    assert cells == ["age and sex", "2", *want]

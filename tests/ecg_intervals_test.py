@@ -30,6 +30,23 @@ def test_intervals_are_close_to_the_simulated_ones(measured):
         assert np.median(np.abs(error)) < median_ms
 
 
+@pytest.mark.parametrize("factor", [1.5, 1.9])
+def test_the_next_beat_is_no_t_wave_at_high_rates(factor):
+    errors = []
+    for number in range(8):
+        person = patient.sample(0, number)
+        study = visit.sample(0, person, 1.0)[0]
+        beating = heart.sample(0, person, study)
+        adc = recording.record(0, person, study, beating).adc
+        # The same samples at a higher rate are a faster heart with shorter intervals.
+        rate_hz = factor * recording.SAMPLE_RATE_HZ
+        intervals = ecg_intervals.measure(adc / recording.GAIN_PER_MV, rate_hz)
+        assert intervals.rate_per_minute > 85
+        errors.append(intervals.qt_ms - beating.qt_ms / factor)
+    assert np.nanmax(np.abs(errors)) < 40
+    assert np.isfinite(errors).mean() > 0.7
+
+
 def test_the_corrected_interval_is_that_of_sixty_beats():
     assert ecg_intervals.Intervals(60, 90, 400).qtc_ms == pytest.approx(400)
     assert ecg_intervals.Intervals(120, 90, 320).qtc_ms == pytest.approx(320 * 2 ** (1 / 3))

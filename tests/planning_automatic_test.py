@@ -36,7 +36,8 @@ def test_candidates_are_in_the_order_of_what_is_computed_again():
 def test_only_what_is_automatic_varies():
     assert pairs(dataclasses.replace(AUTO, num_microbatches=4)) == [(False, 4), (True, 4)]
     assert pairs(dataclasses.replace(AUTO, remat=True)) == [(True, n) for n in (1, 2, 4, 8)]
-    assert pairs(dataclasses.replace(AUTO, global_batch_size=48), 8)[-1] == (True, 2)
+    odd = dataclasses.replace(AUTO, global_batch_size=30, remat=False)
+    assert pairs(odd, 2) == [(False, n) for n in (1, 3, 5, 15)]
     settled = dataclasses.replace(AUTO, remat=False, num_microbatches=2)
     assert not automatic.is_requested(settled)
     assert pairs(settled) == [(False, 2)]
@@ -72,9 +73,25 @@ def test_the_first_that_fits_is_taken(available, chosen):
     assert automatic.table(trials).row_count == len(trials)
 
 
-def test_nothing_that_fits_is_an_error():
-    with refuses("--global-batch-size", problem="nothing_fits"):
-        automatic.choose(AUTO, 8, memory_of(1))
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        ({}, "--global-batch-size"),
+        ({"remat": True}, "--remat=auto"),
+        ({"num_microbatches": 1}, "--num-microbatches=auto"),
+    ],
+)
+def test_nothing_that_fits_is_an_error_with_what_was_not_tried(settings, advice):
+    with refuses(advice, problem="nothing_fits"):
+        automatic.choose(dataclasses.replace(AUTO, **settings), 8, memory_of(1))
+
+
+def test_a_batch_that_the_devices_do_not_divide_is_refused():
+    few = dataclasses.replace(AUTO, global_batch_size=4)
+    with refuses("--global-batch-size=4"):
+        automatic.settle(few, mesh_lib.make_mesh(), 500.0, rich.console.Console(quiet=True))
+    with pytest.raises(SystemExit):
+        plan.main(["--size=tiny", "--topology=h100:8", "--global-batch-size=4", "--remat=auto"])
 
 
 def test_a_cpu_recomputes_nothing():

@@ -52,7 +52,8 @@ def test_the_device_is_replaced_by_that_of_the_plan(tmp_path):
     ("text", "problem", "culprit"),
     [
         (results(MEASURED.replace("132", "114")), "other_gpu", "114"),
-        (results("an H100"), "other_gpu", "unknown"),
+        (results(MEASURED.replace("3352", "4800")), "other_gpu", "4800"),
+        (results("an H100"), "other_gpu", "an H100"),
         ("size: large", "no_autotune_results", "textproto"),
     ],
 )
@@ -64,6 +65,8 @@ def test_other_files_are_refused(tmp_path, text, problem, culprit):
 def test_a_missing_file_is_named(tmp_path):
     with refuses("absent", problem="missing_file"):
         autotune_results.adapt(tmp_path / "absent", "h100", tmp_path)
+    with refuses(tmp_path.name, problem="is_a_folder"):
+        autotune_results.adapt(tmp_path, "h100", tmp_path)
 
 
 @pytest.mark.skipif(gpu_target.is_installed(), reason="the GPU compiler is installed")

@@ -7,7 +7,6 @@ Shapes: N records.
 """
 
 import dataclasses
-import hashlib
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,10 @@ from clef_jax.data import index as index_lib, metadata
 from clef_jax.errors import UserError
 
 OPTION = "--risk-table"
+ROWS = "risk_table_rows"
+"""Setting of an index: number of its recordings that the table names."""
+_LARGEST = 1e6
+"""Largest size of a risk, far below what differences and their squares can hold."""
 ID, RISK, COMPLETENESS = "record_id", "risk", "completeness"
 """Names of the columns of the table; the last one may be absent."""
 _UNKNOWN = ("", "nan", "na", "null")
@@ -35,32 +38,41 @@ class RiskTable:
     """Risk, NaN where unknown, and completeness in [0, 1] of each recording."""
     digest: str
     """SHA-256 of the file."""
+    notes: tuple[str, ...] = ()
+    """Sentences about the file that its owner should know."""
+
+    @property
+    def name(self) -> str:
+        """Name of the risk, as that of a score."""
+        return f"table {self.digest[:12]}"
 
     def apply(self, indexes: Sequence[index_lib.Index]) -> list[index_lib.Index]:
         """Returns the indexes with the risks of the table; other recordings have no known risk.
 
         Reading the ids takes a pass over all records of the splits. The quantiles of the risk are
-        those of each patient's first recording.
+        those of each patient's first recording with a known risk.
         """
         return [self._replaced(index) for index in indexes]
 
     def _replaced(self, index: index_lib.Index) -> index_lib.Index:
         risk = np.full(index.num_records, np.nan, np.float32)
+        num_named = 0
         completeness = np.zeros(index.num_records, np.float32)
         records = metadata.read_records(index, np.arange(index.num_records))
         for number, record in enumerate(records):
             stated = self.values.get(record["record_id"].decode())
             if stated is not None:
+                num_named += 1
                 risk[number], completeness[number] = stated
-        first = risk[index.patient_offset[:-1]]
-        known = first[np.isfinite(first)]
-        quantiles = np.quantile(known, _QUANTILES) if len(known) else np.full(101, np.nan)
+        known = np.flatnonzero(np.isfinite(risk))
+        first = known[np.unique(index.patient[known], return_index=True)[1]]
+        quantiles = np.quantile(risk[first], _QUANTILES) if len(first) else np.full(101, np.nan)
         return dataclasses.replace(
             index,
             risk=risk,
             completeness=completeness,
             cohort_quantiles=quantiles.astype(np.float32),
-            settings={**index.settings, "score": f"table {self.digest[:12]}"},
+            settings={**index.settings, "score": self.name, ROWS: num_named},
         )
 
 
@@ -79,12 +91,15 @@ def read(path: str | pathlib.Path) -> RiskTable:
     """Returns the risks of a CSV file with the columns `record_id`, `risk` and, optionally,
     `completeness`.
 
-    An empty risk is unknown. Without completeness it is 1 where the risk is known, and 0 elsewhere.
+    An empty risk is unknown. Where completeness is not stated, it is 1 if the risk is known and 0
+    otherwise.
 
     Raises:
         UserError: the file cannot be read, lacks a column, holds another value than a number, or
             names a recording twice.
     """
+    if not str(path):
+        raise UserError(f"{OPTION} is empty; name a CSV file.", problem="missing_file")
     path = pathlib.Path(path).expanduser()
     table = csv_file.read(path, OPTION)
     for name in (ID, RISK):
@@ -94,12 +109,14 @@ def read(path: str | pathlib.Path) -> RiskTable:
                 f"{COMPLETENESS} is optional. Its columns are: {', '.join(table.names)}.",
                 problem="missing_column",
             )
-    risk = _numbers(table, RISK, -math.inf, math.inf)
+    risk = _numbers(table, RISK, -_LARGEST, _LARGEST)
+    completeness = [math.nan] * len(risk)
     if COMPLETENESS in table.names:
         completeness = _numbers(table, COMPLETENESS, 0, 1)
-        completeness = [0.0 if math.isnan(value) else value for value in completeness]
-    else:
-        completeness = [float(not math.isnan(value)) for value in risk]
+    completeness = [
+        float(not math.isnan(x)) if math.isnan(stated) else stated
+        for stated, x in zip(completeness, risk, strict=True)
+    ]
     values: dict[str, tuple[float, float]] = {}
     ids = table.column(ID)
     for line, name, *stated in zip(table.lines, ids, risk, completeness, strict=True):
@@ -110,7 +127,7 @@ def read(path: str | pathlib.Path) -> RiskTable:
                 problem="double_recording",
             )
         values[name] = (stated[0], stated[1])
-    return RiskTable(values, hashlib.sha256(path.read_bytes()).hexdigest())
+    return RiskTable(values, table.digest, tuple(note.detail for note in table.notes))
 
 
 def _numbers(table: Table, name: str, least: float, most: float) -> list[float]:
@@ -127,10 +144,9 @@ def _numbers(table: Table, name: str, least: float, most: float) -> list[float]:
         except ValueError:
             number, is_wrong = math.nan, True
         if is_wrong:
-            limits = "a finite number" if math.isinf(most) else f"from {least:g} to {most:g}"
             raise UserError(
-                f"{OPTION}: the {name} on line {line} of {table.where} must be {limits}, with a "
-                "point for decimals, or empty if it is unknown.",
+                f"{OPTION}: the {name} on line {line} of {table.where} must be a number from "
+                f"{least:g} to {most:g}, with a point for decimals, or empty if it is unknown.",
                 problem="wrong_number",
             )
         numbers.append(number)

@@ -19,6 +19,9 @@ from clef_jax.data.sampler import BatchSampler
 NUM_QUANTILES = 101
 """Number of risk quantiles of a cohort, from 0 to 1."""
 
+TABLE = "table of risks"
+"""Name of the table's digest among the fingerprints of a run."""
+
 Sampler = BatchSampler | MixedSampler
 
 
@@ -68,7 +71,7 @@ class TrainingData:
 
         A run resumes only with the same ones.
         """
-        table = {} if self.risk_table is None else {"table of risks": self.risk_table.digest}
+        table = {} if self.risk_table is None else {TABLE: self.risk_table.digest}
         if not self.is_mixed:
             return {"data set": self.indexes[0].fingerprint} | table
         return {f"data set {index.dataset}": index.fingerprint for index in self.indexes} | table
@@ -96,17 +99,19 @@ class TrainingData:
                 "num_patients": index.num_patients,
                 "num_recordings": index.num_records,
                 "known_risk": float(np.isfinite(index.risk).mean()),
-                "score": _score(index),
+                "score": _score(index, self.risk_table),
                 "settings": dict(index.settings),
             }
             for index, weight in zip(self.indexes, self.weights, strict=True)
         ]
 
 
-def _score(index: index_lib.Index) -> str | None:
+def _score(index: index_lib.Index, table: RiskTable | None) -> str | None:
     """Returns the name of the score of a data set's risk; None if no risk is known."""
     if not np.isfinite(index.risk).any():
         return None
+    if table is not None:
+        return table.name
     is_stored = np.isfinite(index.cohort_quantiles).any()
     return index.settings.get("score") if is_stored else age_sex.SCORE
 

@@ -8,8 +8,11 @@ computes it a third time. So the candidates are in that order, and the first tha
 import dataclasses
 from collections.abc import Callable, Iterator
 
+import jax
+import numpy as np
 import rich.console
 import rich.table
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from clef_jax import mesh as mesh_lib
@@ -19,6 +22,8 @@ from clef_jax.errors import UserError, counted
 from clef_jax.planning import memory as memory_lib, printing, step as step_lib
 from clef_jax.planning.memory import Memory
 
+_UNIT = 2**20
+"""Bytes in which processes exchange their memory, as numbers that float32 holds exactly enough."""
 _FAR = 1.2
 """A candidate whose memory by shapes exceeds the device's by this factor is not compiled."""
 
@@ -47,13 +52,12 @@ def candidates(config: TrainConfig, num_devices: int) -> Iterator[TrainConfig]:
 
     Args:
         config: settings of the run.
-        num_devices: number of devices, which divide the batch.
+        num_devices: number of devices, which divide the batch evenly.
     """
     rows = config.global_batch_size // num_devices
     parts = [config.num_microbatches]
     if config.num_microbatches == AUTO_MICROBATCHES:
-        powers = (1 << power for power in range(rows.bit_length()))
-        parts = [number for number in powers if not rows % number]
+        parts = [number for number in range(1, rows + 1) if not rows % number]
     remats = [False, True] if config.remat is AUTO_REMAT else [bool(config.remat)]
     pairs = [(remat, number) for number in parts for remat in remats]
     for remat, number in sorted(pairs, key=_recomputed):
@@ -81,11 +85,13 @@ def choose(
         if memory.fits is not False:
             return candidate, trials
     last = trials[-1].memory
+    fixed = [] if config.remat is AUTO_REMAT else ["--remat=auto"]
+    fixed += [] if config.num_microbatches == AUTO_MICROBATCHES else ["--num-microbatches=auto"]
+    advice = " and ".join(fixed) or "a smaller --global-batch-size or more devices"
     raise UserError(
-        f"The step fits with no remat and no number of microbatches: with {_named(trials[-1])} it "
-        f"still needs {printing.format_bytes(last.total_bytes)} of "
-        f"{printing.format_bytes(last.available_bytes)}. Use a smaller --global-batch-size, more "
-        "devices or --shard-optimizer.",
+        f"The step does not fit: with {_named(trials[-1])}, the last of what was tried, it needs "
+        f"{printing.format_bytes(last.total_bytes)} of "
+        f"{printing.format_bytes(last.available_bytes)}. Use {advice}.",
         problem="nothing_fits",
     )
 
@@ -108,6 +114,7 @@ def settle(
     """
     if not is_requested(config):
         return config
+    mesh_lib.check_batch_size(config.global_batch_size, mesh)
     platform = mesh_lib.platform(mesh)
     if platform == "cpu":
         return next(candidates(config, mesh.size))
@@ -133,8 +140,9 @@ def settle(
 
 
 def _chip(mesh: Mesh) -> tuple[Chip, int | None]:
-    """Returns the chip of the devices, and the memory that a program can use of each."""
-    device = mesh.devices.flat[0]
+    """Returns the chip of the devices, and the memory that a program can use of each: the least
+    of all processes, so that all choose alike."""
+    device = mesh.local_devices[0]
     chip = by_device_kind(device.device_kind) or Chip(
         name=device.device_kind,
         platform=device.platform,
@@ -145,8 +153,12 @@ def _chip(mesh: Mesh) -> tuple[Chip, int | None]:
         network_bytes_per_second=None,
         reference="unknown",
     )
-    stated = (device.memory_stats() or {}).get("bytes_limit")
-    return chip, stated or memory_lib.available_bytes(chip)
+    available = (device.memory_stats() or {}).get("bytes_limit")
+    available = available or memory_lib.available_bytes(chip)
+    if jax.process_count() > 1 and available is not None:
+        of_all = multihost_utils.process_allgather(np.array(available / _UNIT, np.float32))
+        available = int(np.min(of_all) * _UNIT)
+    return chip, available
 
 
 def _without_labels(config: TrainConfig) -> TrainConfig:

@@ -8,13 +8,13 @@ the plan must be those of the measured step.
 import pathlib
 import re
 
-from clef_jax.errors import UserError, counted
+from clef_jax.errors import UserError, counted, printable
 from clef_jax.planning import gpu_target
 
 OPTION = "--autotune-results"
 COMPILER_OPTION = "xla_gpu_load_autotune_results_from"
 _DEVICE = re.compile(r'(\bdevice:\s*)"((?:[^"\\]|\\.)*)"')
-_CORES = re.compile(r"Cores: (\d+)")
+_KIND = re.compile(r"Cores: (\d+).*Memory bandwidth: (\d+) GB/s")
 
 
 def adapt(path: pathlib.Path, chip: str, folder: pathlib.Path) -> tuple[pathlib.Path, int]:
@@ -32,6 +32,8 @@ def adapt(path: pathlib.Path, chip: str, folder: pathlib.Path) -> tuple[pathlib.
         UserError: the file is missing, holds no such results, or those of another kind of GPU.
     """
     path = path.expanduser()
+    if path.is_dir():
+        raise UserError(f"{OPTION}: {path} is a folder; name a file.", problem="is_a_folder")
     if not path.is_file():
         raise UserError(
             f"{OPTION}: the file {path} does not exist; check the path.", problem="missing_file"
@@ -45,11 +47,11 @@ def adapt(path: pathlib.Path, chip: str, folder: pathlib.Path) -> tuple[pathlib.
             problem="no_autotune_results",
         )
     wanted = gpu_target.cache_key(chip)
-    cores = {_cores(device) for device in devices}
-    if cores != {_cores(wanted)}:
+    others = [device for device in devices if _kind(device) != _kind(wanted)]
+    if others:
         raise UserError(
-            f"{OPTION}: {path} was written on a GPU with {', '.join(sorted(cores))} cores, but "
-            f"{chip} has {_cores(wanted)}. Plan the kind of GPU that was measured.",
+            f"{OPTION}: {path} was written on another GPU than {chip}: {printable(others[0])}. "
+            "Plan the kind of GPU that was measured.",
             problem="other_gpu",
         )
     copy = folder / "autotune_results.textproto"
@@ -57,14 +59,15 @@ def adapt(path: pathlib.Path, chip: str, folder: pathlib.Path) -> tuple[pathlib.
     return copy, len(_DEVICE.findall(text))
 
 
-def _cores(device: str) -> str:
-    match = _CORES.search(device)
-    return match[1] if match else "an unknown number of"
+def _kind(device: str) -> tuple[str, ...] | None:
+    """Returns what tells the kinds of GPU apart in a description: cores and GB/s of memory."""
+    match = _KIND.search(device)
+    return match.groups() if match else None
 
 
 def described(num_choices: int) -> str:
     """Returns a sentence about the choices that a plan uses."""
     return (
-        f"Matrix products use the kernels that a real GPU chose by measurement where "
-        f"{counted(num_choices, 'stored choice')} have their shape; others use the cost model."
+        f"The file holds {counted(num_choices, 'choice')} of kernels that a real GPU made by "
+        "measurement. Matrix products of other shapes use the cost model."
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import rich.console
 
-from clef_jax import files
+from clef_jax import files, mesh as mesh_lib
 from clef_jax.config import TrainConfig
 from clef_jax.errors import UserError, WrongArgument, counted
 from clef_jax.planning import (
@@ -120,6 +120,7 @@ def _choose(
         plans.append(make(candidate))
         return plans[-1].memory, plans[-1].compile_seconds is not None
 
+    mesh_lib.check_batch_size(config.global_batch_size, topology_lib.make_mesh(topology))
     _, trials = automatic.choose(config, topology.num_devices, memory_of)
     return plans[-1], trials
 
@@ -160,8 +161,11 @@ def search_batch(
             f"--search-batch: the memory of {topology.name} is unknown; plan a TPU or a GPU."
         )
 
-    def attempt(rows: int) -> search.Trial:
-        plan = first
+    # A device encodes whole microbatches.
+    parts = config.num_microbatches
+
+    def attempt(size: int) -> search.Trial:
+        plan, rows = first, size * parts
         if rows != first.rows:
             batch = rows * topology.num_devices
             console.print(f"Trying {counted(batch, 'patient')} per step.", soft_wrap=True)
@@ -169,6 +173,8 @@ def search_batch(
             plan = make(larger)
         memory = plan.memory
         fits = bool(memory.fits)
-        return search.Trial(rows, fits, memory.total_bytes, memory.available_bytes)
+        return search.Trial(size, fits, memory.total_bytes, memory.available_bytes)
 
-    return search.largest(attempt, first_rows=first.rows)
+    found = search.largest(attempt, first_rows=first.rows // parts)
+    trials = [dataclasses.replace(trial, rows=trial.rows * parts) for trial in found.trials]
+    return search.SearchResult(found.rows * parts, tuple(trials))

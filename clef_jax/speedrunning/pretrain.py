@@ -19,6 +19,7 @@ from clef_jax import files, objectives, plugin
 from clef_jax.config import TrainConfig, from_saved, saved
 from clef_jax.errors import UserError, counted
 from clef_jax.line_file import LineFile
+from clef_jax.planning import automatic
 from clef_jax.speedrunning import budget, plan_file, scored_model, settings, training_data
 from clef_jax.speedrunning.budget import Choice, Speed
 from clef_jax.speedrunning.panel import Panel
@@ -147,7 +148,7 @@ def _measure(config: TrainConfig) -> Speed:
     try:
         start = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
-            state = training_run.run(short)
+            state = training_run.run(short, automatic.settle)
         seconds = time.perf_counter() - start
         if int(state.step) < num:
             raise UserError("The run was stopped while its speed was measured.", problem="stopped")
@@ -172,7 +173,7 @@ def train(config: TrainConfig, console: rich.console.Console) -> float:
     if last < wanted:
         with contextlib.closing(LineFile(config.folder / _STARTS_FILE)) as starts:
             starts.append(json.dumps({"event": "start", "unix_seconds": time.time()}))
-            last = int(training_run.run(config).step)
+            last = int(training_run.run(config, automatic.settle).step)
             starts.append(json.dumps({"event": "end", "unix_seconds": time.time()}))
     if last < wanted:
         raise UserError(

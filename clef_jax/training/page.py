@@ -106,6 +106,19 @@ def write(workdir: pathlib.Path, out: pathlib.Path, *, data_dir: str | None = No
     files.write_text(out, page(config, run, lines, sections, timeline.summary(workdir)))
 
 
+def _check_risks(
+    data: training_data.TrainingData, run: dict[str, Any], workdir: pathlib.Path
+) -> None:
+    """Raises UserError if the table of risks is not that of the run."""
+    table = data.identity().get(training_data.TABLE)
+    if table != run["data"].get(training_data.TABLE):
+        raise UserError(
+            f"The table of risks is not the one that {workdir} was trained with. Put that file "
+            "back under its name.",
+            problem="changed_run",
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class Section:
     """Charts of the page, with a title and a caption that explains them."""
@@ -128,6 +141,7 @@ class View:
     def open(cls, config: TrainConfig, workdir: pathlib.Path) -> "View":
         mesh = mesh_lib.make_mesh(jax.local_devices()[:1])
         data = training_data.load(config)
+        _check_risks(data, saved_run.read_run(workdir), workdir)
         rate = schedule.make(config, steps_per_epoch=1, total_steps=config.warmup_steps + 1)
         config = dataclasses.replace(config, num_microbatches=1, batch_from="mixture")
         trainer = state_lib.make_trainer(

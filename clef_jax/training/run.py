@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from clef_jax import folder_lock, machine, mesh as mesh_lib
 from clef_jax.config import TrainConfig, saved
 from clef_jax.convolution import tuning_file
-from clef_jax.data import label as label_lib, pipeline, training_data
+from clef_jax.data import label as label_lib, pipeline, risk_table, training_data
 from clef_jax.errors import counted
 from clef_jax.machine import keep_freed_memory
 from clef_jax.signal import noise
@@ -197,6 +197,8 @@ def log_data(
     """Logs what the run uses of each data set, unless it uses one as it is."""
     if not data.is_mixed and not sampler.stored_samples and data.risk_table is None:
         return
+    for sentence in () if data.risk_table is None else data.risk_table.notes:
+        log.console.print(sentence, soft_wrap=True, markup=False)
     for source, about in zip(sampler.sources, data.describe(), strict=True):
         rate_hz = about["sample_rate_hz"]
         is_resampled = rate_hz != data.sample_rate_hz
@@ -206,10 +208,18 @@ def log_data(
             f"{about['name']}: {about['weight']:.1%} of the patients drawn, of "
             f"{counted(source.num_patients, 'patient')}; leads {', '.join(source.lead_names)}; "
             f"{rate_hz:g} Hz{resampled}; risk{score} known of {about['known_risk']:.0%} of the "
-            "recordings.",
+            f"recordings{_rows(data, about)}.",
             soft_wrap=True,
             markup=False,
         )
+
+
+def _rows(data: training_data.TrainingData, about: dict[str, Any]) -> str:
+    """Returns how many rows of a table of risks name a recording, as part of a sentence."""
+    if data.risk_table is None:
+        return ""
+    rows = counted(len(data.risk_table.values), "row")
+    return f", which {about['settings'][risk_table.ROWS]:,} of {rows} of the table name"
 
 
 def log_goodput(log: logs.Log, config: TrainConfig) -> None:

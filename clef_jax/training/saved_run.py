@@ -23,9 +23,11 @@ def newest_step(workdir: pathlib.Path) -> int | None:
 def refuse_changes(saved: dict[str, Any], now: dict[str, Any], workdir: pathlib.Path) -> None:
     """Raises UserError if the run in `workdir` cannot resume with the current settings and data."""
     changes = differences(saved["config"], now["config"])
-    for fact, value in now["data"].items():
-        if saved["data"].get(fact) != value:
-            changes.append(f"the {fact} changed")
+    changes += [
+        f"the {fact} changed"
+        for fact in dict.fromkeys((*saved["data"], *now["data"]))
+        if saved["data"].get(fact) != now["data"].get(fact)
+    ]
     if changes:
         raise UserError(
             f"The run in {workdir} cannot resume: {'; '.join(changes)}. Use the earlier settings "
