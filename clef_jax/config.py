@@ -144,6 +144,9 @@ class TrainConfig:
     own_kernels: bool = setting(False, resumable=True)
     """On a GPU, compute swish and products together by kernels of this package, which move fewer
     bytes by the compiler's count, but never ran on a GPU."""
+    bias_in_product: bool = setting(False, resumable=True)
+    """On a GPU, add biases to products before they are rounded: without another pass where Triton
+    multiplies, and with one more where cuBLASLt does. Never ran on a GPU."""
     num_microbatches: Microbatches = setting(1, resumable=True)
     """Number of parts in which each device encodes its patients, one after the other. The loss is
     still that of the whole batch; memory holds the activations of one part, and a step takes a

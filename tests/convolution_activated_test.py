@@ -67,6 +67,21 @@ def test_a_gated_product_has_the_plain_gradients(own_kernels):
     )
 
 
+def test_a_bias_in_the_product_is_added_before_it_is_rounded():
+    x = X.astype(jnp.bfloat16)
+    with activated.use_bias_in_product(True):
+        wide = activated.linear(x, KERNEL, BIAS)
+        assert "preferred_element_type=float32" in str(
+            jax.make_jaxpr(activated.linear)(x, KERNEL, BIAS)
+        )
+    rounded = KERNEL.astype(jnp.bfloat16).astype(jnp.float32)
+    want = x.astype(jnp.float32) @ rounded + BIAS[None, None, :]
+    np.testing.assert_array_equal(wide, want.astype(jnp.bfloat16))
+    want = values_and_gradients(activated.linear, X, KERNEL, BIAS)
+    with activated.use_bias_in_product(True):
+        assert_equal_trees(values_and_gradients(activated.linear, X, KERNEL, BIAS), want)
+
+
 def test_plain_operations_are_the_default():
     want = jax.make_jaxpr(activated.product)(X, KERNEL, BIAS)
     assert "pallas_call" not in str(want)

@@ -29,6 +29,7 @@ def test_the_form_for_gpus_changes_rounding_alone(monkeypatch, own_kernels):
     # All at once, because each of these settings has code of its own in the step.
     settings = {"objective": "vicreg", "shard_optimizer": True}
     settings |= {"remat": True, "num_microbatches": 2, "own_kernels": own_kernels}
+    settings |= {"bias_in_product": not own_kernels}
     monkeypatch.setattr(flat_gradient, "BUCKET_BYTES", 2000)
     plain, plain_metrics = after_a_step("cpu", **settings)
     state, metrics = after_a_step("gpu", **settings)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from clef_jax.convolution import in_place
-from clef_jax.convolution.matmul import matmul
+from clef_jax.convolution.matmul import matmul, wide_matmul
 from clef_jax.convolution.swish import swish
 
 
@@ -31,6 +31,10 @@ class _Form(NamedTuple):
 
 _kernels: contextvars.ContextVar[types.ModuleType | None] = contextvars.ContextVar(
     "own_kernels", default=None
+)
+
+_bias_in_product: contextvars.ContextVar[bool] = contextvars.ContextVar(
+    "bias_in_product", default=False
 )
 
 Gate = Callable[[Any, jax.Array], jax.Array]
@@ -57,6 +61,20 @@ def use_own_kernels(is_requested: bool, platform: str = "gpu") -> Iterator[None]
         _kernels.reset(token)
 
 
+@contextlib.contextmanager
+def use_bias_in_product(is_requested: bool) -> Iterator[None]:
+    """Makes everything traced inside the block add biases to products before they are rounded.
+
+    Triton's products do that without another pass over their results. Those of cuBLASLt would be
+    written in float32.
+    """
+    token = _bias_in_product.set(is_requested)
+    try:
+        yield
+    finally:
+        _bias_in_product.reset(token)
+
+
 def uses_own_kernels() -> bool:
     """Returns whether the kernels of `gpu_kernels`, or their twins, are used here."""
     return _kernels.get() is not None
@@ -77,8 +95,11 @@ def product(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
 
 def linear(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
     """Returns x @ kernel + bias, [..., M]; arguments are as in `product`."""
+    shape = (1,) * (x.ndim - 1) + (-1,)
+    if _bias_in_product.get():
+        return (wide_matmul(x, kernel.astype(x.dtype)) + bias.reshape(shape)).astype(x.dtype)
     y = matmul(x, kernel.astype(x.dtype))
-    return y + bias.astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
+    return y + bias.astype(x.dtype).reshape(shape)
 
 
 def gated_product(

@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from clef_jax import machine
@@ -64,3 +65,25 @@ def _kernel_gradient(platform: str, x: jax.Array, gradient: jax.Array, num_batch
 
 
 _matmul.defvjp(_forward, _backward)
+
+
+def wide_matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Multiplies [..., N, K] by [K, M] to float32 or wider; its gradient is rounded to x's type."""
+    return _wide(machine.current_platform(), in_place.is_requested(), x, kernel)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _wide(platform: str, is_in_place: bool, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    return lax.dot_general(x, kernel, _dimensions(x, kernel), preferred_element_type=wide)
+
+
+def _wide_forward(platform: str, is_in_place: bool, x: jax.Array, kernel: jax.Array):
+    return _wide(platform, is_in_place, x, kernel), (x, kernel)
+
+
+def _wide_backward(platform: str, is_in_place: bool, saved, gradient: jax.Array):
+    return _backward(platform, is_in_place, saved, gradient.astype(saved[0].dtype))
+
+
+_wide.defvjp(_wide_forward, _wide_backward)

@@ -207,7 +207,9 @@ def make(
     step, lower_seconds = step_lib.timed_lower(config, topology, sample_rate_hz)
     compiled, compile_seconds, readings = None, None, []
     if topology.has_compiler and topology.chip.platform == "gpu":
-        compiled, readings, compile_seconds = _compile_for_gpu(step, topology, autotune_results)
+        compiled, readings, compile_seconds = _compile_for_gpu(
+            step, topology, sample_rate_hz, autotune_results
+        )
     elif topology.has_compiler:
         compiled, compile_seconds = step_lib.compile_step(step)
     program, flops, num_bytes = _program(step, compiled)
@@ -246,9 +248,14 @@ def make(
 
 
 def _compile_for_gpu(
-    step: step_lib.Step, topology: Topology, autotuned: pathlib.Path | None
+    step: step_lib.Step,
+    topology: Topology,
+    sample_rate_hz: float,
+    autotuned: pathlib.Path | None,
 ) -> tuple[jax.stages.Compiled | step_lib.TooLarge, list[GpuProgram], float]:
     """Compiles a step with each library of products, or with the choices of a real GPU.
+
+    Biases are inside the products of Triton, unless the settings have them there anyway.
 
     Returns:
         The fastest step by estimate, all readings, the fastest first, and the time that compilation
@@ -260,7 +267,11 @@ def _compile_for_gpu(
     if autotuned is not None:
         variants = {"autotuned": {autotune_lib.COMPILER_OPTION: str(autotuned)}}
     for products, options in variants.items():
-        compiled, taken = step_lib.compile_step(step, options)
+        form, config = step, step.trainer.config
+        if products == gpu_target.TRITON and not config.bias_in_product:
+            config = dataclasses.replace(config, bias_in_product=True)
+            form = step_lib.lower(config, topology, sample_rate_hz)
+        compiled, taken = step_lib.compile_step(form, options)
         seconds += taken
         if isinstance(compiled, step_lib.TooLarge):
             return compiled, [], seconds

@@ -28,6 +28,9 @@ _FLAGS = (
 _DNN_MAJOR, _DNN_MINOR = 9, 10
 """Version of cuDNN that is compiled for."""
 
+TRITON, CUBLASLT = "triton", "cublaslt"
+"""Libraries of matrix products."""
+
 _PRODUCTS_OPTION = "xla_gpu_enable_triton_gemm"
 
 _COMMON = """
@@ -119,8 +122,8 @@ def compiler_options(chip: str) -> dict[str, dict[str, bool]]:
     A GPU chooses for each product by measurement. A plan compiles with each library, and states
     which one it read.
     """
-    choices = {"triton": {}, "cublaslt": {_PRODUCTS_OPTION: False}}
-    return choices if has_times(chip) else {"cublaslt": choices["cublaslt"]}
+    choices = {TRITON: {}, CUBLASLT: {_PRODUCTS_OPTION: False}}
+    return choices if has_times(chip) else {CUBLASLT: choices[CUBLASLT]}
 
 
 def is_installed() -> bool:

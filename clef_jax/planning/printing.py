@@ -14,7 +14,7 @@ from clef_jax.planning.search import SearchResult
 from clef_jax.planning.step import NUM_PATIENTS
 
 _PRODUCTS = {
-    "triton": "Triton, tiles by cost model",
+    "triton": "Triton, tiles by cost model, --bias-in-product",
     "cublaslt": "cuBLASLt",
     "autotuned": "as a real GPU chose",
 }

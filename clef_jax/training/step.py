@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 
 from clef_jax import mesh as mesh_lib, objectives
 from clef_jax.config import TrainConfig
-from clef_jax.convolution.activated import use_own_kernels
+from clef_jax.convolution.activated import use_bias_in_product, use_own_kernels
 from clef_jax.convolution.in_place import use_kernel_gradients_in_place
 from clef_jax.convolution.rules import use_tuning
 from clef_jax.data import label as label_lib
@@ -144,6 +144,7 @@ def embed(
     """
 
     is_in_place = bool(trainer.config.remat) and trainer.platform == "gpu"
+    has_bias = trainer.config.bias_in_product and trainer.platform == "gpu"
     has_own = trainer.config.own_kernels and trainer.platform == "gpu"
     # Tests compute the form of a GPU's step on a CPU.
     is_real = isinstance(trainer.mesh, Mesh)
@@ -161,7 +162,9 @@ def embed(
             tuned = use_tuning(trainer.conv_choices)
             gradients = use_kernel_gradients_in_place(is_in_place)
             own = use_own_kernels(has_own, devices)
-            with use_platform(trainer.platform), tuned, gradients, own, jax.named_scope("encoder"):
+            bias = use_bias_in_product(has_bias)
+            scope = jax.named_scope("encoder")
+            with use_platform(trainer.platform), tuned, gradients, own, bias, scope:
                 return encoder(signals.reshape(b * views, t, 1)).reshape(b, views, -1)
 
         return _in_microbatches(encode, params, signals, trainer.config.num_microbatches)
