@@ -88,7 +88,7 @@ def test_an_encoder_is_trained_scored_and_added_once(data, tmp_path, monkeypatch
 def quick(monkeypatch):
     """Trains and scores without computing: a training writes the folder of its last checkpoint."""
 
-    def train(config):
+    def train(config, _settle):
         (config.folder / "checkpoints" / str(config.num_steps)).mkdir(parents=True)
         log = {"step": config.num_steps, "pairs_per_second": 2.0 * config.global_batch_size}
         (config.folder / "metrics.jsonl").write_text(json.dumps(log) + "\n")
@@ -122,7 +122,7 @@ def test_a_killed_run_resumes_with_what_it_decided(data, tmp_path, monkeypatch, 
 
 def test_a_stopped_run_makes_no_row(data, tmp_path, monkeypatch, quick):
     stopped = types.SimpleNamespace(step=1)
-    monkeypatch.setattr(training_run, "run", lambda config: stopped)
+    monkeypatch.setattr(training_run, "run", lambda *_: stopped)
     with refuses("1", problem="stopped"):
         run_lib.run(config_of(data, tmp_path / "out", **STEPS))
     assert not (tmp_path / "records.jsonl").exists()
