@@ -300,7 +300,7 @@ def _try_flock(stream: IO[Any]) -> bool | None:
 
 
 def _is_other_than_a_file(path: pathlib.Path) -> bool:
-    """Returns whether a path is something else than a file, by one request, because another program
+    """Returns whether a path is something else than a file, in one system call: another program
     may delete it at any moment."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
