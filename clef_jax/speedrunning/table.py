@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clef_jax import files
-from clef_jax.errors import UserError
+from clef_jax.errors import UserError, counted
 from clef_jax.speedrunning import record
 from clef_jax.speedrunning.panel import BESIDE, SCORED
 
@@ -74,7 +74,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 def device_text(device: Mapping[str, Any]) -> str:
     """Returns a device for the table, with the mark of a CPU's minutes."""
     if device["platform"] == "cpu":
-        return f"{device['kind']}, {device['cores']} cores ({device['note']})"
+        return f"{device['kind']}, {counted(device['cores'], 'core')} ({device['note']})"
     return f"{device['count']} x {device['kind']}"
 
 
