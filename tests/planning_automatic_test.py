@@ -1,6 +1,7 @@
 """Remat and microbatches that are `auto` are the cheapest that fit."""
 
 import dataclasses
+import json
 
 import pytest
 import rich.console
@@ -156,3 +157,13 @@ def test_other_values_are_refused(flag, capsys):
     with pytest.raises(SystemExit):
         arguments.parse(["--data-dir=a", "--workdir=b", flag])
     assert_names(capsys.readouterr().err, flag, "auto")
+
+
+def test_the_largest_batch_has_whole_microbatches(tmp_path, monkeypatch):
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.001")
+    path = tmp_path / "plan.json"
+    flags = ["--size=tiny", "--topology=h100:1", "--global-batch-size=12", f"--json={path}"]
+    plan.main([*flags, "--num-microbatches=3", "--search-batch"])
+    found = json.loads(path.read_text())["search"]
+    assert found["rows"] > 12
+    assert {trial["rows"] % 3 for trial in found["trials"]} == {0}
