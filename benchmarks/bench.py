@@ -114,7 +114,7 @@ class Bench:
     def run(self) -> dict[str, Any]:
         """Runs all measurements, and writes the file after each."""
         parts = [self.steps]
-        parts += [] if self.is_cpu else [self.kernels]
+        parts += [self.kernels] if self.machine["platform"] == "gpu" else []
         parts += [self.against_torch] if self.settings.torch else []
         parts += [self.pipeline] if self.settings.pipeline else []
         parts += [] if self.is_cpu else [self.largest_batches]
@@ -152,8 +152,6 @@ class Bench:
         """Compares the compiler's estimates of a GPU's kernels with the clock, and keeps the
         kernels that the GPU chose, for `clef-jax plan --autotune-results`."""
         measured = []
-        if self.machine["platform"] != "gpu":
-            return {}
         for size, own_kernels in itertools.product(self.sizes, self._forms):
             if time.monotonic() > self.deadline:
                 break

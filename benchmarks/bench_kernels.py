@@ -88,6 +88,7 @@ def compare(text: str, chip: Chip, trace: Mapping[str, Any], num_steps: int) -> 
         )
     kinds = sorted({row["kind"] for row in rows})
     by_kind = {kind: _sums([row for row in rows if row["kind"] == kind]) for kind in kinds}
+    compared = {row["name"] for row in rows}
     rows.sort(key=lambda row: abs(row["measured_us"] - row["estimated_us"]), reverse=True)
     return {
         "num_steps": num_steps,
@@ -97,15 +98,11 @@ def compare(text: str, chip: Chip, trace: Mapping[str, Any], num_steps: int) -> 
         "by_kind": by_kind,
         "most_different": rows[:_NUM_SHOWN],
         "measured_without_estimate_us": sum(
-            seconds for name, (_, seconds) in measured.items() if name not in _names(rows)
+            seconds for name, (_, seconds) in measured.items() if name not in compared
         )
         / num_steps
         * 1e6,
     }
-
-
-def _names(rows: list[dict[str, Any]]) -> set[str]:
-    return {row["name"] for row in rows}
 
 
 def _sums(rows: list[dict[str, Any]]) -> dict[str, float]:

@@ -19,7 +19,6 @@ import csv
 import dataclasses
 import json
 import pathlib
-import re
 from collections.abc import Iterator, Sequence
 
 import ecg_intervals
@@ -225,17 +224,13 @@ def table(rows: dict[str, dict[str, list[Score]]]) -> str:
 def _cell(name: str, scores: Sequence[Score]) -> str:
     if not scores:
         return ""
-    digits = 2 if name.endswith("mae") else 3
-
-    def text(number: float) -> str:
-        return re.sub(r"^(-?)0\.", r"\1.", f"{number:.{digits}f}")
-
+    decimals = 2 if name.endswith("mae") else 3
     value, low, high = (
-        text(float(np.mean([getattr(score, field) for score in scores])))
+        trainings.digits(float(np.mean([getattr(score, field) for score in scores])), decimals)
         for field in ("value", "low", "high")
     )
     if name.startswith("distance"):  # a p-value of each seed stands where others have an interval
-        return f"{value} (p {', '.join(text(score.low) for score in scores)})"
+        return f"{value} (p {', '.join(trainings.digits(score.low, decimals) for score in scores)})"
     return f"{value} [{low}, {high}]"
 
 

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 
+import bench_process
 import numpy as np
 import tyro
 from rich.console import Console
@@ -64,9 +65,7 @@ def train(name: str, settings: Settings) -> tuple[np.ndarray, pathlib.Path]:
     form, flags, num_devices = RUNS[name]
     workdir = settings.out / name.replace(", ", "_").replace(" ", "_")
     command = [sys.executable, __file__, "worker", f"--workdir={workdir}", *flags]
-    for field in dataclasses.fields(settings):
-        if field.name != "out":
-            command.append(f"--{field.name.replace('_', '-')}={getattr(settings, field.name)}")
+    command += bench_process.flags({k: v for k, v in vars(settings).items() if k != "out"})
     command += [
         "--log-every-steps=1",
         f"--checkpoint-every-steps={max(1, settings.num_steps // 10)}",

@@ -110,12 +110,12 @@ def summary(results: list[dict]) -> str:
 def _cell(found: list) -> str:
     if not found:
         return ""
-    digits = 2 if found[0]["score"] == "mae" else 3
+    decimals = 2 if found[0]["score"] == "mae" else 3
     means = []
     for name in ("value", "low", "high"):
         numbers = [result[name] for result in found if result[name] is not None]
-        text = f"{sum(numbers) / len(numbers):.{digits}f}" if numbers else "not defined"
-        means.append(text.removeprefix("0"))
+        text = trainings.digits(sum(numbers) / len(numbers), decimals) if numbers else "not defined"
+        means.append(text)
     return f"{means[0]} [{means[1]}, {means[2]}]"
 
 

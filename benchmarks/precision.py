@@ -11,6 +11,7 @@ import pathlib
 import subprocess
 import sys
 
+import bench_process
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
@@ -47,9 +48,7 @@ def train(name: str, settings: Settings) -> np.ndarray:
     """Trains one run, and returns its loss at each step."""
     workdir = settings.out / name.replace(", ", "_").replace(" ", "_")
     command = [sys.executable, "-m", "clef_jax.train", f"--workdir={workdir}", *RUNS[name]]
-    for field in dataclasses.fields(settings):
-        if field.name != "out":
-            command.append(f"--{field.name.replace('_', '-')}={getattr(settings, field.name)}")
+    command += bench_process.flags({k: v for k, v in vars(settings).items() if k != "out"})
     command += ["--log-every-steps=1", "--checkpoint-every-steps=50", "--health-every-steps=0"]
     command += ["--precision=float32"] if "float32" in name else []
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -18,7 +18,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent import futures
+
+import trainings
 
 GRID = {
     "window-seconds": ("5", "3", "8"),
@@ -61,18 +62,15 @@ def ablate(args, out: pathlib.Path, grid: Mapping[str, Sequence[str]]) -> dict[s
     command += [f"--out={out}", f"--train={train_flags(args)}", f"--evaluate={evaluate}"]
     command += ["--design=one_at_a_time", "--grid"]
     command += [f"{flag}={' '.join(values)}" for flag, values in grid.items()]
-    cores = sorted(os.sched_getaffinity(0))
 
-    def run(number: int) -> None:
-        own = set(cores[number % args.processes :: args.processes])
+    def run(seed: int, cores: set[int]) -> None:
         subprocess.run(
-            [*command, f"--seeds={args.seeds[number]}"],
+            [*command, f"--seeds={seed}"],
             check=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, own),
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
 
-    with futures.ThreadPoolExecutor(args.processes) as pool:
-        list(pool.map(run, range(len(args.seeds))))
+    trainings.on_own_cores(run, args.seeds, args.processes)
     subprocess.run([*command, "--seeds", *map(str, args.seeds)], check=True)  # the common table
     return dict(_scores(out))
 

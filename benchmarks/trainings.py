@@ -4,10 +4,16 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent import futures
+from typing import TypeVar
+
+import bench_process
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
 
 FIRST_SEED = 42
 OTHER_SECONDS = ("--learning-rate=1e-3", "--window-start=random", "--window-seconds=5")
@@ -31,8 +37,7 @@ class Training:
 
 def command(verb: str, **flags) -> list[str]:
     """Returns a command of clef_jax with its flags."""
-    given = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
-    return [sys.executable, "-m", f"clef_jax.{verb}", *given]
+    return [sys.executable, "-m", f"clef_jax.{verb}", *bench_process.flags(flags)]
 
 
 def train_all(
@@ -47,19 +52,33 @@ def train_all(
 
     An interrupted training resumes.
     """
+    return on_own_cores(
+        lambda training, cores: _train(training, out, cores, steps, batch_size),
+        trainings,
+        processes,
+    )
+
+
+def on_own_cores(
+    function: Callable[[Item, set[int]], Result], items: Sequence[Item], processes: int
+) -> list[Result]:
+    """Returns the results of a function of each item and of cores that no other call uses.
+
+    At most `processes` calls run at a time, and not more than there are cores.
+    """
     cores = sorted(os.sched_getaffinity(0))
     processes = min(processes, len(cores))
     free = [set(cores[k::processes]) for k in range(processes)]
 
-    def train(training: Training) -> pathlib.Path:
+    def call(item: Item) -> Result:
         own = free.pop()
         try:
-            return _train(training, out, own, steps, batch_size)
+            return function(item, own)
         finally:
             free.append(own)
 
     with futures.ThreadPoolExecutor(processes) as pool:
-        return list(pool.map(train, trainings))
+        return list(pool.map(call, items))
 
 
 def _train(
@@ -110,3 +129,8 @@ def evaluate(
         subprocess.run(wanted, check=True)
         mark.write_text(json.dumps(wanted[1:]))
     return json.loads(path.read_text())["results"]
+
+
+def digits(number: float, decimals: int) -> str:
+    """Returns a number as tables show it: without the zero before the point."""
+    return re.sub(r"^(-?)0\.", r"\1.", f"{number:.{decimals}f}")

@@ -254,6 +254,11 @@ class TrainConfig:
         return objectives.preset(self.objective, self.preset).config
 
     @property
+    def is_automatic(self) -> bool:
+        """Whether remat or the number of microbatches is `auto`, which the devices decide."""
+        return self.remat is AUTO_REMAT or self.num_microbatches == AUTO_MICROBATCHES
+
+    @property
     def label_names(self) -> tuple[str, ...]:
         """Names of the stored labels that the objective needs."""
         return objectives.load_one(self.objective).labels(self.loss_config)

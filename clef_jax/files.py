@@ -2,6 +2,7 @@
 files of JSON lines whose last line a crash may have cut."""
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -238,6 +239,17 @@ _FILE_SUFFIXES = {
 """Suffixes of files; a new folder whose name ends in one of them is a mistake."""
 
 
+def is_other_than_a_file(path: pathlib.Path) -> bool:
+    """Returns whether a path is a folder, a pipe or a device, in one system call: another program
+    may delete it at any moment."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
+        return False
+
+
 def check_output(
     path: pathlib.Path,
     is_ours: Callable[[pathlib.Path], bool],
@@ -264,7 +276,7 @@ def check_output(
         raise UserError(
             f"{path} is a folder; give {option} the name of a file.", problem="is_a_folder"
         )
-    if path.exists() and not path.is_file():
+    if is_other_than_a_file(path):
         raise UserError(
             f"{path} is a device or a pipe, which no result replaces; choose another {option}.",
             problem="not_a_file",

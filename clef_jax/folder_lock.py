@@ -14,7 +14,6 @@ import os
 import pathlib
 import secrets
 import socket
-import stat
 import tempfile
 import threading
 import time
@@ -98,7 +97,7 @@ class FolderLock:
             UserError: the lock cannot be written, or its name is not that of a file.
         """
         files.make_folder(self.path.parent)
-        if _is_other_than_a_file(self.path):
+        if files.is_other_than_a_file(self.path):
             raise UserError(
                 f"{self.path} is a folder, a pipe or a device, but programs that use "
                 f"{self.path.parent} need a file of this name; move it elsewhere.",
@@ -297,12 +296,3 @@ def _try_flock(stream: IO[Any]) -> bool | None:
     except OSError:
         return None
     return True
-
-
-def _is_other_than_a_file(path: pathlib.Path) -> bool:
-    """Returns whether a path is something else than a file, in one system call: another program
-    may delete it at any moment."""
-    try:
-        return not stat.S_ISREG(path.stat().st_mode)
-    except FileNotFoundError:
-        return False

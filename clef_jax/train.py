@@ -37,7 +37,7 @@ def _settle(config: TrainConfig, *devices: Any) -> TrainConfig:
     """Chooses the settings that are `auto`; see `planning.automatic.settle`."""
     from clef_jax.planning import automatic  # only runs with such a setting need it
 
-    return automatic.settle(config, *devices) if automatic.is_requested(config) else config
+    return automatic.settle(config, *devices)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def test_only_what_is_automatic_varies():
     odd = dataclasses.replace(AUTO, global_batch_size=30, remat=False)
     assert pairs(odd, 2) == [(False, n) for n in (1, 3, 5, 15)]
     settled = dataclasses.replace(AUTO, remat=False, num_microbatches=2)
-    assert not automatic.is_requested(settled)
+    assert not settled.is_automatic
     assert pairs(settled) == [(False, 2)]
 
 

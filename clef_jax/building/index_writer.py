@@ -14,8 +14,6 @@ from clef_jax.building.shard import Summary
 from clef_jax.data import index, index as index_lib
 from clef_jax.data.record import Label, Layout
 
-NUM_QUANTILES = 101
-
 
 def metadata(
     *,
@@ -108,7 +106,11 @@ def cohort_quantiles(group: Sequence[Summary]) -> list[float] | None:
         risks.append(summary.columns["risk"][first])
     risk = np.concatenate(risks)
     known = risk[~np.isnan(risk)]
-    return np.quantile(known, np.linspace(0, 1, NUM_QUANTILES)).tolist() if len(known) else None
+    return (
+        np.quantile(known, np.linspace(0, 1, index_lib.NUM_QUANTILES)).tolist()
+        if len(known)
+        else None
+    )
 
 
 def columns(group: Sequence[Summary]) -> dict[str, np.ndarray]:

@@ -24,6 +24,9 @@ FORMAT = 2
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 """Names of the splits."""
 
+NUM_QUANTILES = 101
+"""Number of risk quantiles of a cohort, at even levels from 0 to 1."""
+
 METADATA_FILE = "clef_index.json"
 COMPACT_COLUMNS = ("gain_per_mv", "baseline", "sample_rate_hz", "num_samples")
 """Columns that are the same for all records of most data sets; then one row is stored."""

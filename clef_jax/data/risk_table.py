@@ -27,7 +27,6 @@ ID, RISK, COMPLETENESS = "record_id", "risk", "completeness"
 """Names of the columns of the table; the last one may be absent."""
 _UNKNOWN = ("", "nan", "na", "null")
 """Cells, in lower case, of an unknown value."""
-_QUANTILES = np.linspace(0, 1, 101)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +65,8 @@ class RiskTable:
                 risk[number], completeness[number] = stated
         known = np.flatnonzero(np.isfinite(risk))
         first = known[np.unique(index.patient[known], return_index=True)[1]]
-        quantiles = np.quantile(risk[first], _QUANTILES) if len(first) else np.full(101, np.nan)
+        levels = np.linspace(0, 1, index_lib.NUM_QUANTILES)
+        quantiles = np.quantile(risk[first], levels) if len(first) else np.full_like(levels, np.nan)
         return dataclasses.replace(
             index,
             risk=risk,

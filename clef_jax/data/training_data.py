@@ -16,9 +16,6 @@ from clef_jax.data.mixed_sampler import MixedSampler
 from clef_jax.data.risk_table import RiskTable
 from clef_jax.data.sampler import BatchSampler
 
-NUM_QUANTILES = 101
-"""Number of risk quantiles of a cohort, from 0 to 1."""
-
 TABLE = "table of risks"
 """Name of the table's digest among the fingerprints of a run."""
 
@@ -124,13 +121,13 @@ def _weighted_quantiles(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Returns quantiles 0, 0.01, ... 1 of values [P] with weights [P]; NaN if all are unknown."""
     known = np.isfinite(values)
     if not known.any():
-        return np.full(NUM_QUANTILES, np.nan, np.float32)
+        return np.full(index_lib.NUM_QUANTILES, np.nan, np.float32)
     order = np.argsort(values[known], kind="stable")
     values, weight = values[known][order], weight[known][order]
     # As np.quantile interpolates equal weights: the lowest value is at 0, the highest at 1.
     level = np.cumsum(weight) - (weight + weight[0]) / 2
     level = level / max(level[-1], 1e-12)
-    return np.interp(np.linspace(0, 1, NUM_QUANTILES), level, values).astype(np.float32)
+    return np.interp(np.linspace(0, 1, index_lib.NUM_QUANTILES), level, values).astype(np.float32)
 
 
 def load(config: TrainConfig) -> TrainingData:

@@ -42,11 +42,6 @@ MemoryOf = Callable[[TrainConfig], tuple[Memory, bool]]
 """Maps settings without `auto` to the memory of a step, and whether a compiler assigned it."""
 
 
-def is_requested(config: TrainConfig) -> bool:
-    """Returns whether a setting of a run is `auto`."""
-    return config.remat is AUTO_REMAT or config.num_microbatches == AUTO_MICROBATCHES
-
-
 def candidates(config: TrainConfig, num_devices: int) -> Iterator[TrainConfig]:
     """Yields settings without `auto`, the cheapest first.
 
@@ -112,7 +107,7 @@ def settle(
     Raises:
         UserError: no candidate fits.
     """
-    if not is_requested(config):
+    if not config.is_automatic:
         return config
     mesh_lib.check_batch_size(config.global_batch_size, mesh)
     platform = mesh_lib.platform(mesh)

@@ -52,6 +52,10 @@ _HOPPER_CORE = {
     "shared_memory_per_block_optin": 232448,
     "fpus_per_core": 128,
 }
+_HOPPER = _HOPPER_CORE | {
+    "matrix_clock_ghz": 1.8295201,
+    "matrix_ops_per_clock": {"bf16": 512, "f32": 256},
+}
 _DEVICES: dict[str, dict[str, Any]] = {
     "a100": {
         "shared_memory_per_core": 167936,
@@ -66,23 +70,19 @@ _DEVICES: dict[str, dict[str, Any]] = {
         "major": 8,
         "feature_extension": "NONE",
     },
-    "h100": _HOPPER_CORE
+    "h100": _HOPPER
     | {
         "core_count": 132,
         "clock_rate_ghz": 1.98,
-        "matrix_clock_ghz": 1.8295201,
-        "matrix_ops_per_clock": {"bf16": 512, "f32": 256},
         "l2_cache_size": 52428800,
         "memory_bandwidth": 3352320000000,
         "major": 9,
         "feature_extension": "ACCELERATED_FEATURES",
     },
-    "h200": _HOPPER_CORE
+    "h200": _HOPPER
     | {
         "core_count": 132,
         "clock_rate_ghz": 1.98,
-        "matrix_clock_ghz": 1.8295201,
-        "matrix_ops_per_clock": {"bf16": 512, "f32": 256},
         "l2_cache_size": 52428800,
         "memory_bandwidth": 4800000000000,
         "major": 9,
@@ -147,10 +147,8 @@ def text(chip: str, device_kind: str, memory_bytes: int) -> str:
     """Returns a chip's description for the compiler, a text of `GpuTargetConfigProto`."""
     values = dict(_DEVICES[chip])
     major, extension = values.pop("major"), values.pop("feature_extension")
-    matrix_clock_ghz, matrix_ops = (
-        values.pop("matrix_clock_ghz"),
-        values.pop("matrix_ops_per_clock"),
-    )
+    matrix_clock_ghz = values.pop("matrix_clock_ghz")
+    matrix_ops = values.pop("matrix_ops_per_clock")
     lines = [f"{name}: {value}" for name, value in values.items()]
     every_format = dict.fromkeys(_PRIMITIVE_TYPES, 1)
     lines += [

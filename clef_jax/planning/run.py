@@ -75,7 +75,7 @@ def run(
             sample_rate_hz=sample_rate_hz,
             autotune_results=kernels,
         )
-        if automatic.is_requested(config):
+        if config.is_automatic:
             plan, trials = _choose(config, make, topology, console)
             config = trials[-1].config
             console.print(automatic.table(trials))

@@ -91,7 +91,8 @@ def _train(
         keep_freed_memory()
     mesh = mesh_lib.make_mesh()
     console = rich.console.Console(highlight=False, quiet=jax.process_index() > 0)
-    config = settle(config, mesh, data.sample_rate_hz, console)
+    if config.is_automatic:
+        config = settle(config, mesh, data.sample_rate_hz, console)
     mesh_lib.check_batch_size(config.global_batch_size, mesh, config.num_microbatches)
     sampler = pipeline.make_sampler(data, config)
     total_steps = config.total_steps(sampler.steps_per_epoch)
