@@ -9,6 +9,7 @@ import clef_jax
 from clef_jax import command_line
 
 CALL = re.compile(r"(?:clef-jax|python -m clef_jax\.)\s*([a-z]+)((?:[^`\n|#]|\\\n)*)")
+QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 
 
 def calls(page):
@@ -20,8 +21,8 @@ def calls(page):
         if command == "help":
             continue
         verb = re.match(r"\s+((?:from|to)-[a-z]+)", rest)
-        quoted = re.sub(r"\"[^\"]*\"", "", rest)
-        yield command, verb.group(1) if verb else None, re.findall(r"(?<!\S)--[a-z0-9.-]+", quoted)
+        flags = re.findall(r"(?<!\S)--[a-z0-9.-]+", QUOTED.sub("", rest))
+        yield command, verb.group(1) if verb else None, flags
 
 
 @pytest.fixture(scope="module")
