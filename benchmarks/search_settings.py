@@ -31,8 +31,9 @@ GRID = {
     "clef.negative-weights": ("softmax", "mean_one", "raw"),
     "clef.risk-distance": ("batch_minmax", "rank"),
     "clef.alignment-weight": ("1", "0", "0.25"),
-    "clef.min-distance": ("0.2", "0", "0.8"),
+    "clef.min-distance": ("0.2", "0.8"),
     "clef.temperature": ("0.07", "0.2", "0.03"),
+    "clef.projection-width": ("0", "128"),
 }
 """Values of each setting, the first one of the base. `clef.missing` is not varied: age and sex are
 known of all patients, so that nothing is missing."""

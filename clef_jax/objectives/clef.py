@@ -10,15 +10,16 @@ Shapes: N patients of the global batch, D embedding, P patients of a block.
 from __future__ import annotations
 
 import dataclasses
-import typing
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from clef_jax.objectives import Inputs, Objective, Outcome, Preset
+from clef_jax.objectives import Inputs, Objective, Outcome, Preset, Sizes, _check
 
 if TYPE_CHECKING:
     import jax
+    from flax import nnx
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,36 +48,22 @@ class Config:
     unknown_risk: Literal["neutral", "zero"] = "neutral"
     """Handling of patients without a finite risk: at the mean distance from all others and excluded
     from the dissimilarity alignment and from the batch's range, or as a risk of 0."""
+    projection_width: int = 0
+    """Number of features of a projector of two layers, with ReLU between them; 0 omits it, as the
+    paper does."""
     cohort: tuple[float, ...] | None = None
     """Quantiles of the data set's risk at even levels from 0 to 1, in the unit of the risk; needed
     by the risk distances `cohort` and `rank`. By default training reads them from the prepared
     data."""
 
     def __post_init__(self):
-        self._check_numbers()
-        for name, hint in typing.get_type_hints(Config).items():
-            options = typing.get_args(hint)
-            if typing.get_origin(hint) is Literal and getattr(self, name) not in options:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} must be one of {', '.join(options)}."
-                )
+        _check.options(self)
+        _check.numbers(self, "temperature", above=0)
+        _check.numbers(self, "nce_weight", "alignment_weight", "projection_width", least=0)
+        _check.fractions(self, "min_distance")
         if self.cohort is not None:
             # Static arguments of jit must be hashable, hence a tuple.
             object.__setattr__(self, "cohort", _checked_cohort(self.cohort))
-
-    def _check_numbers(self) -> None:
-        for name in ("temperature", "min_distance", "nce_weight", "alignment_weight"):
-            if not np.isfinite(getattr(self, name)):
-                raise ValueError(f"{name}={getattr(self, name)} is not a finite number.")
-        if self.temperature <= 0:
-            raise ValueError(f"temperature={self.temperature} must be above 0.")
-        if not 0 <= self.min_distance <= 1:
-            raise ValueError(f"min_distance={self.min_distance} must be in [0, 1].")
-        if self.nce_weight < 0 or self.alignment_weight < 0:
-            raise ValueError(
-                f"nce_weight={self.nce_weight} and alignment_weight={self.alignment_weight} must "
-                "not be negative."
-            )
 
 
 PAPER = Config()
@@ -151,7 +138,7 @@ def pair_weights(
     return _clef.pair_weights(risk, completeness, config)
 
 
-def _checked_cohort(cohort: typing.Iterable[float]) -> tuple[float, ...]:
+def _checked_cohort(cohort: Iterable[float]) -> tuple[float, ...]:
     """Returns the quantiles as a tuple of floats; raises ValueError unless they ascend."""
     values = np.asarray(cohort, np.float64)
     if values.ndim != 1 or values.size < 2:
@@ -170,13 +157,22 @@ def _complete(config: Config, cohort: np.ndarray | None) -> Config:
     return dataclasses.replace(config, cohort=tuple(cohort.tolist()))
 
 
+def _init_params(config: Config, sizes: Sizes, rngs: nnx.Rngs) -> Any:
+    from clef_jax.objectives import _projector
+
+    return _projector.init(config.projection_width, sizes, rngs)
+
+
 def _outcome(inputs: Inputs, config: Config) -> Outcome:
-    view_a, view_b, risk, completeness = inputs[:4]
-    return Outcome(terms(view_a, view_b, risk, completeness, config, mesh=inputs.mesh))
+    from clef_jax.objectives import _projector
+
+    views = _projector.project(inputs)
+    return Outcome(terms(*views, inputs.risk, inputs.completeness, config, mesh=inputs.mesh))
 
 
 OBJECTIVE = Objective(
     presets={"paper": Preset(config=PAPER), "released": Preset(config=RELEASED)},
     terms=_outcome,
     complete=_complete,
+    init_params=_init_params,
 )

@@ -103,25 +103,16 @@ def _equal_weights(row, column, same: jax.Array, constants) -> _contrast.Pair:
 
 
 def _init_params(config: Config, sizes: Sizes, rngs: nnx.Rngs) -> Any:
-    from clef_jax.objectives import _network
+    from clef_jax.objectives import _projector
 
-    if not config.projection_width:
-        return None
-    width = sizes.embedding_width
-    return {"projector": _network.init((width, width, config.projection_width), rngs)}
+    return _projector.init(config.projection_width, sizes, rngs)
 
 
 def _outcome(inputs: Inputs, config: Config) -> Outcome:
-    view_a, view_b = inputs.view_a, inputs.view_b
-    if config.projection_width:
-        from clef_jax.objectives import _cosine, _network
+    from clef_jax.objectives import _projector
 
-        projector = inputs.params["projector"]
-        view_a, _ = _network.apply(projector, _cosine.widen(view_a))
-        view_b, _ = _network.apply(projector, _cosine.widen(view_b))
-    return Outcome(
-        terms(view_a, view_b, inputs.risk, inputs.completeness, config, mesh=inputs.mesh)
-    )
+    views = _projector.project(inputs)
+    return Outcome(terms(*views, inputs.risk, inputs.completeness, config, mesh=inputs.mesh))
 
 
 OBJECTIVE = Objective(
