@@ -14,12 +14,13 @@ import itertools
 import json
 import os
 import pathlib
-import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 import trainings
+
+from clef_jax.evaluation import ablation
 
 GRID = {
     "window-seconds": ("5", "3", "8"),
@@ -86,9 +87,8 @@ def _scores(out: pathlib.Path) -> Iterator[tuple[str, list[float]]]:
             for flag in GRID
             if any(x.startswith(f"--{flag}=") for x in settings)
         }
-        results = json.loads(path.read_text())["results"]
-        of_task = {r["task"]: r["value"] for r in results if re.fullmatch(r".*auroc", r["score"])}
-        mean = sum(of_task[task] for task in TASKS) / len(TASKS)
+        of_task = ablation.main_scores(path, path.parents[1].name)
+        mean = sum(of_task[task].value for task in TASKS) / len(TASKS)
         points.setdefault(json.dumps(point), []).append(mean)
     yield from points.items()
 
