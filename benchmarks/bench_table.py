@@ -2,9 +2,10 @@
 
 import json
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import markdown_table
 from bench_work import TARGET_CHIP, TARGET_UTILIZATION
 
 from clef_jax.errors import UserError
@@ -113,16 +114,6 @@ def page(results: Sequence[dict[str, Any]]) -> str:
     return _TOP + "".join(f"{text}\n{table}".rstrip() + "\n" for text, table in parts if table)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Returns a table in Markdown; an empty string without rows."""
-    lines = [_line(row) for row in rows]
-    return "\n".join([_line(columns), "|" + "---|" * len(columns), *lines, ""]) if lines else ""
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
 _STEP_COLUMNS = (
     *("machine", "size", "precision", "batch", "step, ms", "pairs/s", "TFLOP/s", "of peak"),
     *("of roofline", "memory, GiB", "compiled in, s"),
@@ -133,7 +124,7 @@ def _step_table(results: Sequence[dict[str, Any]]) -> str:
     rows = [
         _step_row(result["name"], step) for result in results for step in result.get("steps", ())
     ]
-    return table(_STEP_COLUMNS, rows)
+    return markdown_table.table(_STEP_COLUMNS, rows)
 
 
 def _step_row(name: str, step: dict[str, Any]) -> list[str]:
@@ -171,7 +162,7 @@ def _kernel_table(results: Sequence[dict[str, Any]]) -> str:
                 ]
                 for kind, of in sums.items()
             ]
-    return table(columns, rows)
+    return markdown_table.table(columns, rows)
 
 
 def _largest_table(results: Sequence[dict[str, Any]]) -> str:
@@ -185,7 +176,7 @@ def _largest_table(results: Sequence[dict[str, Any]]) -> str:
             if batch["figures"] is not None:
                 cells = _step_row(result["name"], batch["figures"])[3:]
             rows.append([result["name"], batch["size"], rows_text, *cells])
-    return table(columns, rows)
+    return markdown_table.table(columns, rows)
 
 
 def _torch_table(results: Sequence[dict[str, Any]]) -> str:
@@ -199,7 +190,7 @@ def _torch_table(results: Sequence[dict[str, Any]]) -> str:
                 cells.append(_ms(seconds.get(name)))
                 cells.append(_ratios(faster.get(name)))
             rows.append([result["name"], comparison["size"], *cells])
-    return table((*columns, "torch.compile, ms", "times faster"), rows)
+    return markdown_table.table((*columns, "torch.compile, ms", "times faster"), rows)
 
 
 def _pipeline_table(results: Sequence[dict[str, Any]]) -> str:
@@ -214,7 +205,7 @@ def _pipeline_table(results: Sequence[dict[str, Any]]) -> str:
             for size in sizes
         ]
         rows.append([result["name"], *cells])
-    return table(
+    return markdown_table.table(
         ("machine", "pairs/s and core", "times faster than the plain loader", *sizes), rows
     )
 
@@ -230,7 +221,7 @@ def _machine_table(results: Sequence[dict[str, Any]]) -> str:
         cells = [str(machine["num_cores"]), "" if load is None else f"{load:.1f}"]
         cells += [result["date"], result["commit"] or "", versions]
         rows.append([result["name"], devices, *cells])
-    return table(columns, rows)
+    return markdown_table.table(columns, rows)
 
 
 def _percent(fraction: float | None) -> str:

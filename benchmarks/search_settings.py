@@ -4,20 +4,27 @@
 
 Every setting is varied alone around the paper's objective with views of other seconds, by
 `clef-jax ablate`, with two seeds. Then the two, three and four settings whose mean score gains most
-are combined and trained from the same seeds. CHOICE holds `mimic_iv_ecg`, without patients of the
-tests and prepared with `--score=age_sex`, and `ptb_xl` without fold 8. The runs resume: the same
-command goes on where it was stopped. DIR then holds search.json, with every point by its score.
+are combined and trained from the same seeds. The best point, the base, and simclr with the views,
+rate, temperature and projector of both are trained from two further seeds.
+
+CHOICE holds `mimic_iv_ecg`, without patients of the tests and prepared with `--score=age_sex`, and
+`ptb_xl` without fold 8. The runs resume: the same command goes on where it was stopped. DIR then
+holds search.md and search.json, with all scores.
 """
 
 import argparse
+import dataclasses
 import itertools
 import json
 import os
 import pathlib
+import re
+import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
+import markdown_table
 import trainings
 
 from clef_jax.evaluation import ablation
@@ -38,76 +45,137 @@ GRID = {
 }
 """Values of each setting, the first one of the base. `clef.missing` is not varied: age and sex are
 known of all patients, so that nothing is missing."""
-SEEDS = (42, 43)
 TASKS = ("ptb_xl_superdiagnostic", "ptb_xl_af", "ptb_xl_sex")
 """Tasks whose mean AUROC on fold 7 chooses."""
 NUM_COMBINED = 4
 """Most settings that are combined, if so many gain."""
-Point = dict[str, str]
+Point = tuple[tuple[str, str], ...]
+"""Flags of a point of the grid with their values."""
+Scores = dict[Point, list[float]]
+"""Mean score of each seed by point."""
 
 
-def train_flags(args) -> str:
-    return (
-        f"--window-start=random --num-steps={args.steps} --warmup-steps={args.steps // 20} "
-        "--schedule=cosine --health-every-steps=0 --keep-checkpoints=1 --global-batch-size=64"
-    )
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Search:
+    """What all trainings of a search share."""
 
+    data_dir: pathlib.Path
+    out: pathlib.Path
+    steps: int
+    processes: int
+    """Seeds that are trained at a time."""
 
-def ablate(args, out: pathlib.Path, grid: Mapping[str, Sequence[str]]) -> dict[str, list[float]]:
-    """Trains and evaluates a grid, one setting at a time and each seed on cores of its own.
+    def scores(
+        self, name: str, grid: Mapping[str, Sequence[str]], seeds: Sequence[int], more: str = ""
+    ) -> Scores:
+        """Trains and evaluates a grid, one setting at a time and each seed on cores of its own.
 
-    Returns:
-        The mean score of each seed by point, which is a text of JSON.
-    """
-    evaluate = f"--hold-out=strat_fold=7 --tasks={','.join(TASKS)} --random-encoders=0"
-    command = [sys.executable, "-m", "clef_jax.ablate", f"--data-dir={args.data_dir}"]
-    command += [f"--out={out}", f"--train={train_flags(args)}", f"--evaluate={evaluate}"]
-    command += ["--design=one_at_a_time", "--grid"]
-    command += [f"{flag}={' '.join(values)}" for flag, values in grid.items()]
+        Args:
+            name: folder of the grid.
+            grid: values of each flag.
+            seeds: seeds of every point.
+            more: further flags of the training.
 
-    def run(seed: int, cores: set[int]) -> None:
-        subprocess.run(
-            [*command, f"--seeds={seed}"],
-            check=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+        Returns:
+            The mean score of each seed by point, the base first.
+        """
+        out = self.out / name
+        train = (
+            f"--window-start=random --num-steps={self.steps} --warmup-steps={self.steps // 20} "
+            "--schedule=cosine --health-every-steps=0 --keep-checkpoints=1 --global-batch-size=64 "
         )
+        evaluate = f"--hold-out=strat_fold=7 --tasks={','.join(TASKS)} --random-encoders=0"
+        command = [sys.executable, "-m", "clef_jax.ablate", f"--data-dir={self.data_dir}"]
+        command += [f"--out={out}", f"--train={train}{more}", f"--evaluate={evaluate}"]
+        command += ["--design=one_at_a_time", "--grid"]
+        command += [f"{flag}={' '.join(values)}" for flag, values in grid.items()]
 
-    trainings.on_own_cores(run, args.seeds, args.processes)
-    subprocess.run([*command, "--seeds", *map(str, args.seeds)], check=True)  # the common table
-    return dict(_scores(out))
+        def run(seed: int, cores: set[int]) -> None:
+            subprocess.run(
+                [*command, f"--seeds={seed}"],
+                check=True,
+                preexec_fn=lambda: os.sched_setaffinity(0, cores),
+            )
+
+        trainings.on_own_cores(run, seeds, self.processes)
+        subprocess.run([*command, "--seeds", *map(str, seeds)], check=True)  # the common table
+        return read(out, list(grid), seeds)
 
 
-def _scores(out: pathlib.Path) -> Iterator[tuple[str, list[float]]]:
-    """Yields each point of a grid with the mean score of each seed."""
-    points: dict[str, list[float]] = {}
+def read(out: pathlib.Path, flags: Sequence[str], seeds: Sequence[int]) -> Scores:
+    """Returns the mean score of each seed by point, from the folder of a grid."""
+    of_seed: dict[Point, dict[int, float]] = {}
     for path in sorted(out.glob("runs/*/evaluation/results.json")):
         settings = json.loads((path.parents[1] / "finished.json").read_text())[0]
-        point = {
-            flag: next(x.partition("=")[2] for x in settings if x.startswith(f"--{flag}="))
-            for flag in GRID
-            if any(x.startswith(f"--{flag}=") for x in settings)
-        }
+        values = dict(text[2:].split("=", 1) for text in settings if re.match("--.*=", text))
         of_task = ablation.main_scores(path, path.parents[1].name)
         mean = sum(of_task[task].value for task in TASKS) / len(TASKS)
-        points.setdefault(json.dumps(point), []).append(mean)
-    yield from points.items()
+        point = tuple((flag, values[flag]) for flag in flags)
+        of_seed.setdefault(point, {})[int(values["seed"])] = mean
+    return {point: [scores[seed] for seed in seeds] for point, scores in of_seed.items()}
 
 
-def gains(scores: dict[str, list[float]]) -> dict[str, tuple[str, float]]:
-    """Returns, for each setting that gains, its best value and the mean gain over the base."""
-    base = {flag: values[0] for flag, values in GRID.items()}
-    means = {text: sum(values) / len(values) for text, values in scores.items()}
+def point_of(changes: Mapping[str, str]) -> Point:
+    """Returns the base with some settings changed."""
+    return tuple((flag, changes.get(flag, values[0])) for flag, values in GRID.items())
+
+
+BASE = point_of({})
+
+
+def changed(point: Point) -> dict[str, str]:
+    """Returns the settings of a point that are not those of the base."""
+    return {flag: value for flag, value in point if value != GRID[flag][0]}
+
+
+def gains(scores: Scores) -> dict[str, tuple[str, float]]:
+    """Returns, for each setting that gains alone, its best value and the mean gain over the base.
+
+    The largest gain comes first.
+    """
+    base = statistics.mean(scores[BASE])
     best: dict[str, tuple[str, float]] = {}
-    for text, mean in means.items():
-        point = json.loads(text)
-        changed = [flag for flag in base if point.get(flag) != base[flag]]
-        if len(changed) != 1:
+    for point, values in scores.items():
+        changes, gain = changed(point), statistics.mean(values) - base
+        if len(changes) != 1:
             continue
-        gain = mean - means[json.dumps(base)]
-        flag = changed[0]
+        ((flag, value),) = changes.items()
         if gain > best.get(flag, ("", 0.0))[1]:
-            best[flag] = (point[flag], gain)
+            best[flag] = (value, gain)
     return dict(sorted(best.items(), key=lambda item: -item[1][1]))
+
+
+def as_simclr(point: Point) -> dict[str, str]:
+    """Returns the flags of simclr with the views, rate, temperature and projector of a point."""
+    own = ("clef.temperature", "clef.projection-width")
+    return {
+        flag.replace("clef.", "simclr."): value
+        for flag, value in point
+        if flag in own or not flag.startswith("clef.")
+    }
+
+
+def finalists(search: Search, winner: Point, seeds: Sequence[int]) -> dict[str, list[float]]:
+    """Returns the scores of new seeds: base and winner, and simclr at the settings of both."""
+    scores: dict[str, list[float]] = {}
+    for name, point in {"base": BASE, "winner": winner}.items():
+        of_objective = {"clef": dict(point), "simclr": as_simclr(point)}
+        for objective, flags in of_objective.items():
+            grid = {flag: (value,) for flag, value in flags.items()}
+            folder, more = f"finalists_{name}_{objective}", f"--objective={objective}"
+            (scores[f"{objective}, {name}"],) = search.scores(folder, grid, seeds, more).values()
+    return scores
+
+
+def table(scores: Scores, seeds: Sequence[int]) -> str:
+    """Returns all points in Markdown, by their mean gain over the base."""
+    rows = []
+    for point, values in sorted(scores.items(), key=lambda item: -statistics.mean(item[1])):
+        settings = ", ".join(f"{flag} {value}" for flag, value in changed(point).items())
+        differences = [x - y for x, y in zip(values, scores[BASE], strict=True)]
+        gain = f"{statistics.mean(differences):+.3f}"
+        rows.append((settings or "base", *(trainings.digits(x, 3) for x in values), gain))
+    return markdown_table.table(("changed", *(f"seed {seed}" for seed in seeds), "gain"), rows)
 
 
 def main() -> None:
@@ -116,18 +184,32 @@ def main() -> None:
     )
     parser.add_argument("--data-dir", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43])
+    parser.add_argument("--final-seeds", type=int, nargs="+", default=[44, 45])
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--processes", type=int, default=1, help="seeds at a time")
     args = parser.parse_args()
-    alone = ablate(args, args.out / "alone", GRID)
-    best = gains(alone)
-    combined: dict[str, list[float]] = {}
+    search = Search(
+        data_dir=args.data_dir, out=args.out, steps=args.steps, processes=args.processes
+    )
+    scores = search.scores("alone", GRID, args.seeds)
+    best = gains(scores)
     for number in range(2, min(NUM_COMBINED, len(best)) + 1):
-        grid = {flag: values[:1] for flag, values in GRID.items()}
-        grid |= {flag: (value,) for flag, (value, _) in itertools.islice(best.items(), number)}
-        combined |= ablate(args, args.out / f"combined_{number}", grid)
-    found = {"alone": alone, "gains": best, "combined": combined}
+        changes = {flag: value for flag, (value, _) in itertools.islice(best.items(), number)}
+        grid = {flag: (value,) for flag, value in point_of(changes)}
+        scores |= search.scores(f"combined_{number}", grid, args.seeds)
+    winner = max(scores, key=lambda point: statistics.mean(scores[point]))
+    final = finalists(search, winner, args.final_seeds)
+    rows = [(name, *(trainings.digits(x, 3) for x in values)) for name, values in final.items()]
+    columns = ("finalist", *(f"seed {seed}" for seed in args.final_seeds))
+    (args.out / "search.md").write_text(
+        f"{table(scores, args.seeds)}\n{markdown_table.table(columns, rows)}"
+    )
+    found = {
+        "searched": [{"changed": changed(point), "scores": s} for point, s in scores.items()],
+        "winner": changed(winner),
+        "finalists": final,
+    }
     (args.out / "search.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
