@@ -22,6 +22,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 
 import ecg_intervals
+import markdown_table
 import numpy as np
 import scipy.stats
 import trainings
@@ -213,12 +214,15 @@ def table(rows: dict[str, dict[str, list[Score]]]) -> str:
     A correlation has the p-value of each seed instead.
     """
     names = list(dict.fromkeys(name for scores in rows.values() for name in scores))
-    lines = [f"| row | seeds | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
-    for row, scores in rows.items():
-        seeds = max(len(of) for of in scores.values())
-        shown = [_cell(name, scores.get(name, [])) for name in names]
-        lines.append(f"| {row} | {seeds} | {' | '.join(shown)} |")
-    return "\n".join(lines) + "\n"
+    lines = [
+        (
+            row,
+            max(len(of) for of in scores.values()),
+            *(_cell(name, scores.get(name, [])) for name in names),
+        )
+        for row, scores in rows.items()
+    ]
+    return markdown_table.table(("row", "seeds", *names), lines)
 
 
 def _cell(name: str, scores: Sequence[Score]) -> str:

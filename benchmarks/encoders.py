@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 
+import markdown_table
 import tyro
 
 _OURS = ("small", "medium", "large")
@@ -121,17 +122,18 @@ def main() -> None:
     if config.worker:
         sys.stdout.write(json.dumps(measure(config.worker, config)))
         return
-    sys.stdout.write(f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}\n")
+    sys.stdout.write(f"{markdown_table.head(_COLUMNS)}\n")
     for name in config.encoders or names():
         options = [f"--batch-size={config.batch_size}", f"--repeats={config.repeats}"]
         command = [sys.executable, __file__, f"--worker={name}", *options]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
         found = json.loads(done.stdout.splitlines()[-1])
-        sys.stdout.write(
-            f"| {found['title']} | {found['parameters']:,} | {found['flops'] / 1e9:.2g} | "
-            f"{found['windows_per_second']:.2g} | {found['core_ms']:,.0f} | "
-            f"{found['peak_bytes'] / 2**20:,.0f} |\n"
+        cells = (
+            *(found["title"], f"{found['parameters']:,}", f"{found['flops'] / 1e9:.2g}"),
+            *(f"{found['windows_per_second']:.2g}", f"{found['core_ms']:,.0f}"),
+            f"{found['peak_bytes'] / 2**20:,.0f}",
         )
+        sys.stdout.write(f"{markdown_table.line(cells)}\n")
         sys.stdout.flush()
 
 

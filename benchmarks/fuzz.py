@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 
 import fuzz_seeds
+import markdown_table
 import numpy as np
 import tyro
 
@@ -223,16 +224,17 @@ def main() -> None:
     if config.worker:
         work(config)
         return
-    head = ["format", "files", "readings", "refusals", "failures", "slowest, s", "peak memory, MiB"]
-    sys.stdout.write(f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n")
+    columns = ("format", "files", "readings", "refusals", "failures", "slowest, s")
+    columns += ("peak memory, MiB",)
+    sys.stdout.write(f"{markdown_table.head(columns)}\n")
     failures = []
     for name in config.formats or sorted(formats.load()):
         rows = supervise(config, name)
         kinds = collections.Counter(outcome.partition(":")[0] for _, outcome, _, _ in rows)
         counts = [kinds[kind] for kind in ("reading", "refusal", "failure")]
         slowest, peak = max(row[2] for row in rows), max(row[3] for row in rows)
-        cells = [name, len(rows), *counts, f"{slowest:.2f}", f"{peak:.0f}"]
-        sys.stdout.write(f"| {' | '.join(map(str, cells))} |\n")
+        cells = (name, len(rows), *counts, f"{slowest:.2f}", f"{peak:.0f}")
+        sys.stdout.write(f"{markdown_table.line(cells)}\n")
         sys.stdout.flush()
         failures += [(name, row[0], row[1]) for row in rows if row[1].startswith("failure")]
     for name, number, outcome in failures:

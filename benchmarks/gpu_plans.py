@@ -14,6 +14,7 @@ import pathlib
 import time
 from typing import Any, Literal
 
+import markdown_table
 import rich.console
 import tyro
 
@@ -92,17 +93,15 @@ def plan(
 
 def compared(settings: Settings, console: rich.console.Console) -> str:
     """Returns the table of the forms, as far as they are planned, on eight GPUs of each kind."""
-    lines = [
-        "| machine | size, patients | form | products | kernels | GiB moved | GiB of memory "
-        "| kernels, ms | exchanges, ms (exposed) | step, ms |",
-        "|" + "---|" * 10,
-    ]
+    columns = ("machine", "size, patients", "form", "products", "kernels", "GiB moved")
+    columns += ("GiB of memory", "kernels, ms", "exchanges, ms (exposed)", "step, ms")
+    rows = []
     for chip in settings.chips:
         for size in settings.sizes:
             for form in (BEFORE, NOW, OWN) if chip == "h100" else (BEFORE, OWN):
                 for products in ("triton", "cublaslt") if chip == "h100" else ("triton",):
-                    lines.append(_row(settings, console, chip, size, form, products))
-    return "\n".join(lines) + "\n"
+                    rows.append(_row(settings, console, chip, size, form, products))
+    return markdown_table.table(columns, rows)
 
 
 def _row(
@@ -112,11 +111,11 @@ def _row(
     size: str,
     form: str,
     products: str,
-) -> str:
+) -> tuple[str, ...]:
     start = time.perf_counter()
     x = plan(settings.out, size, f"{chip}:8", BATCHES[size], form, products)
     console.print(f"{size} on {chip}:8, {form}, {products}: {time.perf_counter() - start:.0f} s")
-    cells = (
+    return (
         *(f"8 x {chip.upper()}", f"{size}, {x['batch']:,}", form, products),
         *(f"{x['num_kernels']:,}", f"{x['num_bytes'] / _GIB:.2f}"),
         f"{x['memory_bytes'] / _GIB:.2f}",
@@ -124,31 +123,30 @@ def _row(
         f"{x['exchange_seconds'] * 1e3:.2f} ({x['exposed_seconds'] * 1e3:.2f})",
         f"{x['seconds'] * 1e3:.2f}",
     )
-    return f"| {' | '.join(cells)} |"
 
 
 def costliest(settings: Settings) -> str:
     """Returns the ten costliest kernels of large on eight H100s, before and with own kernels."""
-    lines = []
+    tables = []
     for form in (BEFORE, OWN):
         x = plan(settings.out, "large", "h100:8", BATCHES["large"], form, "triton")
-        lines += ["", f"| large, {form} | kind | us | MiB |", "|---|---|---|---|"]
-        lines += [
-            f"| {printing.scope(k['origin']) or k['name']} | {k['kind']} "
-            f"| {k['times'] * k['seconds'] * 1e6:,.0f} "
-            f"| {k['times'] * k['num_bytes'] / 2**20:,.0f} |"
+        rows = (
+            (
+                *(printing.scope(k["origin"]) or k["name"], k["kind"]),
+                f"{k['times'] * k['seconds'] * 1e6:,.0f}",
+                f"{k['times'] * k['num_bytes'] / 2**20:,.0f}",
+            )
             for k in x["costliest"][:10]
-        ]
-    return "\n".join(lines) + "\n"
+        )
+        tables.append(markdown_table.table((f"large, {form}", "kind", "us", "MiB"), rows))
+    return "\n".join(tables)
 
 
 def machines(settings: Settings, console: rich.console.Console) -> str:
     """Returns the table of large on several machines: memory, time, minutes and cost."""
-    lines = [
-        "| large on | patients | GiB of memory | step, ms | pairs/s | minutes for 100 epochs "
-        "| dollars |",
-        "|" + "---|" * 7,
-    ]
+    columns = ("large on", "patients", "GiB of memory", "step, ms", "pairs/s")
+    columns += ("minutes for 100 epochs", "dollars")
+    rows = []
     for machine, batch in LARGE_ON.items():
         x = plan(settings.out, "large", machine, batch, OWN, "triton")
         console.print(f"large on {machine}")
@@ -156,16 +154,14 @@ def machines(settings: Settings, console: rich.console.Console) -> str:
         gpus = topology_lib.by_name(machine).num_devices
         dollars = minutes / 60 * gpus * settings.dollars_per_gpu_hour
         cost = f"{dollars:,.0f}" if machine.startswith("h100") else ""
-        lines.append(
-            f"| {machine} | {batch:,} | {x['memory_bytes'] / _GIB:.2f} | {x['seconds'] * 1e3:.1f} "
-            f"| {batch / x['seconds']:,.0f} | {minutes:,.1f} | {cost} |"
-        )
-    return "\n".join(lines) + "\n"
+        cells = (f"{batch:,}", f"{x['memory_bytes'] / _GIB:.2f}", f"{x['seconds'] * 1e3:.1f}")
+        rows.append((machine, *cells, f"{batch / x['seconds']:,.0f}", f"{minutes:,.1f}", cost))
+    return markdown_table.table(columns, rows)
 
 
 def largest(settings: Settings, console: rich.console.Console) -> str:
     """Returns the table of the largest batch of each size on one H100."""
-    lines = ["| size | largest batch on one H100 | GiB | of |", "|---|---|---|---|"]
+    rows = []
     available = memory_lib.available_bytes(CHIPS["h100"]) or 0
     for size in settings.sizes:
 
@@ -178,11 +174,9 @@ def largest(settings: Settings, console: rich.console.Console) -> str:
         first = {"small": 4096, "medium": 1024, "large": 384}[size]
         result = search.largest(attempt, first_rows=first, max_trials=4)
         trial = max((t for t in result.trials if t.fits), key=lambda t: t.rows)
-        lines.append(
-            f"| {size} | {trial.rows:,} | {(trial.used_bytes or 0) / _GIB:.1f} "
-            f"| {available / _GIB:.1f} |"
-        )
-    return "\n".join(lines) + "\n"
+        used = (trial.used_bytes or 0) / _GIB
+        rows.append((size, f"{trial.rows:,}", f"{used:.1f}", f"{available / _GIB:.1f}"))
+    return markdown_table.table(("size", "largest batch on one H100", "GiB", "of"), rows)
 
 
 def main(settings: Settings) -> None:

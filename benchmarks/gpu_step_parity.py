@@ -18,6 +18,7 @@ import sys
 import time
 
 import bench_process
+import markdown_table
 import numpy as np
 import tyro
 from rich.console import Console
@@ -105,21 +106,18 @@ def worker(arguments: list[str]) -> None:
 
 def table(losses: dict[str, np.ndarray], last: dict[str, str]) -> str:
     """Returns the differences of losses, and of digests of the last weights, in Markdown."""
-    lines = [
-        "| form | loss, first and last step | largest difference of a loss: steps 1-20 | all steps "
-        "| mean difference, last fifth | last weights |",
-        "|---|---|---|---|---|---|",
-    ]
+    columns = ("form", "loss, first and last step", "largest difference of a loss: steps 1-20")
+    columns += ("all steps", "mean difference, last fifth", "last weights")
+    rows = []
     for name, values in losses.items():
         base = KILLED.partition(",")[0] if name == KILLED else PLAIN
         difference = np.abs(values - losses[base])
         verdict = "the same bits as" if last[name] == last[base] else "other bits than"
-        lines.append(
-            f"| {name} | {values[0]:.4f}, {values[-1]:.4f} | {difference[:20].max():.1e} "
-            f"| {difference.max():.1e} | {_last_fifth(values) - _last_fifth(losses[base]):+.1e} "
-            f"| {verdict} {base} |"
-        )
-    return "\n".join(lines) + "\n"
+        ends = f"{values[0]:.4f}, {values[-1]:.4f}"
+        largest = (f"{difference[:20].max():.1e}", f"{difference.max():.1e}")
+        mean = f"{_last_fifth(values) - _last_fifth(losses[base]):+.1e}"
+        rows.append((name, ends, *largest, mean, f"{verdict} {base}"))
+    return markdown_table.table(columns, rows)
 
 
 def _last_fifth(losses: np.ndarray) -> float:

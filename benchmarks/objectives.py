@@ -19,6 +19,7 @@ import json
 import pathlib
 import re
 
+import markdown_table
 import trainings
 from trainings import FIRST_SEED, OTHER_SECONDS, Training
 
@@ -97,14 +98,14 @@ def summary(results: list[dict]) -> str:
             cells.setdefault(row, {}).setdefault(result["task"], []).append(result)
     names = list(dict.fromkeys(result["task"] for result in results))
     lines = [
-        f"| row | probe | seeds | {' | '.join(names)} |",
-        "|---|---|---|" + "---|" * len(names),
+        (
+            *(name, probe),
+            max(len(found) for found in of_task.values()),
+            *(_cell(of_task.get(task, [])) for task in names),
+        )
+        for (name, probe), of_task in cells.items()
     ]
-    for (name, probe), of_task in cells.items():
-        seeds = max(len(found) for found in of_task.values())
-        shown = [_cell(of_task.get(task, [])) for task in names]
-        lines.append(f"| {name} | {probe} | {seeds} | {' | '.join(shown)} |")
-    return "\n".join(lines)
+    return markdown_table.table(("row", "probe", "seeds", *names), lines)
 
 
 def _cell(found: list) -> str:
@@ -160,7 +161,7 @@ def main() -> None:
         data_dir=args.data_dir,
         out=args.out / "final",
     )
-    (args.out / "summary.md").write_text(summary(results) + "\n")
+    (args.out / "summary.md").write_text(summary(results))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import dataclasses
 import pathlib
 
 import bench_process
+import markdown_table
 import tyro
 from rich.console import Console
 
@@ -89,11 +90,8 @@ def row(plan: dict) -> dict[str, str]:
 
 def table(plans: list[dict]) -> str:
     """Returns the table in Markdown."""
-    lines = ["| " + " | ".join(_COLUMNS.values()) + " |", "|" + "---|" * len(_COLUMNS)]
-    for plan in plans:
-        cells = row(plan)
-        lines.append("| " + " | ".join(cells.get(name, "") for name in _COLUMNS) + " |")
-    return "\n".join(lines) + "\n"
+    rows = ([row(plan).get(name, "") for name in _COLUMNS] for plan in plans)
+    return markdown_table.table(tuple(_COLUMNS.values()), rows)
 
 
 def main(settings: Settings) -> None:

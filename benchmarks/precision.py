@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 import bench_process
+import markdown_table
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
@@ -60,13 +61,13 @@ def table(losses: dict[str, np.ndarray]) -> str:
     reference = losses["float32"]
     parts = np.array_split(np.arange(len(reference)), 5)
     heads = [f"steps {part[0] + 1}-{part[-1] + 1}" for part in parts]
-    lines = [f"| | {' | '.join(heads)} | largest difference | mean difference |", "|---" * 8 + "|"]
+    lines = []
     for name, values in losses.items():
         difference = values - reference
         cells = [f"{values[part].mean():.4f}" for part in parts]
         cells += [f"{np.abs(difference).max():.1e}", f"{difference.mean():+.1e}"]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        lines.append((name, *cells))
+    return markdown_table.table(("", *heads, "largest difference", "mean difference"), lines)
 
 
 def plot(losses: dict[str, np.ndarray], path: pathlib.Path) -> None:

@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 
+import markdown_table
 import tyro
 
 HERE = pathlib.Path(__file__).resolve().parents[1]
@@ -56,10 +57,11 @@ def cpu_seconds(arguments: list[str], root: pathlib.Path) -> float:
 def main() -> None:
     config = tyro.cli(Config)
     root = config.root.resolve()
-    sys.stdout.write("| command | CPU seconds |\n|---|---|\n")
+    sys.stdout.write(f"{markdown_table.head(('command', 'CPU seconds'))}\n")
     for name, arguments in commands(root).items():
         times = [cpu_seconds(arguments, root) for _ in range(config.repetitions)]
-        sys.stdout.write(f"| `{name}` | {statistics.median(times):.2f} |\n")
+        cells = (f"`{name}`", f"{statistics.median(times):.2f}")
+        sys.stdout.write(f"{markdown_table.line(cells)}\n")
         sys.stdout.flush()
 
 

@@ -12,6 +12,7 @@ import dataclasses
 import pathlib
 
 import bench_process
+import markdown_table
 import tyro
 from rich.console import Console
 
@@ -41,7 +42,7 @@ def make(settings: Settings, num_devices: int) -> dict:
     )
 
 
-def row(plan: dict) -> str:
+def row(plan: dict) -> tuple[str, ...]:
     """Returns a line of the table in Markdown."""
     num_devices, batch = plan["topology"]["num_devices"], plan["global_batch_size"]
     width = size_lib.by_name(plan["size"]).embedding_width
@@ -50,7 +51,7 @@ def row(plan: dict) -> str:
     others = [x for x in plan["collectives"] if x["kind"] != "all-reduce"]
     sizes = [sum(x["num_bytes"] * x["times"] for x in kind) / 2**20 for kind in (others, sums)]
     memory = plan["memory"]
-    cells = (
+    return (
         f"{num_devices:,}",
         f"{batch:,}",
         f"{(plan['model_flops'] - loss) / 1e9:.3f}",
@@ -63,7 +64,6 @@ def row(plan: dict) -> str:
         f"{sizes[0]:.2f}",
         f"{sizes[1]:.2f}",
     )
-    return f"| {' | '.join(cells)} |"
 
 
 HEADS = (
@@ -83,9 +83,7 @@ HEADS = (
 
 def main(settings: Settings) -> None:
     settings.out.mkdir(parents=True, exist_ok=True)
-    lines = [f"| {' | '.join(HEADS)} |", "|---" * len(HEADS) + "|"]
-    lines += [row(make(settings, n)) for n in settings.devices]
-    text = "\n".join(lines) + "\n"
+    text = markdown_table.table(HEADS, [row(make(settings, n)) for n in settings.devices])
     (settings.out / "weak_scaling.md").write_text(text)
     Console(highlight=False).print(text, soft_wrap=True)
 
