@@ -1,17 +1,18 @@
 """The machine that a program runs on or is compiled for: platform, number format, versions."""
 
 import contextlib
-import contextvars
 import ctypes
 import importlib.metadata
 import os
 import platform as host_platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
 
-_platform: contextvars.ContextVar[str | None] = contextvars.ContextVar("platform", default=None)
+from clef_jax.scoped import Block, Scoped
+
+_platform = Scoped[str | None]("platform", None)
 
 _DETERMINISTIC = (
     "--xla_gpu_deterministic_ops=true",
@@ -25,17 +26,12 @@ _M_ARENA_MAX = -8
 _NEVER = -1
 
 
-@contextlib.contextmanager
-def use_platform(platform: str) -> Iterator[None]:
+def use_platform(platform: str) -> Block:
     """Makes all that is traced inside the block select its implementations for `platform`.
 
     A step that is compiled for another machine than this one needs it.
     """
-    token = _platform.set(platform)
-    try:
-        yield
-    finally:
-        _platform.reset(token)
+    return _platform.use(platform)
 
 
 def current_platform() -> str:

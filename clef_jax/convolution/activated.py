@@ -7,11 +7,9 @@ for the kernels.
 Shapes: B signals, T time (samples), K channels in, M channels out.
 """
 
-import contextlib
-import contextvars
 import functools
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +18,7 @@ import jax.numpy as jnp
 from clef_jax.convolution import in_place
 from clef_jax.convolution.matmul import matmul, wide_matmul
 from clef_jax.convolution.swish import swish
+from clef_jax.scoped import Block, Scoped
 
 
 class _Form(NamedTuple):
@@ -29,20 +28,15 @@ class _Form(NamedTuple):
     """Whether kernel gradients are computed in their place; see `in_place`."""
 
 
-_kernels: contextvars.ContextVar[types.ModuleType | None] = contextvars.ContextVar(
-    "own_kernels", default=None
-)
+_kernels = Scoped[types.ModuleType | None]("own_kernels", None)
 
-_bias_in_product: contextvars.ContextVar[bool] = contextvars.ContextVar(
-    "bias_in_product", default=False
-)
+_bias_in_product = Scoped[bool]("bias_in_product", False)
 
 Gate = Callable[[Any, jax.Array], jax.Array]
 """Maps parameters and means over time, float32 [B, M], to factors, [B, M]."""
 
 
-@contextlib.contextmanager
-def use_own_kernels(is_requested: bool, platform: str = "gpu") -> Iterator[None]:
+def use_own_kernels(is_requested: bool, platform: str = "gpu") -> Block:
     """Makes everything traced inside the block use the kernels of `gpu_kernels`.
 
     Args:
@@ -54,25 +48,16 @@ def use_own_kernels(is_requested: bool, platform: str = "gpu") -> Iterator[None]
         from clef_jax.convolution import kernel_twins as kernels
     elif is_requested:
         from clef_jax.convolution import gpu_kernels as kernels  # Pallas takes long to import
-    token = _kernels.set(kernels)
-    try:
-        yield
-    finally:
-        _kernels.reset(token)
+    return _kernels.use(kernels)
 
 
-@contextlib.contextmanager
-def use_bias_in_product(is_requested: bool) -> Iterator[None]:
+def use_bias_in_product(is_requested: bool) -> Block:
     """Makes everything traced inside the block add biases to products before they are rounded.
 
     Triton's products do that without another pass over their results. Those of cuBLASLt would be
     written in float32.
     """
-    token = _bias_in_product.set(is_requested)
-    try:
-        yield
-    finally:
-        _bias_in_product.reset(token)
+    return _bias_in_product.use(is_requested)
 
 
 def uses_own_kernels() -> bool:

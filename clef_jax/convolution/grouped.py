@@ -3,10 +3,8 @@
 Shapes: B batch, T time (samples), C channels, G groups.
 """
 
-import contextlib
-import contextvars
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 import jax
@@ -20,8 +18,9 @@ from clef_jax.convolution.spatial import in_groups, spatial_conv
 from clef_jax.convolution.swish import swish
 from clef_jax.convolution.toeplitz import same_padding, toeplitz_conv
 from clef_jax.errors import counted
+from clef_jax.scoped import Block, Scoped
 
-_forced: contextvars.ContextVar[str | None] = contextvars.ContextVar("implementation", default=None)
+_forced = Scoped[str | None]("implementation", None)
 
 
 class _Implementation(Protocol):
@@ -30,8 +29,7 @@ class _Implementation(Protocol):
     ) -> jax.Array: ...
 
 
-@contextlib.contextmanager
-def use_implementation(implementation: str | None) -> Iterator[None]:
+def use_implementation(implementation: str | None) -> Block:
     """Makes every grouped convolution traced inside the block use one implementation.
 
     None selects by the default rules.
@@ -39,11 +37,7 @@ def use_implementation(implementation: str | None) -> Iterator[None]:
     Raises:
         ValueError: the implementation is unknown.
     """
-    token = _forced.set(None if implementation is None else _known(implementation))
-    try:
-        yield
-    finally:
-        _forced.reset(token)
+    return _forced.use(None if implementation is None else _known(implementation))
 
 
 def grouped_conv(

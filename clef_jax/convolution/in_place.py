@@ -6,27 +6,20 @@ A barrier over both gradients of a layer makes the kernel's wait for nothing els
 layer's wait for it.
 """
 
-import contextlib
-import contextvars
-from collections.abc import Iterator
-
 import jax
 from jax import lax
 
-_requested: contextvars.ContextVar[bool] = contextvars.ContextVar("in_place", default=False)
+from clef_jax.scoped import Block, Scoped
+
+_requested = Scoped[bool]("in_place", False)
 
 
-@contextlib.contextmanager
-def use_kernel_gradients_in_place(is_requested: bool) -> Iterator[None]:
+def use_kernel_gradients_in_place(is_requested: bool) -> Block:
     """Makes everything traced inside the block compute each kernel's gradient in its place.
 
     Without recomputed activations this saves little memory, and lets exchanges start late.
     """
-    token = _requested.set(is_requested)
-    try:
-        yield
-    finally:
-        _requested.reset(token)
+    return _requested.use(is_requested)
 
 
 def is_requested() -> bool:

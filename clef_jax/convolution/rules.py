@@ -8,14 +8,12 @@ Reasons for TPU: the compiler's estimate for one v5e chip, bfloat16, in thousand
 backward.
 """
 
-import contextlib
-import contextvars
 import dataclasses
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from clef_jax.convolution.lanes import LANES
+from clef_jax.scoped import Block, Scoped
 
 
 class Choice(NamedTuple):
@@ -115,22 +113,15 @@ class TuningResults:
         return choice if distance <= math.log(_FAR) else None
 
 
-_tuning: contextvars.ContextVar[TuningResults | None] = contextvars.ContextVar(
-    "tuning", default=None
-)
+_tuning = Scoped[TuningResults | None]("tuning", None)
 
 
-@contextlib.contextmanager
-def use_tuning(results: TuningResults | None) -> Iterator[None]:
+def use_tuning(results: TuningResults | None) -> Block:
     """Applies tuning results to everything traced inside the block for their platform.
 
     The default rules apply to other convolutions, and to all if `results` is None.
     """
-    token = _tuning.set(results)
-    try:
-        yield
-    finally:
-        _tuning.reset(token)
+    return _tuning.use(results)
 
 
 def choose(platform: str, shape: ConvShape, dtype: str, num_signals: int = LANES) -> Choice:
