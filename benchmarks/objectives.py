@@ -17,9 +17,7 @@ labels, for a further row of clef.
 import argparse
 import json
 import pathlib
-import re
 
-import markdown_table
 import trainings
 from trainings import FIRST_SEED, OTHER_SECONDS, Training
 
@@ -85,41 +83,6 @@ def choose(args, objectives: list[str]) -> dict[str, str]:
     return chosen
 
 
-def summary(results: list[dict]) -> str:
-    """Returns an evaluation as a Markdown table: a row for each objective and probe.
-
-    A cell has the mean over seeds of the main score, and means of the ends of its intervals.
-    """
-    main_scores = ("auroc", "macro auroc", "mae")
-    cells: dict[tuple[str, str], dict[str, list]] = {}
-    for result in results:
-        if result["score"] in main_scores and result["label_share"] == 1:
-            row = (re.sub(r"_\d\d$", "", result["model"]), result["method"])
-            cells.setdefault(row, {}).setdefault(result["task"], []).append(result)
-    names = list(dict.fromkeys(result["task"] for result in results))
-    lines = [
-        (
-            *(name, probe),
-            max(len(found) for found in of_task.values()),
-            *(_cell(of_task.get(task, [])) for task in names),
-        )
-        for (name, probe), of_task in cells.items()
-    ]
-    return markdown_table.table(("row", "probe", "seeds", *names), lines)
-
-
-def _cell(found: list) -> str:
-    if not found:
-        return ""
-    decimals = 2 if found[0]["score"] == "mae" else 3
-    means = []
-    for name in ("value", "low", "high"):
-        numbers = [result[name] for result in found if result[name] is not None]
-        text = trainings.digits(sum(numbers) / len(numbers), decimals) if numbers else "not defined"
-        means.append(text)
-    return f"{means[0]} [{means[1]}, {means[2]}]"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -161,7 +124,7 @@ def main() -> None:
         data_dir=args.data_dir,
         out=args.out / "final",
     )
-    (args.out / "summary.md").write_text(summary(results))
+    (args.out / "summary.md").write_text(trainings.summary(results))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from concurrent import futures
 from typing import TypeVar
 
 import bench_process
+import markdown_table
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
@@ -129,6 +130,41 @@ def evaluate(
         subprocess.run(wanted, check=True)
         mark.write_text(json.dumps(wanted[1:]))
     return json.loads(path.read_text())["results"]
+
+
+def summary(results: list[dict]) -> str:
+    """Returns an evaluation as a Markdown table: a row for each training and probe.
+
+    A cell has the mean over seeds of the main score, and means of the ends of its intervals.
+    """
+    main_scores = ("auroc", "macro auroc", "mae")
+    cells: dict[tuple[str, str], dict[str, list]] = {}
+    for result in results:
+        if result["score"] in main_scores and result["label_share"] == 1:
+            row = (re.sub(r"_\d\d$", "", result["model"]), result["method"])
+            cells.setdefault(row, {}).setdefault(result["task"], []).append(result)
+    names = list(dict.fromkeys(result["task"] for result in results))
+    lines = [
+        (
+            *(name, probe),
+            max(len(found) for found in of_task.values()),
+            *(_cell(of_task.get(task, [])) for task in names),
+        )
+        for (name, probe), of_task in cells.items()
+    ]
+    return markdown_table.table(("row", "probe", "seeds", *names), lines)
+
+
+def _cell(found: list) -> str:
+    if not found:
+        return ""
+    decimals = 2 if found[0]["score"] == "mae" else 3
+    means = []
+    for name in ("value", "low", "high"):
+        numbers = [result[name] for result in found if result[name] is not None]
+        text = digits(sum(numbers) / len(numbers), decimals) if numbers else "not defined"
+        means.append(text)
+    return f"{means[0]} [{means[1]}, {means[2]}]"
 
 
 def digits(number: float, decimals: int) -> str:
