@@ -53,14 +53,7 @@ def collect(
     """
     groups = [_parts(name) for name in checkpoints]
     single = [group[0] for group in groups if len(group) == 1]
-    runs = list(dict.fromkeys(name for group in groups for name in group if _is_run(name)))
-    trained = dict(
-        zip(
-            runs,
-            _by_own_names([pretrained.load(r, mesh, weights=weights).embedder for r in runs], runs),
-            strict=True,
-        )
-    )
+    trained = _load_runs(groups, mesh, weights)
     first = next((model for model in trained.values() if isinstance(model, Embedder)), None)
     context = baselines.Context(
         mesh=mesh,
@@ -143,11 +136,17 @@ def _named(wanted: str) -> list[str]:
     return [name.strip() for name in wanted.split(",")]
 
 
-def _by_own_names(
-    trained: Sequence[Embedder | ForeignEncoder], runs: Sequence[str]
-) -> Iterator[Embedder | ForeignEncoder]:
-    """Yields the encoders; those whose folders have the same name are named by their paths."""
-    names = [encoder.name for encoder in trained]
-    for encoder, path in zip(trained, runs, strict=True):
-        is_ambiguous = names.count(encoder.name) > 1
-        yield dataclasses.replace(encoder, name=path) if is_ambiguous else encoder
+def _load_runs(
+    groups: Sequence[Sequence[str]], mesh: Mesh, weights: Weights
+) -> dict[str, Embedder | ForeignEncoder]:
+    """Returns the encoders of all paths among the names of models.
+
+    Those whose folders have the same name are named by their paths.
+    """
+    paths = list(dict.fromkeys(name for group in groups for name in group if _is_run(name)))
+    encoders = [pretrained.load(path, mesh, weights=weights).embedder for path in paths]
+    names = [encoder.name for encoder in encoders]
+    return {
+        path: dataclasses.replace(encoder, name=path) if names.count(encoder.name) > 1 else encoder
+        for path, encoder in zip(paths, encoders, strict=True)
+    }

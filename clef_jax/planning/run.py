@@ -6,7 +6,7 @@ import functools
 import json
 import pathlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import rich.console
@@ -55,20 +55,9 @@ def run(
             be written or is another file.
     """
     topology = topology_lib.by_name(topology_name)
-    if json_path is not None:
-        folder = json_path.expanduser().resolve().parent
-        if not folder.is_dir():
-            raise UserError(f"--json={json_path}: the folder {folder} does not exist.")
-        file = json_path.expanduser().resolve()
-        files.check_output(file, _is_plan, overwrite=overwrite, option="--json")
+    output = None if json_path is None else _checked_output(json_path, overwrite=overwrite)
     prepare_jax(topology)
-    with tempfile.TemporaryDirectory() as folder:
-        kernels = None
-        if autotune_results is not None:
-            _check_compiler(topology)
-            name, folder_path = topology.chip.name, pathlib.Path(folder)
-            kernels, number = autotune_lib.adapt(autotune_results, name, folder_path)
-            console.print(autotune_lib.described(number), soft_wrap=True)
+    with _measured_kernels(autotune_results, topology, console) as kernels:
         make = functools.partial(
             estimate.make,
             topology=topology,
@@ -86,13 +75,40 @@ def run(
         if with_search:
             result = search_batch(config, make, plan, console)
             printing.show_search(result, plan, console)
-    if json_path is not None:
+    if output is not None:
         values = plan.to_json()
         if result is not None:
             largest = result.rows * topology.num_devices
             values["search"] = dataclasses.asdict(result) | {"largest_global_batch_size": largest}
-        files.write_text(json_path.expanduser().resolve(), json.dumps(values, indent=2) + "\n")
+        files.write_text(output, json.dumps(values, indent=2) + "\n")
     return plan
+
+
+def _checked_output(path: pathlib.Path, *, overwrite: bool) -> pathlib.Path:
+    """Returns the complete path of the JSON file; raises UserError if it cannot be written."""
+    output = path.expanduser().resolve()
+    if not output.parent.is_dir():
+        raise UserError(f"--json={path}: the folder {output.parent} does not exist.")
+    files.check_output(output, _is_plan, overwrite=overwrite, option="--json")
+    return output
+
+
+@contextlib.contextmanager
+def _measured_kernels(
+    results: pathlib.Path | None, topology: Topology, console: rich.console.Console
+) -> Iterator[pathlib.Path | None]:
+    """Yields a file of kernels that a real GPU chose, which the compiler accepts within the block.
+
+    Yields None if there are no results.
+    """
+    if results is None:
+        yield None
+        return
+    _check_compiler(topology)
+    with tempfile.TemporaryDirectory() as folder:
+        kernels, number = autotune_lib.adapt(results, topology.chip.name, pathlib.Path(folder))
+        console.print(autotune_lib.described(number), soft_wrap=True)
+        yield kernels
 
 
 def _check_compiler(topology: Topology) -> None:
