@@ -94,7 +94,7 @@ def write_table(path: pathlib.Path, risk: dict[str, float]) -> pathlib.Path:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("record_id", "risk"))
-        writer.writerows((name, "" if np.isnan(x) else repr(x)) for name, x in risk.items())
+        writer.writerows((name, "" if np.isnan(x) else repr(float(x))) for name, x in risk.items())
     return path
 
 
