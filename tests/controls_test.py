@@ -44,7 +44,8 @@ def test_the_stand_in_is_the_mean_rank_of_three_intervals():
 
 
 def test_a_table_has_an_empty_risk_where_it_is_unknown(tmp_path):
-    path = controls.write_table(tmp_path / "new" / "t.csv", {"a": np.float64(0.5), "b": float("nan")})
+    risk = {"a": np.float64(0.5), "b": float("nan")}
+    path = controls.write_table(tmp_path / "new" / "t.csv", risk)
     assert path.read_text().splitlines() == ["record_id,risk", "a,0.5", "b,"]
 
 
