@@ -95,6 +95,22 @@ def test_the_table_has_a_row_per_record_with_the_best_first():
     assert "cinc2017_af" in text
 
 
+def test_rows_that_differ_by_their_seed_alone_share_a_line_with_their_means():
+    seeds = [make(1, value=0.7), make(2, value=0.8), make(3, value=0.75)]
+    for seed, row in enumerate(seeds):
+        row |= {"name": "entry", "command": f"clef-jax speedrun --seed={seed} --size=small"}
+    other = make(4, value=0.9) | {"name": "entry", "command": "clef-jax speedrun --size=large"}
+    first, second = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in table.render([*seeds, other], "records.svg").splitlines()
+        if "| entry |" in line and "line" not in line
+    ]
+    assert first[:4] == ["4", "entry", ".900 [.850, .950]", ""]
+    assert second[:4] == ["1, 2, 3", "entry", ".750 [.700, .800]", ".700, .800, .750"]
+    texts = {text.get_text() for panel in plot.draw([*seeds, other]).axes for text in panel.texts}
+    assert {"1", "2", "3", "4", "1, 2, 3  entry, 0.750", "4  entry, 0.900"} == texts
+
+
 def test_rows_of_different_panels_stand_in_different_tables():
     text = table.render([make(1), make(2, panel="q")], "records.svg")
     assert text.count("| line |") == 2

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import rich.console
@@ -72,9 +72,8 @@ def _check_data(panel: Panel, row: record.Row, config: Config) -> None:
 
 def _train(config: Config, row: record.Row, panel: Panel, console: rich.console.Console) -> Entry:
     trained = pretrain.restored(row["settings"], config)
-    settings = pretrain.to_row(trained)
-    if settings != row["settings"]:
-        changed = [k for k in settings if settings[k] != row["settings"].get(k)]
+    changed = sorted(_changed(row["settings"], pretrain.to_row(trained)))
+    if changed:
         raise UserError(
             f"This version trains with other settings than the row: {', '.join(changed)}. Use the "
             "version that the row states.",
@@ -89,6 +88,18 @@ def _train(config: Config, row: record.Row, panel: Panel, console: rich.console.
     minutes = pretrain.train(trained, console)
     scores, fingerprint = scored_model.score_path(str(trained.folder), panel, config, console)
     return Entry(row["id"], {**facts, "fingerprint": fingerprint}, scores, minutes)
+
+
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Yields the settings of a row that are not in force now.
+
+    Settings that are newer than the row have their defaults, which are what the row was made with.
+    """
+    for name, value in old.items():
+        if isinstance(value, dict) and isinstance(new.get(name), dict):
+            yield from (f"{name}.{inner}" for inner in _changed(value, new[name]))
+        elif name not in new or new[name] != value:
+            yield name
 
 
 def _supervise(

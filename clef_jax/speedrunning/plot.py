@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from clef_jax import files
 from clef_jax.errors import UserError
-from clef_jax.speedrunning import record
+from clef_jax.speedrunning import group as group_lib, record
 
 _MARK = "clef-jax speedrun"
 _KINDS = {
@@ -50,20 +50,25 @@ def write(path: pathlib.Path, rows: Sequence[record.Row]) -> None:
 
 
 def draw(rows: Sequence[record.Row]) -> Figure:
-    """Returns the plot of score, with its interval, against minutes of training."""
-    figure = Figure(figsize=(8.4, 0.34 * len(rows) + 1.9), layout="constrained")
+    """Returns the plot of score, with its interval, against minutes of training.
+
+    Points have the numbers of their lines.
+    """
+    groups = group_lib.of_rows(enumerate(rows, start=1))
+    figure = Figure(figsize=(8.4, 0.34 * len(groups) + 1.9), layout="constrained")
     panel, names = figure.subplots(1, 2, width_ratios=(3, 2))
-    ordered = sorted(rows, key=lambda row: row["score"]["value"])
-    for height, row in enumerate(ordered):
-        score, rank = row["score"], len(rows) - height
-        colour, marker = _KINDS[row["kind"]]
-        x, y = row["minutes"], score["value"]
-        if score["low"] is not None:
-            panel.plot([x, x], [score["low"], score["high"]], color=colour, lw=0.8, alpha=0.5)
-        panel.plot([x], [y], marker, color=colour, ms=5)
-        panel.annotate(str(rank), (x, y), xytext=(5, 3), textcoords="offset points", fontsize=7)
-        names.text(0, height, f"{rank}  {row['name']}, {y:.3f}", fontsize=8, color=colour)
-    names.set_ylim(-1, len(rows))
+    for height, group in enumerate(reversed(groups)):
+        colour, marker = _KINDS[group.rows[0]["kind"]]
+        for line, row in zip(group.lines, group.rows, strict=True):
+            score, x = row["score"], row["minutes"]
+            if score["low"] is not None:
+                panel.plot([x, x], [score["low"], score["high"]], color=colour, lw=0.8, alpha=0.5)
+            at = (x, score["value"])
+            panel.plot(*([value] for value in at), marker, color=colour, ms=5)
+            panel.annotate(str(line), at, xytext=(5, 3), textcoords="offset points", fontsize=7)
+        text = f"{group.title}  {group.rows[0]['name']}, {group.score:.3f}"
+        names.text(0, height, text, fontsize=8, color=colour)
+    names.set_ylim(-1, len(groups))
     names.set_axis_off()
     panel.set_xlabel("minutes of training" + _note(rows), fontsize=8)
     panel.set_ylabel("score, mean AUROC of the panel", fontsize=8)

@@ -6,7 +6,8 @@ from typing import Any
 
 from clef_jax import files
 from clef_jax.errors import UserError, counted
-from clef_jax.speedrunning import record
+from clef_jax.speedrunning import group as group_lib, record
+from clef_jax.speedrunning.group import Group
 from clef_jax.speedrunning.panel import BESIDE, SCORED
 
 BEGIN, END = "<!-- records -->", "<!-- end of records -->"
@@ -37,37 +38,44 @@ def render(rows: Sequence[record.Row], figure: str) -> str:
 
 
 def _table(numbered: Sequence[tuple[int, record.Row]]) -> str:
-    ordered = sorted(numbered, key=lambda pair: -pair[1]["score"]["value"])
-    head = ["line", "entry", "score (95 %)", *_TITLES, "at 10 % of labels", "age MAE, years"]
-    head += ["minutes", "device", "dollars", "risk in training"]
-    lines = [_line(head), _line(["---"] * len(head))]
-    for line, row in ordered:
-        lines.append(_line([str(line), *_cells(row)]))
+    head = ["line", "entry", "score (95 %)", "by seed", *_TITLES, "at 10 % of labels"]
+    head += ["age MAE, years", "minutes", "device", "dollars", "risk in training"]
+    groups = group_lib.of_rows(numbered)
+    lines = [_line(head), _line(["---"] * len(head)), *(_line(_cells(group)) for group in groups)]
     commands = [f"- {line}: `{row['command']}`" for line, row in sorted(numbered)]
-    commands += ["", "`--check=LINE` in place of the other settings repeats a row."]
-    return "\n".join([*lines, "", "The commands, by line:", "", *commands, ""])
+    notes = [
+        "An entry with several lines has means over its seeds, of scores and of interval ends.",
+        "`--check=LINE` in place of the other settings repeats a row.",
+    ]
+    return "\n".join([*lines, "", "The commands, by line:", "", *commands, "", *notes, ""])
 
 
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    tasks = row["tasks"]
-    scores = [_number(tasks.get(name, {}).get("value")) for name in SCORED]
-    age = tasks.get(BESIDE, {}).get("value")
-    few = row["few_labels"]["score"]
-    price = row["dollars"]
+def _cells(group: Group) -> list[str]:
+    def task(name: str) -> float | None:
+        return group.mean(lambda row: row["tasks"].get(name, {}).get("value"))
+
+    score = {
+        name: group.mean(lambda row, name=name: row["score"][name])
+        for name in ("value", "low", "high")
+    }
+    first, *others = group.rows
+    each = [_number(row["score"]["value"]) for row in group.rows] if others else []
     return [
-        row["name"],
-        interval(row["score"]),
-        *scores,
-        _number(few),
-        "" if age is None else f"{age:.1f}",
-        f"{row['minutes']:.1f}" if row["minutes"] else "0",
-        device_text(row["device"]),
-        "" if price is None else f"{price:.2f}",
-        row["risk"] or ("none" if row["kind"] == "trained" else ""),
+        group.title,
+        first["name"],
+        interval(score),
+        ", ".join(each),
+        *(_number(task(name)) for name in SCORED),
+        _number(group.mean(lambda row: row["few_labels"]["score"])),
+        _fixed(task(BESIDE), 1),
+        _fixed(group.mean(lambda row: row["minutes"] or None), 1) or "0",
+        device_text(first["device"]),
+        _fixed(group.mean(lambda row: row["dollars"]), 2),
+        first["risk"] or ("none" if first["kind"] == "trained" else ""),
     ]
 
 
@@ -86,7 +94,11 @@ def interval(score: Mapping[str, Any]) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}".removeprefix("0")
+    return _fixed(value, 3).removeprefix("0")
+
+
+def _fixed(value: float | None, decimals: int) -> str:
+    return "" if value is None else f"{value:.{decimals}f}"
 
 
 def _notes(rows: Sequence[record.Row]) -> str:
