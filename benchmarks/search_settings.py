@@ -4,8 +4,8 @@
 
 Every setting is varied alone around the paper's objective with views of other seconds, by
 `clef-jax ablate`, with two seeds. Then the two, three and four settings whose mean score gains most
-are combined and trained from the same seeds. The best point, the base, and simclr with the views,
-rate, temperature and projector of both are trained from two further seeds.
+are combined and trained from the same seeds. The best point (also with averaged weights), the base,
+and simclr with the views, rate, temperature and projector of both are trained from further seeds.
 
 CHOICE holds `mimic_iv_ecg`, without patients of the tests and prepared with `--score=age_sex`, and
 `ptb_xl` without fold 8. The runs resume: the same command goes on where it was stopped. DIR then
@@ -49,6 +49,8 @@ TASKS = ("ptb_xl_superdiagnostic", "ptb_xl_af", "ptb_xl_sex")
 """Tasks whose mean AUROC on fold 7 chooses."""
 NUM_COMBINED = 4
 """Most settings that are combined, if so many gain."""
+EMA_DECAY = 0.99
+"""Decay of the averaged weights of a finalist; the paper keeps none."""
 Point = tuple[tuple[str, str], ...]
 """Flags of a point of the grid with their values."""
 Scores = dict[Point, list[float]]
@@ -66,7 +68,13 @@ class Search:
     """Seeds that are trained at a time."""
 
     def scores(
-        self, name: str, grid: Mapping[str, Sequence[str]], seeds: Sequence[int], more: str = ""
+        self,
+        name: str,
+        grid: Mapping[str, Sequence[str]],
+        seeds: Sequence[int],
+        *,
+        train: str = "",
+        evaluate: str = "",
     ) -> Scores:
         """Trains and evaluates a grid, one setting at a time and each seed on cores of its own.
 
@@ -74,19 +82,20 @@ class Search:
             name: folder of the grid.
             grid: values of each flag.
             seeds: seeds of every point.
-            more: further flags of the training.
+            train: further flags of the training.
+            evaluate: further flags of the evaluation.
 
         Returns:
             The mean score of each seed by point, the base first.
         """
         out = self.out / name
-        train = (
-            f"--window-start=random --num-steps={self.steps} --warmup-steps={self.steps // 20} "
-            "--schedule=cosine --health-every-steps=0 --keep-checkpoints=1 --global-batch-size=64 "
+        train += (
+            f" --window-start=random --num-steps={self.steps} --warmup-steps={self.steps // 20} "
+            "--schedule=cosine --health-every-steps=0 --keep-checkpoints=1 --global-batch-size=64"
         )
-        evaluate = f"--hold-out=strat_fold=7 --tasks={','.join(TASKS)} --random-encoders=0"
+        evaluate += f" --hold-out=strat_fold=7 --tasks={','.join(TASKS)} --random-encoders=0"
         command = [sys.executable, "-m", "clef_jax.ablate", f"--data-dir={self.data_dir}"]
-        command += [f"--out={out}", f"--train={train}{more}", f"--evaluate={evaluate}"]
+        command += [f"--out={out}", f"--train={train}", f"--evaluate={evaluate}"]
         command += ["--design=one_at_a_time", "--grid"]
         command += [f"{flag}={' '.join(values)}" for flag, values in grid.items()]
 
@@ -156,15 +165,25 @@ def as_simclr(point: Point) -> dict[str, str]:
 
 
 def finalists(search: Search, winner: Point, seeds: Sequence[int]) -> dict[str, list[float]]:
-    """Returns the scores of new seeds: base and winner, and simclr at the settings of both."""
-    scores: dict[str, list[float]] = {}
-    for name, point in {"base": BASE, "winner": winner}.items():
-        of_objective = {"clef": dict(point), "simclr": as_simclr(point)}
-        for objective, flags in of_objective.items():
-            grid = {flag: (value,) for flag, value in flags.items()}
-            folder, more = f"finalists_{name}_{objective}", f"--objective={objective}"
-            (scores[f"{objective}, {name}"],) = search.scores(folder, grid, seeds, more).values()
-    return scores
+    """Returns the scores of new seeds.
+
+    Base, winner, the winner's averaged weights, and simclr at the settings of both.
+    """
+
+    def scores(name: str, point: Mapping[str, str], **flags: str) -> list[float]:
+        grid = {flag: (value,) for flag, value in point.items()}
+        (values,) = search.scores(f"finalists_{name}", grid, seeds, **flags).values()
+        return values
+
+    averaged = {"train": f"--ema-decay={EMA_DECAY}", "evaluate": "--weights=ema"}
+    simclr = {"train": "--objective=simclr"}
+    return {
+        "clef, base": scores("base", dict(BASE)),
+        "clef, winner": scores("winner", dict(winner)),
+        "clef, winner, averaged weights": scores("winner_averaged", dict(winner), **averaged),
+        "simclr, base": scores("base_simclr", as_simclr(BASE), **simclr),
+        "simclr, winner": scores("winner_simclr", as_simclr(winner), **simclr),
+    }
 
 
 def table(scores: Scores, seeds: Sequence[int]) -> str:
