@@ -16,7 +16,6 @@ import argparse
 import dataclasses
 import itertools
 import json
-import os
 import pathlib
 import re
 import statistics
@@ -65,7 +64,7 @@ class Search:
     out: pathlib.Path
     steps: int
     processes: int
-    """Seeds that are trained at a time."""
+    """Runs at a time."""
 
     def scores(
         self,
@@ -76,7 +75,7 @@ class Search:
         train: str = "",
         evaluate: str = "",
     ) -> Scores:
-        """Trains and evaluates a grid, one setting at a time and each seed on cores of its own.
+        """Trains and evaluates a grid, one setting at a time.
 
         Args:
             name: folder of the grid.
@@ -99,15 +98,8 @@ class Search:
         command += ["--design=one_at_a_time", "--grid"]
         command += [f"{flag}={' '.join(values)}" for flag, values in grid.items()]
 
-        def run(seed: int, cores: set[int]) -> None:
-            subprocess.run(
-                [*command, f"--seeds={seed}"],
-                check=False,  # the run of all seeds repeats what failed
-                preexec_fn=lambda: os.sched_setaffinity(0, cores),
-            )
-
-        trainings.on_own_cores(run, seeds, self.processes)
-        subprocess.run([*command, "--seeds", *map(str, seeds)], check=True)  # the common table
+        command += [f"--processes={self.processes}", "--seeds", *map(str, seeds)]
+        subprocess.run(command, check=True)
         return read(out, list(grid), seeds)
 
 
@@ -206,7 +198,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43])
     parser.add_argument("--final-seeds", type=int, nargs="+", default=[44, 45])
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--processes", type=int, default=1, help="seeds at a time")
+    parser.add_argument("--processes", type=int, default=1, help="runs at a time")
     args = parser.parse_args()
     search = Search(
         data_dir=args.data_dir, out=args.out, steps=args.steps, processes=args.processes

@@ -2,19 +2,18 @@
 
 import dataclasses
 import json
-import os
 import pathlib
+import queue
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent import futures
-from typing import TypeVar
 
 import bench_process
 import markdown_table
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+from clef_jax import cores
 
 FIRST_SEED = 42
 OTHER_SECONDS = ("--learning-rate=1e-3", "--window-start=random", "--window-seconds=5")
@@ -53,37 +52,23 @@ def train_all(
 
     An interrupted training resumes.
     """
-    return on_own_cores(
-        lambda training, cores: _train(training, out, cores, steps, batch_size),
-        trainings,
-        processes,
-    )
+    free: queue.SimpleQueue[frozenset[int]] = queue.SimpleQueue()
+    for share in cores.shares(processes):
+        free.put(share)
 
-
-def on_own_cores(
-    function: Callable[[Item, set[int]], Result], items: Sequence[Item], processes: int
-) -> list[Result]:
-    """Returns the results of a function of each item and of cores that no other call uses.
-
-    At most `processes` calls run at a time, and not more than there are cores.
-    """
-    cores = sorted(os.sched_getaffinity(0))
-    processes = min(processes, len(cores))
-    free = [set(cores[k::processes]) for k in range(processes)]
-
-    def call(item: Item) -> Result:
-        own = free.pop()
+    def train(training: Training) -> pathlib.Path:
+        own = free.get()
         try:
-            return function(item, own)
+            return _train(training, out, own, steps, batch_size)
         finally:
-            free.append(own)
+            free.put(own)
 
     with futures.ThreadPoolExecutor(processes) as pool:
-        return list(pool.map(call, items))
+        return list(pool.map(train, trainings))
 
 
 def _train(
-    training: Training, out: pathlib.Path, cores: set[int], steps: int, batch_size: int
+    training: Training, out: pathlib.Path, own: frozenset[int], steps: int, batch_size: int
 ) -> pathlib.Path:
     workdir = out / "runs" / training.folder
     done = workdir.with_name(f"{workdir.name}.done")
@@ -107,13 +92,9 @@ def _train(
             raise SystemExit(f"{workdir} was trained with other flags; use another --out.")
         return workdir
     with workdir.with_name(f"{workdir.name}.log").open("a") as log:
-        subprocess.run(
-            flags,
-            check=True,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
-        )
+        code = cores.run(flags, own, stdout=log, stderr=subprocess.STDOUT)
+    if code:
+        raise SystemExit(f"The training failed with exit code {code}; see {log.name}.")
     done.write_text(json.dumps(flags[1:]))
     print(f"trained {workdir.name}", flush=True)  # noqa: T201
     return workdir

@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Literal
 import rich.console
 import rich.table
 
-from clef_jax import command_line, evaluate, files
+from clef_jax import command_line, cores, evaluate, files, folder_lock
 from clef_jax.errors import UserError, WrongArgument, counted, exit_on_user_error
 
 if TYPE_CHECKING:
     from clef_jax.evaluation.ablation import MainScore
 
+_LOCK_FILE = "ablate.lock"
 _TAIL_BYTES = 1 << 16
 """Number of bytes at the end of a log in which the reason is searched."""
 _FRAME_START = "╭"
@@ -60,8 +61,8 @@ class Config:
     seeds: tuple[int, ...] = (42,)
     """Seeds; each grid point is trained once per seed."""
     processes: int = 1
-    """Number of runs at the same time. Each run uses one GPU or TPU chip; give the number of
-    them."""
+    """Number of runs at the same time. Each run uses one GPU or TPU chip, so give the number of
+    them, and an equal part of the cores."""
     overwrite: bool = False
     """Replace an ablation.csv or ablation.html that this command did not write; otherwise it is an
     error."""
@@ -106,10 +107,10 @@ def run(config: Config) -> None:
     """Finishes the runs that are not finished, and writes ablation.csv and ablation.html.
 
     Raises:
-        UserError: the grid or the flags of the evaluation cannot be used; or a run failed, and the
-            table then holds the other runs.
+        UserError: the grid or the flags of the evaluation cannot be used; another process uses the
+            folder; or a run failed, and the table then holds the other runs.
     """
-    from clef_jax.evaluation import ablation, effects
+    from clef_jax.evaluation import ablation
 
     console = rich.console.Console(highlight=False)
     points = list(points_of(config))
@@ -124,24 +125,10 @@ def run(config: Config) -> None:
         f"{counted(len(points), 'point')}, {counted(len(runs), 'run')}, {config.processes} at a "
         "time."
     )
-    failed = _run_all(config, runs, console)
-    scores = {
-        run.workdir: scores_of(run) for run in runs if (_evaluation(run) / "results.json").is_file()
-    }
-    rows = rows_of(points, runs, scores)
-    if rows:
-        settings = {
-            field.name: str(getattr(config, field.name)) for field in dataclasses.fields(config)
-        }
-        trials = [
-            effects.Trial(run.point, run.seed, scores[run.workdir])
-            for run in runs
-            if run.workdir in scores
-        ]
-        ablation.write(config.folder, rows, settings, failed, trials)
-        console.print(_table(rows))
-        page = config.folder / ablation.PAGE
-        console.print(f"The table is in {page} and {ablation.TABLE}.", soft_wrap=True)
+    files.check_output_folder(config.folder)
+    with folder_lock.FolderLock(config.folder / _LOCK_FILE):
+        failed = _run_all(config, runs, console)
+        _tabulate(config, points, runs, failed, console)
     if failed:
         reasons = "\n".join(f"{name}: {reason}" for name, reason in failed.items())
         raise UserError(
@@ -149,6 +136,36 @@ def run(config: Config) -> None:
             f"again.\n{reasons}",
             problem="failed_runs",
         )
+
+
+def _tabulate(
+    config: Config,
+    points: Sequence[Point],
+    runs: Sequence[Run],
+    failed: Mapping[str, str],
+    console: rich.console.Console,
+) -> None:
+    """Writes and prints the scores of all runs that were evaluated, if there are any."""
+    from clef_jax.evaluation import ablation, effects
+
+    scores = {
+        run.workdir: scores_of(run) for run in runs if (_evaluation(run) / "results.json").is_file()
+    }
+    rows = rows_of(points, runs, scores)
+    if not rows:
+        return
+    settings = {
+        field.name: str(getattr(config, field.name)) for field in dataclasses.fields(config)
+    }
+    trials = [
+        effects.Trial(run.point, run.seed, scores[run.workdir])
+        for run in runs
+        if run.workdir in scores
+    ]
+    ablation.write(config.folder, rows, settings, failed, trials)
+    console.print(_table(rows))
+    page = config.folder / ablation.PAGE
+    console.print(f"The table is in {page} and {ablation.TABLE}.", soft_wrap=True)
 
 
 def _check_names(config: Config, points: Sequence[Point]) -> None:
@@ -275,11 +292,10 @@ def run_one(config: Config, run: Run, device: int) -> str | None:
     for name, command in (("training", train), ("evaluation", evaluate)):
         with files.writing(run.log), run.log.open("ab") as log:
             start = log.tell()
-            done = subprocess.run(
-                command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False
-            )
-        if done.returncode:
-            return f"{name}: {_reason(run.log, start, done.returncode)}"
+            options = {"stdout": log, "stderr": subprocess.STDOUT, "env": environment}
+            code = cores.run(command, cores.shares(config.processes)[device], **options)
+        if code:
+            return f"{name}: {_reason(run.log, start, code)}"
     files.write_text(mark, json.dumps([train, evaluate]))
     return None
 

@@ -8,7 +8,7 @@ import pytest
 from culprits import assert_names, refuses
 from prepared import build
 
-from clef_jax import ablate
+from clef_jax import ablate, command_line, folder_lock
 from clef_jax.building import catalog
 from clef_jax.evaluation import ablation
 
@@ -232,3 +232,11 @@ def test_the_reason_of_a_failure_is_the_last_error_of_its_log(tmp_path):
         file.write("│ See --help       │\n╰──────────────────╯\n")
     reason = ablate._reason(log, start, 2)
     assert reason == f"Value error 7.0 is too large See --help (exit code 2; {log})"
+
+
+def test_a_second_process_in_the_folder_is_refused(data_dir, tmp_path):
+    out = tmp_path / "out"
+    flags = [f"--data-dir={data_dir}", f"--out={out}", "--evaluate=--geometry"]
+    config = command_line.parse(ablate.SETTINGS, [*flags, "--grid=leads=I"], "ablate")
+    with folder_lock.FolderLock(out / "ablate.lock"), refuses(str(out), problem="in_use"):
+        ablate.run(config)

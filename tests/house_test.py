@@ -25,7 +25,7 @@ RUFF_EXCLUDES = {
 FLOORS = (
     # The ground floor knows no task of the package.
     *("errors", "plugin", "finding", "files", "line_file", "csv_file", "lock_owner", "folder_lock"),
-    *("scoped", "machine", "chip"),
+    *("scoped", "cores", "machine", "chip"),
     *("leads", "lead_order", "mesh", "dataset_list", "setting"),
     *("parse_errors", "command_line"),
     *("page", "signal", "statistics", "risk", "tasks"),
