@@ -7,7 +7,6 @@ includes making the views, but not reading.
 
 import dataclasses
 import json
-import os
 import pathlib
 import sys
 import tempfile
@@ -19,7 +18,7 @@ import jax
 import numpy as np
 import tyro
 
-from clef_jax import mesh as mesh_lib
+from clef_jax import cores, mesh as mesh_lib
 from clef_jax.chip import by_device_kind
 from clef_jax.config import Precision, TrainConfig
 from clef_jax.convolution import tuning_file
@@ -100,15 +99,8 @@ def machine() -> Machine:
         platform=device.platform,
         device_kind=device.device_kind,
         num_devices=jax.device_count(),
-        num_cores=num_cores(),
+        num_cores=len(cores.own()),
     )
-
-
-def num_cores() -> int:
-    """Returns the number of CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def random_batch(trainer: state_lib.Trainer, shapes: dict[str, Any]) -> dict[str, jax.Array]:

@@ -19,6 +19,7 @@ import csv
 import dataclasses
 import json
 import pathlib
+import statistics
 from collections.abc import Iterator, Sequence
 
 import ecg_intervals
@@ -229,13 +230,11 @@ def _cell(name: str, scores: Sequence[Score]) -> str:
     if not scores:
         return ""
     decimals = 2 if name.endswith("mae") else 3
-    value, low, high = (
-        trainings.digits(float(np.mean([getattr(score, field) for score in scores])), decimals)
-        for field in ("value", "low", "high")
-    )
     if name.startswith("distance"):  # a p-value of each seed stands where others have an interval
-        return f"{value} (p {', '.join(trainings.digits(score.low, decimals) for score in scores)})"
-    return f"{value} [{low}, {high}]"
+        value = statistics.mean(score.value for score in scores)
+        p_values = ", ".join(trainings.digits(score.low, decimals) for score in scores)
+        return f"{trainings.digits(value, decimals)} (p {p_values})"
+    return trainings.mean_interval([dataclasses.astuple(score) for score in scores], decimals)
 
 
 def draw(rows: dict[str, dict[str, list[Score]]]) -> Figure:

@@ -14,6 +14,7 @@ was stopped. DIR then holds mixed.md, with the shares of the patients that were 
 import argparse
 import pathlib
 
+import bench_process
 import markdown_table
 import numpy as np
 import trainings
@@ -42,7 +43,7 @@ def all_trainings(args) -> list[Training]:
             seed=seed,
             flags=(
                 *(f"--objective={args.objective}", f"--exclude={EXCLUDED}", *OTHER_SECONDS),
-                *(f"--{flag.replace('_', '-')}={value}" for flag, value in own.items()),
+                *bench_process.flags(own),
             ),
             data_dir=args.data_dir,
         )
@@ -55,7 +56,7 @@ def shares(args) -> str:
     """Returns the shares of the data sets in the draws of 1,000 steps, beside the weights."""
     rows = []
     for name, own in DATA.items():
-        if name == "PTB-XL":
+        if own["dataset"] != MIXED:
             continue
         config = TrainConfig(
             data_dir=str(args.data_dir),

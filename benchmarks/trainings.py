@@ -5,6 +5,7 @@ import json
 import pathlib
 import queue
 import re
+import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -140,11 +141,20 @@ def _cell(found: list) -> str:
     if not found:
         return ""
     decimals = 2 if found[0]["score"] == "mae" else 3
+    return mean_interval([(x["value"], x["low"], x["high"]) for x in found], decimals)
+
+
+def mean_interval(scores: Sequence[Sequence[float | None]], decimals: int) -> str:
+    """Returns the means of scores and of the ends of their intervals.
+
+    Args:
+        scores: value, low and high of each score; None where it is not defined.
+        decimals: number of decimals.
+    """
     means = []
-    for name in ("value", "low", "high"):
-        numbers = [result[name] for result in found if result[name] is not None]
-        text = digits(sum(numbers) / len(numbers), decimals) if numbers else "not defined"
-        means.append(text)
+    for column in zip(*scores, strict=True):
+        numbers = [number for number in column if number is not None]
+        means.append(digits(statistics.mean(numbers), decimals) if numbers else "not defined")
     return f"{means[0]} [{means[1]}, {means[2]}]"
 
 

@@ -30,7 +30,7 @@ from clef_jax.errors import UserError, WrongArgument, counted, exit_on_user_erro
 if TYPE_CHECKING:
     from clef_jax.evaluation.ablation import MainScore
 
-_LOCK_FILE = "ablate.lock"
+LOCK_FILE = "ablate.lock"
 _TAIL_BYTES = 1 << 16
 """Number of bytes at the end of a log in which the reason is searched."""
 _FRAME_START = "╭"
@@ -126,7 +126,7 @@ def run(config: Config) -> None:
         "time."
     )
     files.check_output_folder(config.folder)
-    with folder_lock.FolderLock(config.folder / _LOCK_FILE):
+    with folder_lock.FolderLock(config.folder / LOCK_FILE):
         failed = _run_all(config, runs, console)
         _tabulate(config, points, runs, failed, console)
     if failed:

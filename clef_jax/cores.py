@@ -30,10 +30,10 @@ def run(command: Sequence[str], cores: Iterable[int], **options: Any) -> int:
         options: further arguments of `subprocess.Popen`.
     """
     with subprocess.Popen(command, **options) as process:
-        if CAN_BIND:
-            # Its threads start later than this, and inherit the cores.
-            os.sched_setaffinity(process.pid, cores)
         try:
+            if CAN_BIND:
+                # Its threads start later than this, and inherit the cores.
+                os.sched_setaffinity(process.pid, cores)
             return process.wait()
         except BaseException:
             process.kill()

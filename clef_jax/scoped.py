@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 Block = contextlib.AbstractContextManager[None]
-"""What `with` enters."""
+"""Type of an object that a `with` statement enters, which yields no value."""
 
 
 class Scoped(Generic[Value]):

@@ -238,5 +238,5 @@ def test_a_second_process_in_the_folder_is_refused(data_dir, tmp_path):
     out = tmp_path / "out"
     flags = [f"--data-dir={data_dir}", f"--out={out}", "--evaluate=--geometry"]
     config = command_line.parse(ablate.SETTINGS, [*flags, "--grid=leads=I"], "ablate")
-    with folder_lock.FolderLock(out / "ablate.lock"), refuses(str(out), problem="in_use"):
+    with folder_lock.FolderLock(out / ablate.LOCK_FILE), refuses(str(out), problem="in_use"):
         ablate.run(config)

@@ -11,8 +11,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from clef_jax.objectives import Inputs, Objective, Outcome, Preset, Sizes, _check
 
 if TYPE_CHECKING:
@@ -32,8 +30,7 @@ class Config:
     """Number of features of a projector of two layers, with ReLU between them; 0 omits it."""
 
     def __post_init__(self):
-        if not (np.isfinite(self.temperature) and self.temperature > 0):
-            raise ValueError(f"temperature={self.temperature} must be a number above 0.")
+        _check.numbers(self, "temperature", above=0)
         _check.numbers(self, "projection_width", least=0)
 
 

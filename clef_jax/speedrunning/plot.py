@@ -63,9 +63,9 @@ def draw(rows: Sequence[record.Row]) -> Figure:
             score, x = row["score"], row["minutes"]
             if score["low"] is not None:
                 panel.plot([x, x], [score["low"], score["high"]], color=colour, lw=0.8, alpha=0.5)
-            at = (x, score["value"])
-            panel.plot(*([value] for value in at), marker, color=colour, ms=5)
-            panel.annotate(str(line), at, xytext=(5, 3), textcoords="offset points", fontsize=7)
+            y = score["value"]
+            panel.plot([x], [y], marker, color=colour, ms=5)
+            panel.annotate(str(line), (x, y), xytext=(5, 3), textcoords="offset points", fontsize=7)
         text = f"{group.title}  {group.rows[0]['name']}, {group.score:.3f}"
         names.text(0, height, text, fontsize=8, color=colour)
     names.set_ylim(-1, len(groups))

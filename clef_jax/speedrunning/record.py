@@ -3,13 +3,12 @@
 import datetime
 import hashlib
 import json
-import os
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clef_jax import files, folder_lock, machine
+from clef_jax import cores, files, folder_lock, machine
 from clef_jax.errors import UserError
 
 FORMAT = 1
@@ -36,8 +35,8 @@ def device() -> dict[str, Any]:
         "count": jax.device_count(),
     }
     if first.platform == "cpu":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        described |= {"kind": _processor(), "count": 1, "cores": cores, "note": SHARED}
+        num_cores = len(cores.own())
+        described |= {"kind": _processor(), "count": 1, "cores": num_cores, "note": SHARED}
     return described
 
 
