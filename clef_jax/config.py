@@ -110,8 +110,9 @@ class TrainConfig:
     objective: str = "clef"
     """Training objective: the name of a module in clef_jax/objectives/."""
     preset: str = setting("paper", resumable=True)
-    """Default settings of the objective: paper, released (the public PyTorch reference; clef) or
-    original (as the authors of simclr, moco, byol and vicreg train them)."""
+    """Default settings of the objective: paper, released (the public PyTorch reference; clef), best
+    (views, rate and projector that scored highest in a search; clef) or original (as the authors of
+    simclr, moco, byol and vicreg train them)."""
     objective_config: Annotated[Any, tyro.conf.Suppress] = None
     """Settings of the objective; by default those of the preset. See `loss_config`."""
 

@@ -86,6 +86,9 @@ def test_presets():
     released = clef.OBJECTIVE.presets["released"].config
     assert (released.nce_weight, released.alignment_weight) == (0.5, 0.5)
     assert (released.missing, released.unknown_risk) == ("off", "zero")
+    best = clef.OBJECTIVE.presets["best"]
+    assert best.config == clef.Config(projection_width=128)
+    assert best.training["window_seconds"] == 8.0
 
 
 @pytest.mark.parametrize("distance", ["batch_minmax", "cohort", "rank"])
