@@ -23,6 +23,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
+import bench_process
 import markdown_table
 import trainings
 
@@ -88,16 +89,13 @@ class Search:
             The mean score of each seed by point, the base first.
         """
         out = self.out / name
-        train += (
-            f" --window-start=random --num-steps={self.steps} --warmup-steps={self.steps // 20} "
-            "--schedule=cosine --health-every-steps=0 --keep-checkpoints=1 --global-batch-size=64"
-        )
+        shared = bench_process.flags(trainings.schedule(self.steps))
+        train = " ".join([train, "--window-start=random", *shared])
         evaluate += f" --hold-out=strat_fold=7 --tasks={','.join(TASKS)} --random-encoders=0"
         command = [sys.executable, "-m", "clef_jax.ablate", f"--data-dir={self.data_dir}"]
         command += [f"--out={out}", f"--train={train}", f"--evaluate={evaluate}"]
         command += ["--design=one_at_a_time", "--grid"]
         command += [f"{flag}={' '.join(values)}" for flag, values in grid.items()]
-
         command += [f"--processes={self.processes}", "--seeds", *map(str, seeds)]
         subprocess.run(command, check=True)
         return read(out, list(grid), seeds)

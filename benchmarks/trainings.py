@@ -41,6 +41,18 @@ def command(verb: str, **flags) -> list[str]:
     return [sys.executable, "-m", f"clef_jax.{verb}", *bench_process.flags(flags)]
 
 
+def schedule(steps: int, batch_size: int = 64) -> dict[str, int | str]:
+    """Returns the settings of `clef-jax train` that all trainings of a comparison share."""
+    return {
+        "num_steps": steps,
+        "global_batch_size": batch_size,
+        "schedule": "cosine",
+        "warmup_steps": steps // 20,
+        "health_every_steps": 0,
+        "keep_checkpoints": 1,
+    }
+
+
 def train_all(
     trainings: Sequence[Training],
     out: pathlib.Path,
@@ -78,14 +90,9 @@ def _train(
         "train",
         data_dir=training.data_dir,
         workdir=workdir,
-        num_steps=steps,
-        global_batch_size=batch_size,
-        schedule="cosine",
-        warmup_steps=steps // 20,
-        health_every_steps=0,
         checkpoint_every_steps=100,
-        keep_checkpoints=1,
         seed=training.seed,
+        **schedule(steps, batch_size),
     )
     flags = [*flags, *training.flags]
     if done.exists():
