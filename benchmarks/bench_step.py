@@ -121,9 +121,8 @@ def random_batch(trainer: state_lib.Trainer, shapes: dict[str, Any]) -> dict[str
 
 def run(settings: Settings) -> Outcome:
     """Compiles and times the step; the outcome has no times if it does not fit in memory."""
+    keep_freed_memory()  # as training does
     here = machine()
-    if here.platform == "cpu":
-        keep_freed_memory()  # as training does
     config = TrainConfig(
         data_dir="",
         workdir="",

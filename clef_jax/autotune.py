@@ -85,10 +85,9 @@ def run(arguments: Arguments, console: rich.console.Console) -> "TuningResults":
     from clef_jax.convolution import tuning
     from clef_jax.models import cost
 
+    machine.keep_freed_memory()  # as training does
     device = jax.devices()[0]
     check_output(arguments.out, device.platform, device.device_kind)
-    if device.platform == "cpu":
-        machine.keep_freed_memory()  # as training does
     config = TrainConfig(data_dir="", workdir="", precision=arguments.precision)
     dtype = machine.compute_dtype(config.precision, device.platform)
     batch_size = arguments.batch_size or _BATCH_SIZES.get(device.platform, _BATCH_SIZE)

@@ -11,7 +11,7 @@ import time
 
 import rich.console
 
-from clef_jax import files, folder_lock
+from clef_jax import files, folder_lock, machine
 from clef_jax.errors import PROGRAM
 from clef_jax.speedrunning import (
     check,
@@ -35,6 +35,7 @@ def run(config: Config) -> None:
         UserError: the data, the minutes or the settings cannot be used; another process uses the
             folder; or a checked row was not repeated.
     """
+    machine.keep_freed_memory()  # before the panel, the first user of JAX
     console = rich.console.Console(highlight=False)
     figure = plot.path_of(config.records_path)
     for path, option in ((config.records_path, "--records"), (config.table_path, "--table")):

@@ -16,7 +16,6 @@ from clef_jax.config import TrainConfig, saved
 from clef_jax.convolution import tuning_file
 from clef_jax.data import label as label_lib, pipeline, risk_table, training_data
 from clef_jax.errors import counted
-from clef_jax.machine import keep_freed_memory
 from clef_jax.signal import noise
 from clef_jax.training import (
     checkpoint,
@@ -87,8 +86,6 @@ def _train(
     settle: Settle,
 ) -> state_lib.TrainState:
     """Opens the state and runs the steps; the workdir belongs to this run."""
-    if jax.default_backend() == "cpu":
-        keep_freed_memory()
     mesh = mesh_lib.make_mesh()
     console = rich.console.Console(highlight=False, quiet=jax.process_index() > 0)
     if config.is_automatic:
@@ -127,7 +124,8 @@ def _train(
 
 
 def set_up_jax(config: TrainConfig) -> None:
-    """Applies the settings that JAX reads at its first use."""
+    """Applies the settings that must precede JAX's first use."""
+    machine.keep_freed_memory()
     if config.deterministic:
         machine.request_deterministic_kernels()
     jax.config.update("jax_debug_nans", config.debug_nans)
