@@ -10,6 +10,12 @@ from culprits import refuses
 
 from clef_jax.speedrunning import plot, record, table
 
+SETTINGS = {
+    "trained": {"num_steps": 1200, "global_batch_size": 64, "window_seconds": 5.0},
+    "supervised": {"num_epochs": 1},
+    "scored": {},
+}
+
 
 def make(number, *, minutes=0.0, panel="p", kind="scored", value=0.8):
     tasks = {"ptb_xl_sex": {"value": value, "num_patients": 40, "tested": "test split"}}
@@ -27,7 +33,7 @@ def make(number, *, minutes=0.0, panel="p", kind="scored", value=0.8):
         "panel": {"digest": panel, "missing": ["cinc2017_af"]},
         "device": {"platform": "cpu", "kind": "cpu", "count": 1, "cores": 2, "note": record.SHARED},
         "command": "clef-jax speedrun",
-        "settings": {},
+        "settings": SETTINGS[kind],
         "fingerprint": "f",
         "training_data": None,
         "test_folds": [9, 10],
@@ -91,6 +97,7 @@ def test_the_table_has_a_row_per_record_with_the_best_first():
     lines = [line for line in text.splitlines() if line.startswith("| ") and "entry " in line]
     assert ["entry 2" in lines[1], "entry 1" in lines[2]] == [True, True]
     assert record.SHARED in text
+    assert "1,200 steps of 64, 5 s" in lines[1]
     assert "](records.svg)" in text
     assert "cinc2017_af" in text
 
@@ -109,6 +116,11 @@ def test_rows_that_differ_by_their_seed_alone_share_a_line_with_their_means():
     assert second[:4] == ["1, 2, 3", "entry", ".750 [.700, .800]", ".700, .800, .750"]
     texts = {text.get_text() for panel in plot.draw([*seeds, other]).axes for text in panel.texts}
     assert {"1", "2", "3", "4", "1, 2, 3  entry, 0.750", "4  entry, 0.900"} == texts
+
+
+def test_the_table_says_how_long_a_row_was_trained():
+    rows = [make(1, kind="supervised"), make(2)]
+    assert [table.training_text(row) for row in rows] == ["1 epoch", ""]
 
 
 def test_rows_of_different_panels_stand_in_different_tables():

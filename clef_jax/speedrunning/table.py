@@ -39,12 +39,13 @@ def render(rows: Sequence[record.Row], figure: str) -> str:
 
 def _table(numbered: Sequence[tuple[int, record.Row]]) -> str:
     head = ["line", "entry", "score (95 %)", "by seed", *_TITLES, "at 10 % of labels"]
-    head += ["age MAE, years", "minutes", "device", "dollars", "risk in training"]
+    head += ["age MAE, years", "training", "minutes", "device", "dollars", "risk in training"]
     groups = group_lib.of_rows(numbered)
     lines = [_line(head), _line(["---"] * len(head)), *(_line(_cells(group)) for group in groups)]
     commands = [f"- {line}: `{row['command']}`" for line, row in sorted(numbered)]
     notes = [
-        "An entry with several lines has means over its seeds, of scores and of interval ends.",
+        "An entry with several lines has means over its seeds, of scores and of interval ends. "
+        "Training: steps, patients per step, and length of the views.",
         "`--check=LINE` in place of the other settings repeats a row.",
     ]
     return "\n".join([*lines, "", "The commands, by line:", "", *commands, "", *notes, ""])
@@ -72,11 +73,21 @@ def _cells(group: Group) -> list[str]:
         *(_number(task(name)) for name in SCORED),
         _number(group.mean(lambda row: row["few_labels"]["score"])),
         _fixed(task(BESIDE), 1),
+        training_text(first),
         _fixed(group.mean(lambda row: row["minutes"] or None), 1) or "0",
         device_text(first["device"]),
         _fixed(group.mean(lambda row: row["dollars"]), 2),
         first["risk"] or ("none" if first["kind"] == "trained" else ""),
     ]
+
+
+def training_text(row: record.Row) -> str:
+    """Returns how long a row was trained, for example 800 steps of 64, 5 s; empty if it was not."""
+    settings = row["settings"]
+    if row["kind"] == "trained":
+        steps = counted(settings["num_steps"], "step")
+        return f"{steps} of {settings['global_batch_size']}, {settings['window_seconds']:g} s"
+    return counted(settings["num_epochs"], "epoch") if row["kind"] == "supervised" else ""
 
 
 def device_text(device: Mapping[str, Any]) -> str:
