@@ -93,8 +93,9 @@ def keep_freed_memory() -> bool:
 
 def _may_use_accelerator() -> bool:
     """Returns whether JAX has support for another device than the CPU, without starting JAX."""
-    if jax.config.jax_platforms:
-        return jax.config.jax_platforms != "cpu"
+    platforms = jax.config.read("jax_platforms")
+    if platforms:
+        return platforms != "cpu"
     packages = ("jax_plugins", "libtpu")
     return any(importlib.util.find_spec(package) for package in packages)
 
