@@ -93,7 +93,7 @@ def keep_freed_memory() -> bool:
 
 def _may_use_accelerator() -> bool:
     """Returns whether JAX has support for another device than the CPU, without starting JAX."""
-    platforms = jax.config.read("jax_platforms")
+    platforms = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
     if platforms:
         return platforms != "cpu"
     packages = ("jax_plugins", "libtpu")

@@ -100,7 +100,7 @@ def test_the_threads_of_jax_map_memory_that_was_freed_less_often():
     ],
 )
 def test_memory_is_kept_only_where_nothing_but_a_cpu_computes(platforms, package, may, monkeypatch):
-    config = types.SimpleNamespace(read={"jax_platforms": platforms}.get)
+    config = types.SimpleNamespace(jax_platforms=platforms)
     monkeypatch.setattr(machine, "jax", types.SimpleNamespace(config=config))
     monkeypatch.setattr(machine.importlib.util, "find_spec", lambda name: name == package or None)
     assert machine._may_use_accelerator() == may
