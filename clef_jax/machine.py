@@ -73,7 +73,7 @@ def keep_freed_memory() -> bool:
 
     A training step on CPU allocates and frees its temporary arrays as one block, a gigabyte at 64
     pairs of the small encoder. By default glibc returns such a block to the system, which then has
-    to clear and map every page again in the next step: a third to a half of the step's time on
+    to clear and map every page again in the next step: a third of the step's time, or more, on
     virtual machines. Commands call this before JAX starts, because glibc gives every thread that
     has allocated memory an arena of its own, which returns large blocks whatever is set later.
     Nothing calls it on import, because the process's memory then stays at its peak until the
