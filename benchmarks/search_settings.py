@@ -89,7 +89,7 @@ class Search:
             The mean score of each seed by point, the base first.
         """
         out = self.out / name
-        shared = bench_process.flags(trainings.schedule(self.steps))
+        shared = bench_process.flags(trainings.shared_settings(self.steps))
         train = " ".join([train, "--window-start=random", *shared])
         evaluate += f" --hold-out=strat_fold=7 --tasks={','.join(TASKS)} --random-encoders=0"
         command = [sys.executable, "-m", "clef_jax.ablate", f"--data-dir={self.data_dir}"]

@@ -41,7 +41,7 @@ def command(verb: str, **flags) -> list[str]:
     return [sys.executable, "-m", f"clef_jax.{verb}", *bench_process.flags(flags)]
 
 
-def schedule(steps: int, batch_size: int = 64) -> dict[str, int | str]:
+def shared_settings(steps: int, batch_size: int = 64) -> dict[str, int | str]:
     """Returns the settings of `clef-jax train` that all trainings of a comparison share."""
     return {
         "num_steps": steps,
@@ -92,7 +92,7 @@ def _train(
         workdir=workdir,
         checkpoint_every_steps=100,
         seed=training.seed,
-        **schedule(steps, batch_size),
+        **shared_settings(steps, batch_size),
     )
     flags = [*flags, *training.flags]
     if done.exists():

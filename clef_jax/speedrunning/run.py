@@ -35,7 +35,6 @@ def run(config: Config) -> None:
         UserError: the data, the minutes or the settings cannot be used; another process uses the
             folder; or a checked row was not repeated.
     """
-    machine.keep_freed_memory()  # before the panel, the first user of JAX
     console = rich.console.Console(highlight=False)
     figure = plot.path_of(config.records_path)
     for path, option in ((config.records_path, "--records"), (config.table_path, "--table")):
@@ -47,6 +46,7 @@ def run(config: Config) -> None:
         draw(config)
         console.print(f"Drawn: {config.table_path} and {figure}.", soft_wrap=True, markup=False)
         return
+    machine.keep_freed_memory()  # training does it too late: JAX counts the devices before
     files.check_output_folder(config.folder)
     with folder_lock.FolderLock(config.folder / LOCK_FILE):
         if config.check is not None:

@@ -44,7 +44,7 @@ def _table(numbered: Sequence[tuple[int, record.Row]]) -> str:
     lines = [_line(head), _line(["---"] * len(head)), *(_line(_cells(group)) for group in groups)]
     commands = [f"- {line}: `{row['command']}`" for line, row in sorted(numbered)]
     notes = [
-        "An entry with several lines has means over its seeds, of scores and of interval ends. "
+        "An entry with several lines has means over its seeds, of scores and of interval ends.",
         "Training: steps, patients per step, and length of the views.",
         "`--check=LINE` in place of the other settings repeats a row.",
     ]
