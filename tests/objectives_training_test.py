@@ -12,7 +12,7 @@ import optax
 import pytest
 from culprits import refuses
 from flax import nnx
-from train_command import finish, kill_after, start
+from train_command import STEPS, finish, kill_after, start
 from training_step_test import CONFIG, SAMPLE_RATE_HZ, make_batch
 
 import clef_jax
@@ -213,16 +213,14 @@ def whole_state(workdir):
 
 def test_kill_9_changes_no_bit_of_queue_target_statistics_and_average(data_dir, tmp_path):
     """With cheap steps, which change every array of the state by every value of the batch."""
-    settings = {"objective": "byol", "ema_decay": 0.9, "num_steps": 12}
-    finish(start(data_dir, tmp_path / "straight", cheap_seconds=0.0, **settings))
-    kill_after(
-        start(data_dir, tmp_path / "killed", cheap_seconds=0.2, **settings), tmp_path / "killed", 7
-    )
-    assert "after step 5" in finish(
-        start(data_dir, tmp_path / "killed", cheap_seconds=0.0, **settings)
-    )
-    (step, want), (_, got) = (whole_state(tmp_path / x) for x in ("straight", "killed"))
-    assert step == 12
+    settings = {"objective": "byol", "ema_decay": 0.9}
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    finish(start(data_dir, straight, cheap_seconds=0.0, **settings))
+    kill_after(start(data_dir, killed, cheap_seconds=0.2, **settings), killed, 7, saved=True)
+    resumed = finish(start(data_dir, killed, cheap_seconds=0.0, **settings))
+    assert "Resuming after step" in resumed
+    (step, want), (_, got) = whole_state(straight), whole_state(killed)
+    assert step == STEPS
     assert set(got.objective_state) == {"target", "statistics"}
     assert got.ema_params is not None
     assert_same(got, want)

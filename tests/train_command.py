@@ -18,7 +18,14 @@ from fault_costs import lost_bytes as lost_bytes, seconds_to_end, user_bytes as 
 
 from clef_jax import mesh as mesh_lib
 from clef_jax.config import TrainConfig, from_saved
-from clef_jax.training import checkpoint, logs, saved_run, state as state_lib, timeline
+from clef_jax.training import (
+    CHECKPOINTS_FOLDER,
+    checkpoint,
+    logs,
+    saved_run,
+    state as state_lib,
+    timeline,
+)
 
 STEPS = 24
 FINISH_SECONDS = 300
@@ -135,17 +142,27 @@ def fail(process, within_seconds):
     return " ".join(output.split())
 
 
-def await_step(process, workdir, step):
-    """Until the metrics of a run reach a step, or its process has ended."""
+def await_step(process, workdir, step, *, saved=False):
+    """Until the metrics of a run reach a step, or its process has ended.
+
+    With `saved`, also until a checkpoint is complete: on a slow disk, it takes several steps.
+    """
+    workdir = pathlib.Path(workdir)
     deadline = time.monotonic() + FINISH_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        if any(line["step"] >= step for line in logs.read(pathlib.Path(workdir))):
+        reached = any(line["step"] >= step for line in logs.read(workdir))
+        if reached and (has_checkpoint(workdir) or not saved):
             break
         time.sleep(0.02)
 
 
-def kill_after(process, workdir, step, which=signal.SIGKILL):
-    await_step(process, workdir, step)
+def has_checkpoint(workdir: pathlib.Path) -> bool:
+    """Whether a checkpoint is complete; until then, its folder's name is not its step alone."""
+    return any(path.name.isdigit() for path in (workdir / CHECKPOINTS_FOLDER).glob("*"))
+
+
+def kill_after(process, workdir, step, which=signal.SIGKILL, *, saved=False):
+    await_step(process, workdir, step, saved=saved)
     begin = time.monotonic()
     process.send_signal(which)
     output = process.communicate(timeout=120)[0]

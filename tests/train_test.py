@@ -139,12 +139,12 @@ def test_a_run_on_several_data_sets_that_was_killed_ends_with_the_same_bits(mixe
         "cheap_seconds": 0.0,
     }
     finish(start(mixed_dir, tmp_path / "straight", **several))
-    slow = several | {"cheap_seconds": 0.05}
-    kill_after(start(mixed_dir, tmp_path / "killed", **slow), tmp_path / "killed", 12)
-    output = finish(start(mixed_dir, tmp_path / "killed", read_threads=1, **several))
+    slow, killed = several | {"cheap_seconds": 0.2}, tmp_path / "killed"
+    kill_after(start(mixed_dir, killed, **slow), killed, 8, saved=True)
+    output = finish(start(mixed_dir, killed, read_threads=1, **several))
     assert_names(output, "any_rate/1.0.0", "25.0%", "resampled to 500 Hz", "Resuming after step")
-    assert_same_bits(tmp_path / "killed", tmp_path / "straight")
-    run = saved_run.read_run(tmp_path / "killed")
+    assert_same_bits(killed, tmp_path / "straight")
+    run = saved_run.read_run(killed)
     assert [x["weight"] for x in run["datasets"]] == [0.75, 0.25]
     assert run["sample_rate_hz"] == 500
 
