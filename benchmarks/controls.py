@@ -19,6 +19,7 @@ import csv
 import dataclasses
 import json
 import pathlib
+import re
 import statistics
 from collections.abc import Iterator, Sequence
 
@@ -37,6 +38,7 @@ from clef_jax.embedding import inputs
 from clef_jax.evaluation import run as evaluation_run
 from clef_jax.evaluation.prediction import Predictions
 from clef_jax.evaluation.result import Result
+from clef_jax.speedrunning import plot
 from clef_jax.statistics import bootstrap, classification
 
 DATASET = "mimic_iv_ecg"
@@ -186,6 +188,11 @@ def scores_of(results: Sequence[Result]) -> Iterator[tuple[str, str, Score]]:
             yield result.model, "MI, similar age", matched_auroc(result.predictions, MI)
 
 
+def without_seed(model: str) -> str:
+    """Returns what models that differ by their seed alone share of their names."""
+    return re.sub(r"(_|, seed )\d+$", "", model)
+
+
 def evaluate_all(args, workdirs: Sequence[pathlib.Path]) -> dict[str, dict[str, list[Score]]]:
     """Evaluates all runs; returns the scores of each row (seeds together), by name."""
     config = evaluate.SETTINGS(
@@ -199,12 +206,12 @@ def evaluate_all(args, workdirs: Sequence[pathlib.Path]) -> dict[str, dict[str, 
     )
     rows: dict[str, dict[str, list[Score]]] = {}
     for model, name, score in scores_of(evaluation_run.run(config)):
-        rows.setdefault(model.rpartition("_")[0] or model, {}).setdefault(name, []).append(score)
+        rows.setdefault(without_seed(model), {}).setdefault(name, []).append(score)
     written = json.loads((args.out / "evaluation" / "results.json").read_text())
     for measure in written["geometry"]:
         if not measure["measure"].startswith("distance and") or measure["value"] is None:
             continue
-        row, p = rows[measure["model"].rpartition("_")[0] or measure["model"]], measure["p_value"]
+        row, p = rows[without_seed(measure["model"])], measure["p_value"]
         row.setdefault(measure["measure"], []).append(Score(measure["value"], p, p))
     return rows
 
@@ -258,7 +265,8 @@ def draw(rows: dict[str, dict[str, list[Score]]]) -> Figure:
         panel.tick_params(labelsize=8)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("AUROC on fold 8", fontsize=8)
-    panels[0].legend(fontsize=8, frameon=False)
+    lines = panels[0].get_lines()
+    figure.legend(handles=lines, loc="outside upper center", ncols=len(lines), fontsize=8)
     return figure
 
 
@@ -287,7 +295,8 @@ def main() -> None:
     }
     (args.out / "controls.json").write_text(json.dumps(as_json, indent=1) + "\n")
     (args.out / "controls.md").write_text(table(rows))
-    draw(rows).savefig(args.out / "sensitivity.svg", format="svg")
+    figure = plot.as_svg(draw(rows), creator="benchmarks/controls.py")
+    (args.out / "sensitivity.svg").write_text(figure)
 
 
 if __name__ == "__main__":

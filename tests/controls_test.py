@@ -57,3 +57,13 @@ def test_rows_show_means_over_seeds():
     cells = [cell.strip() for cell in shown.splitlines()[-1].strip("|").split("|")]
     want = [".850 [.750, .950]", ".850 (p .700, .800)", "10.23 [9.51, 10.98]"]
     assert cells == ["age and sex", "2", *want]
+
+
+def test_seeds_of_a_training_and_of_random_weights_share_a_row():
+    names = ("age and sex_43", "tau 0.5_44", "random small, seed 2", "rhythm and spectrum")
+    assert [controls.without_seed(name) for name in names] == [
+        "age and sex",
+        "tau 0.5",
+        "random small",
+        "rhythm and spectrum",
+    ]

@@ -20,7 +20,7 @@ _KINDS = {
 }
 """Colour and marker of each kind of row."""
 _STYLE: dict[Any, Any] = {"svg.hashsalt": "clef_jax", "svg.fonttype": "none"}
-"""The same rows give the same file, and its text stays text."""
+"""Identifiers do not depend on the moment, and text stays text."""
 
 
 def check(path: pathlib.Path) -> None:
@@ -40,13 +40,15 @@ def write(path: pathlib.Path, rows: Sequence[record.Row]) -> None:
         UserError: another file has the name of the plot.
     """
     check(path)
+    files.write_text(path, as_svg(draw(rows), creator=_MARK))
+
+
+def as_svg(figure: Figure, *, creator: str) -> str:
+    """Returns a figure as SVG that names its creator; the same figure gives the same text."""
+    buffer = io.StringIO()
     with mpl.rc_context(_STYLE):
-        buffer = io.StringIO()
-        # The mark names the writer, and without a date the same rows give the same bytes.
-        metadata = {"Date": None, "Creator": _MARK}
-        draw(rows).savefig(buffer, format="svg", metadata=metadata)
-    lines = (line.rstrip() for line in buffer.getvalue().splitlines())
-    files.write_text(path, "\n".join(lines) + "\n")
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": creator})
+    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 
 
 def draw(rows: Sequence[record.Row]) -> Figure:
