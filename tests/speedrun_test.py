@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from culprits import assert_names, refuses
 from prepared import build
+from speedrunning_record_test import SETTINGS
 
 from clef_jax import folder_lock, speedrun
 from clef_jax.building import catalog
@@ -152,8 +153,9 @@ def test_a_row_is_repeated_with_its_settings(data, tmp_path, quick):
     [
         ({"score": {"value": 0.9, "low": 0.88, "high": 0.92}}, "not_repeated"),
         ({"panel": {"digest": "other", "data": {}}}, "changed_data"),
+        ({"panel": {"digest": "other", "data": {"chapman": "f"}}}, "missing_data"),
         ({"training_data": {}}, "changed_data"),
-        ({"settings": {"objective": "clef", "no_such_setting": 1}}, "other_version"),
+        ({"settings": SETTINGS["trained"] | {"objective": "clef", "no_such_setting": 1}}, "other_version"),
     ],
 )
 def test_a_row_that_cannot_be_repeated_is_refused(change, problem, data, tmp_path, quick):
@@ -173,6 +175,13 @@ def test_a_model_is_scored_without_training_and_once(data, tmp_path, monkeypatch
     (row,) = rows_of(tmp_path)
     assert (row["kind"], row["minutes"]) == ("scored", 0)
     run_lib.run(config_of(data, tmp_path / "again", check=1))
+
+
+def test_a_table_that_does_not_exist_is_not_drawn(tmp_path):
+    config = settings.Config(render=True, records=str(tmp_path / "no_such.jsonl"))
+    with refuses(str(tmp_path / "no_such.jsonl"), problem="no_records"):
+        run_lib.run(config)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_second_process_is_refused(data, tmp_path):

@@ -11,8 +11,13 @@ from culprits import refuses
 from clef_jax.speedrunning import plot, record, table
 
 SETTINGS = {
-    "trained": {"num_steps": 1200, "global_batch_size": 64, "window_seconds": 5.0},
-    "supervised": {"num_epochs": 1},
+    "trained": {
+        "size": "tiny",
+        "num_steps": 1200,
+        "global_batch_size": 64,
+        "window_seconds": 5.0,
+    },
+    "supervised": {"size": "small", "num_epochs": 1},
     "scored": {},
 }
 
@@ -68,6 +73,41 @@ def test_a_foreign_file_is_not_changed(text, tmp_path):
     assert path.read_text() == text
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"score": {"value": "0.8", "low": 0.7, "high": 0.9}},
+        {"score": {"value": 0.8}},
+        {"tasks": {"ptb_xl_sex": {"value": None}}},
+        {"tasks": []},
+        {"kind": "guessed"},
+        {"kind": "trained"},  # without the settings of a training
+        {"device": {}},
+        {"minutes": "3"},
+        {"command": None},
+    ],
+)
+def test_a_damaged_row_is_named_by_its_line(change, tmp_path):
+    path = tmp_path / "records.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in (make(1), make(2) | change)) + "\n")
+    with refuses("Line 2", str(path), problem="foreign_file"):
+        record.read(path)
+
+
+def test_a_truncated_row_is_named_by_its_line(tmp_path):
+    path = tmp_path / "records.jsonl"
+    path.write_text(json.dumps(make(1)) + "\n" + json.dumps(make(2))[:300] + "\n")
+    with refuses("Line 2", str(path), problem="foreign_file"):
+        record.read(path)
+
+
+def test_a_row_that_stands_twice_is_no_second_seed(tmp_path):
+    path = tmp_path / "records.jsonl"
+    path.write_text("\n".join(json.dumps(make(number)) for number in (1, 2, 1)) + "\n")
+    with refuses("1", "3", str(path), problem="double_row"):
+        record.read(path)
+
+
 def test_rows_of_another_version_are_refused(tmp_path):
     path = tmp_path / "records.jsonl"
     path.write_text(json.dumps(make(1) | {"format": 99}) + "\n")
@@ -97,7 +137,7 @@ def test_the_table_has_a_row_per_record_with_the_best_first():
     lines = [line for line in text.splitlines() if line.startswith("| ") and "entry " in line]
     assert ["entry 2" in lines[1], "entry 1" in lines[2]] == [True, True]
     assert record.SHARED in text
-    assert "1,200 steps" in lines[1]
+    assert "tiny, 1,200 steps" in lines[1]
     assert "](records.svg)" in text
     assert "cinc2017_af" in text
 
@@ -120,7 +160,7 @@ def test_rows_that_differ_by_their_seed_alone_share_a_line_with_their_means():
 
 def test_the_table_says_how_long_a_row_was_trained():
     rows = [make(1, kind="supervised"), make(2)]
-    assert [table.training_text(row) for row in rows] == ["1 epoch", ""]
+    assert [table.training_text(row) for row in rows] == ["small, 1 epoch", ""]
 
 
 def test_rows_of_different_panels_stand_in_different_tables():
@@ -138,6 +178,39 @@ def test_a_table_between_marks_leaves_the_other_text(tmp_path):
     assert "old" not in first
     table.write(path, [make(1)], "records.svg")
     assert path.read_text() == first
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"# Mine\n{table.END}\nx\n{table.BEGIN}\nprecious\n",
+        f"{table.BEGIN}\nprecious\n",
+        f"{table.BEGIN}\n{table.END}\nprecious\n{table.BEGIN}\n{table.END}\n",
+        f"# Records\n{table.END}\nprecious\n",
+    ],
+)
+def test_a_page_whose_marks_are_not_a_pair_is_not_changed(text, tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(text)
+    with refuses(str(path), table.BEGIN, table.END, problem="foreign_file"):
+        table.write(path, [make(1)], "records.svg")
+    assert path.read_text() == text
+
+
+def test_a_name_cannot_break_table_page_or_plot(tmp_path):
+    name = f"a | b\n<b>c</b> `d` {table.END} $x"
+    row = make(1) | {"name": name, "command": f"clef-jax speedrun '--name={name}'"}
+    path = tmp_path / "README.md"
+    path.write_text(f"{table.BEGIN}\n{table.END}\nrest\n")
+    for _ in range(2):
+        table.write(path, [row], "records.svg")
+    text = path.read_text()
+    assert text.count(table.END) == text.count("rest") == 1
+    assert "<b>" not in text
+    (line,) = [line for line in text.splitlines() if line.startswith("| 1 |")]
+    assert "a \\| b &lt;b&gt;c&lt;/b&gt;" in line
+    assert "- 1: <code>clef-jax speedrun" in text
+    plot.write(tmp_path / "records.svg", [row])
 
 
 def test_a_file_of_its_own_is_written_again_but_no_foreign_one(tmp_path):

@@ -61,7 +61,14 @@ def _check_data(panel: Panel, row: record.Row, config: Config) -> None:
     if panel.digest == row["panel"]["digest"]:
         return
     old, new = row["panel"]["data"], panel.fingerprints
-    changed = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+    absent = sorted(set(old) - set(new))
+    if absent:
+        raise UserError(
+            f"Line {config.check} cannot be repeated with {config.data_dir}: it lacks "
+            f"{', '.join(absent)}. Prepare them there.",
+            problem="missing_data",
+        )
+    changed = sorted(name for name in new if old.get(name) != new[name])
     what = f"the data of {', '.join(changed)}" if changed else "the test patients"
     raise UserError(
         f"Line {config.check} cannot be repeated with {config.data_dir}: {what} changed. Prepare "

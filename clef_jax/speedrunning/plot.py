@@ -69,7 +69,7 @@ def draw(rows: Sequence[record.Row]) -> Figure:
             panel.plot([x], [y], marker, color=colour, ms=5)
             panel.annotate(str(line), (x, y), xytext=(5, 3), textcoords="offset points", fontsize=7)
         text = f"{group.title}  {group.rows[0]['name']}, {group.score:.3f}"
-        names.text(0, height, text, fontsize=8, color=colour)
+        names.text(0, height, text, fontsize=8, color=colour, parse_math=False)
     names.set_ylim(-1, len(groups))
     names.set_axis_off()
     panel.set_xlabel("minutes of training" + _note(rows), fontsize=8)

@@ -14,10 +14,35 @@ from clef_jax.errors import UserError
 FORMAT = 1
 SHARED = "shared machine, not comparable"
 """Mark of minutes on a CPU."""
-KINDS = ("trained", "supervised", "scored")
-_NEEDED = ("format", "id", "name", "kind", "score", "few_labels", "tasks", "panel", "device")
-_NEEDED += ("minutes", "dollars", "risk", "settings", "fingerprint", "training_data", "command")
-_NEEDED += ("test_folds", "num_resamples", "version")
+_NUMBER, _NUMBER_OR_NONE = (int, float), (int, float, type(None))
+_NEEDED: dict[str, type | tuple[type, ...]] = {
+    "format": int,
+    "id": str,
+    "name": str,
+    "kind": str,
+    "score": dict,
+    "few_labels": dict,
+    "tasks": dict,
+    "panel": dict,
+    "device": dict,
+    "minutes": _NUMBER,
+    "dollars": _NUMBER_OR_NONE,
+    "risk": (str, type(None)),
+    "settings": dict,
+    "fingerprint": str,
+    "training_data": (dict, type(None)),
+    "command": str,
+    "test_folds": list,
+    "num_resamples": int,
+    "version": dict,
+}
+"""Types of what a row must have."""
+_SETTINGS = {
+    "trained": {"size", "num_steps", "global_batch_size", "window_seconds"},
+    "supervised": {"size", "num_epochs"},
+    "scored": set(),
+}
+"""Settings that a row of each kind must have."""
 _VERSIONS = ("clef_jax", "jax", "jaxlib", "flax", "numpy")
 _WAIT_SECONDS = 60.0
 
@@ -75,33 +100,76 @@ def read(path: pathlib.Path) -> list[Row]:
     """Returns the rows of a table; none if the file does not exist.
 
     Raises:
-        UserError: the file is not a table of records, or of another version.
+        UserError: the file is not a table of records, is damaged, has a row twice, or is of another
+            version.
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder; give --records a file.", problem="is_a_folder")
     try:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
     except ValueError as error:
-        raise _foreign(path) from error
-    for row in rows:
-        if not isinstance(row, dict) or "format" not in row:
-            raise _foreign(path)
-        if row["format"] != FORMAT:
+        raise _foreign(path, 1) from error
+    rows: list[Row] = []
+    lines: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        row = _parse(line, path, number)
+        first = lines.setdefault(row["id"], number)
+        if first != number:
             raise UserError(
-                f"{path} has rows of format {row['format']}, but this version reads {FORMAT}; "
-                "use the version of clef_jax that wrote them.",
-                problem="other_format",
+                f"Lines {first} and {number} of {path} are the same row, which would count as two "
+                "seeds; delete one of them.",
+                problem="double_row",
             )
-        if not all(name in row for name in _NEEDED) or row["kind"] not in KINDS:
-            raise _foreign(path)
+        rows.append(row)
     return rows
 
 
-def _foreign(path: pathlib.Path) -> UserError:
+def _parse(line: str, path: pathlib.Path, number: int) -> Row:
+    """Returns the row on a line of a table, from 1, or raises UserError."""
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise _foreign(path, number) from error
+    if not isinstance(row, dict) or "format" not in row:
+        raise _foreign(path, number)
+    if row["format"] != FORMAT:
+        raise UserError(
+            f"Line {number} of {path} has the format {row['format']}, but this version reads "
+            f"{FORMAT}; use the version of clef_jax that wrote it.",
+            problem="other_format",
+        )
+    if not _is_row(row):
+        raise _foreign(path, number)
+    return row
+
+
+def _is_row(row: Row) -> bool:
+    """Returns whether a row has all that table, plot and check read, of the right types."""
+    if not all(isinstance(row.get(name, ...), types) for name, types in _NEEDED.items()):
+        return False
+    score, tasks = row["score"], row["tasks"].values()
+    return (
+        row["kind"] in _SETTINGS
+        and _SETTINGS[row["kind"]] <= set(row["settings"])
+        and isinstance(score.get("value"), _NUMBER)
+        and all(isinstance(score.get(name, ...), _NUMBER_OR_NONE) for name in ("low", "high"))
+        and isinstance(row["few_labels"].get("score", ...), _NUMBER_OR_NONE)
+        and all(isinstance(task, dict) and _has_number(task) for task in tasks)
+        and "digest" in row["panel"]
+        and {"platform", "kind", "count"} <= set(row["device"])
+    )
+
+
+def _has_number(task: Mapping[str, Any]) -> bool:
+    return isinstance(task.get("value"), _NUMBER)
+
+
+def _foreign(path: pathlib.Path, number: int) -> UserError:
     return UserError(
-        f"{path} is not a table of records that this command wrote, so it is not changed; choose "
-        "another --records.",
+        f"Line {number} of {path} is damaged, or clef-jax speedrun did not write it. The file is "
+        "not changed; restore or delete the line, or choose another --records.",
         problem="foreign_file",
     )
 

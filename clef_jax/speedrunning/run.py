@@ -12,7 +12,7 @@ import time
 import rich.console
 
 from clef_jax import files, folder_lock, machine
-from clef_jax.errors import PROGRAM
+from clef_jax.errors import PROGRAM, UserError
 from clef_jax.speedrunning import (
     check,
     panel as panel_lib,
@@ -43,6 +43,12 @@ def run(config: Config) -> None:
     plot.check(figure)
     rows = record.read(config.records_path)
     if config.render:
+        if not config.records_path.exists():
+            raise UserError(
+                f"{config.records_path} does not exist, so there is nothing to draw; set --records "
+                "to a table of records.",
+                problem="no_records",
+            )
         draw(config)
         console.print(f"Drawn: {config.table_path} and {figure}.", soft_wrap=True, markup=False)
         return

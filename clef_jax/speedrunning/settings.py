@@ -50,7 +50,8 @@ class Config:
     embeddings:FILE; supervised trains a network from scratch on the labels of each task. By
     default an encoder is pre-trained."""
     dataset: tuple[str, ...] = ()
-    """Public data sets to pre-train on; by default the largest that is prepared."""
+    """Public data sets to pre-train on, with weights as for clef-jax train; by default all that are
+    prepared and can be trained on, every patient equally likely."""
     objective: str = "clef"
     """Training objective, as for clef-jax train."""
     preset: str = "paper"

@@ -1,5 +1,6 @@
 """The table of records in Markdown, and the commands that repeat its rows."""
 
+import html
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -42,17 +43,29 @@ def _table(numbered: Sequence[tuple[int, record.Row]]) -> str:
     head += ["age MAE, years", "training", "minutes", "device", "dollars", "risk in training"]
     groups = group_lib.of_rows(numbered)
     lines = [_line(head), _line(["---"] * len(head)), *(_line(_cells(group)) for group in groups)]
-    commands = [f"- {line}: `{row['command']}`" for line, row in sorted(numbered)]
+    commands = [f"- {line}: {_code(row['command'])}" for line, row in sorted(numbered)]
     notes = [
         "An entry with several lines has means over its seeds, of scores and of interval ends.",
-        "Training: steps, patients per step, and length of the views.",
+        "Training: size of the encoder, steps, patients per step, and length of the views.",
         "`--check=LINE` in place of the other settings repeats a row.",
     ]
     return "\n".join([*lines, "", "The commands, by line:", "", *commands, "", *notes, ""])
 
 
 def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(_escaped(cell) for cell in cells) + " |"
+
+
+def _escaped(text: str) -> str:
+    """Returns text on one line that Markdown shows as it is, without tags or marks of a table."""
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")
+
+
+def _code(command: str) -> str:
+    """Returns a command as code; a tag is used where a name could end the code or hold a mark."""
+    command = " ".join(command.split())
+    plain = not set("<`") & set(command)
+    return f"`{command}`" if plain else f"<code>{html.escape(command, quote=False)}</code>"
 
 
 def _cells(group: Group) -> list[str]:
@@ -82,12 +95,14 @@ def _cells(group: Group) -> list[str]:
 
 
 def training_text(row: record.Row) -> str:
-    """Returns how long a row was trained, for example 800 steps of 64, 5 s; empty if it was not."""
+    """Returns how a row was trained, such as small, 800 steps of 64, 5 s; empty if it was not."""
     settings = row["settings"]
-    if row["kind"] == "trained":
-        steps = counted(settings["num_steps"], "step")
-        return f"{steps} of {settings['global_batch_size']}, {settings['window_seconds']:g} s"
-    return counted(settings["num_epochs"], "epoch") if row["kind"] == "supervised" else ""
+    if row["kind"] == "scored":
+        return ""
+    if row["kind"] == "supervised":
+        return f"{settings['size']}, {counted(settings['num_epochs'], 'epoch')}"
+    steps = f"{counted(settings['num_steps'], 'step')} of {settings['global_batch_size']}"
+    return f"{settings['size']}, {steps}, {settings['window_seconds']:g} s"
 
 
 def device_text(device: Mapping[str, Any]) -> str:
@@ -141,16 +156,18 @@ def frame(path: pathlib.Path) -> tuple[str, str]:
     """Returns what stands before and after the table in a file.
 
     Raises:
-        UserError: the file exists, has no marks, and was not written by this command.
+        UserError: the file exists, does not have the two marks once in this order, and was not
+            written by this command.
     """
     old = path.read_text(encoding="utf-8") if path.is_file() else _HEAD
-    if BEGIN in old and END in old:
-        before, _, rest = old.partition(BEGIN)
+    before, _, rest = old.partition(BEGIN)
+    if old.count(BEGIN) == old.count(END) == 1 and END in rest:
         return f"{before}{BEGIN}\n\n", f"\n{END}{rest.partition(END)[2]}"
-    if path.is_dir() or not old.startswith(_HEAD):
+    if path.is_dir() or not old.startswith(_HEAD) or BEGIN in old or END in old:
         raise UserError(
             f"{path} was not written by this command, so it is not changed; choose another "
-            f"--table, or add the lines {BEGIN} and {END} where the table shall stand.",
+            f"--table, or add the lines {BEGIN} and {END}, once and in this order, where the table "
+            "shall stand.",
             problem="foreign_file",
         )
     return f"{_HEAD}\n", ""
