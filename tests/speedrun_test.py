@@ -57,6 +57,8 @@ def rows_of(folder):
 
 STEPS = {"num_steps": 2, "dataset": ("ptb_xl",), "train": "--window-seconds=2"}
 """Settings of a short pre-training."""
+OTHER_SETTINGS = SETTINGS["trained"] | {"objective": "clef", "no_such_setting": 1}
+"""Settings of a row of another version."""
 
 
 def test_an_encoder_is_trained_scored_and_added_once(data, tmp_path, monkeypatch, capsys):
@@ -155,7 +157,7 @@ def test_a_row_is_repeated_with_its_settings(data, tmp_path, quick):
         ({"panel": {"digest": "other", "data": {}}}, "changed_data"),
         ({"panel": {"digest": "other", "data": {"chapman": "f"}}}, "missing_data"),
         ({"training_data": {}}, "changed_data"),
-        ({"settings": SETTINGS["trained"] | {"objective": "clef", "no_such_setting": 1}}, "other_version"),
+        ({"settings": OTHER_SETTINGS}, "other_version"),
     ],
 )
 def test_a_row_that_cannot_be_repeated_is_refused(change, problem, data, tmp_path, quick):
