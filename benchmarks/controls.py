@@ -189,8 +189,9 @@ def scores_of(results: Sequence[Result]) -> Iterator[tuple[str, str, Score]]:
 
 
 def without_seed(model: str) -> str:
-    """Returns what models that differ by their seed alone share of their names."""
-    return re.sub(r"(_|, seed )\d+$", "", model)
+    """Returns what trainings or random encoders that differ by their seed alone share of their
+    names."""
+    return re.sub(r", seed \d+$", "", trainings.without_seed(model))
 
 
 def evaluate_all(args, workdirs: Sequence[pathlib.Path]) -> dict[str, dict[str, list[Score]]]:

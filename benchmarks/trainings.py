@@ -36,6 +36,11 @@ class Training:
         return f"{self.name}_{self.seed}"
 
 
+def without_seed(folder: str) -> str:
+    """Returns the name of the training that a folder is of, without its seed."""
+    return re.sub(r"_\d\d$", "", folder)
+
+
 def command(verb: str, **flags) -> list[str]:
     """Returns a command of clef_jax with its flags."""
     return [sys.executable, "-m", f"clef_jax.{verb}", *bench_process.flags(flags)]
@@ -130,7 +135,7 @@ def summary(results: list[dict]) -> str:
     cells: dict[tuple[str, str], dict[str, list]] = {}
     for result in results:
         if result["score"] in main_scores and result["label_share"] == 1:
-            row = (re.sub(r"_\d\d$", "", result["model"]), result["method"])
+            row = (without_seed(result["model"]), result["method"])
             cells.setdefault(row, {}).setdefault(result["task"], []).append(result)
     names = list(dict.fromkeys(result["task"] for result in results))
     lines = [

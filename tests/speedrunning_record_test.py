@@ -101,6 +101,13 @@ def test_a_truncated_row_is_named_by_its_line(tmp_path):
         record.read(path)
 
 
+def test_bytes_that_are_no_text_are_named_by_their_line(tmp_path):
+    path = tmp_path / "records.jsonl"
+    path.write_bytes(json.dumps(make(1)).encode() + b"\n\xff\n")
+    with refuses("Line 2", str(path), problem="foreign_file"):
+        record.read(path)
+
+
 def test_a_row_that_stands_twice_is_no_second_seed(tmp_path):
     path = tmp_path / "records.jsonl"
     path.write_text("\n".join(json.dumps(make(number)) for number in (1, 2, 1)) + "\n")

@@ -140,7 +140,7 @@ def test_a_run_on_several_data_sets_that_was_killed_ends_with_the_same_bits(mixe
     }
     finish(start(mixed_dir, tmp_path / "straight", **several))
     slow, killed = several | {"cheap_seconds": 0.2}, tmp_path / "killed"
-    kill_after(start(mixed_dir, killed, **slow), killed, 8, saved=True)
+    kill_after(start(mixed_dir, killed, **slow), killed, 12, saved=True)
     output = finish(start(mixed_dir, killed, read_threads=1, **several))
     assert_names(output, "any_rate/1.0.0", "25.0%", "resampled to 500 Hz", "Resuming after step")
     assert_same_bits(killed, tmp_path / "straight")

@@ -105,13 +105,10 @@ def read(path: pathlib.Path) -> list[Row]:
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder; give --records a file.", problem="is_a_folder")
-    try:
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-    except ValueError as error:
-        raise _foreign(path, 1) from error
+    content = path.read_bytes() if path.exists() else b""
     rows: list[Row] = []
     lines: dict[str, int] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(content.splitlines(), start=1):
         if not line.strip():
             continue
         row = _parse(line, path, number)
@@ -126,10 +123,10 @@ def read(path: pathlib.Path) -> list[Row]:
     return rows
 
 
-def _parse(line: str, path: pathlib.Path, number: int) -> Row:
+def _parse(line: bytes, path: pathlib.Path, number: int) -> Row:
     """Returns the row on a line of a table, from 1, or raises UserError."""
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode())
     except ValueError as error:
         raise _foreign(path, number) from error
     if not isinstance(row, dict) or "format" not in row:
@@ -156,14 +153,10 @@ def _is_row(row: Row) -> bool:
         and isinstance(score.get("value"), _NUMBER)
         and all(isinstance(score.get(name, ...), _NUMBER_OR_NONE) for name in ("low", "high"))
         and isinstance(row["few_labels"].get("score", ...), _NUMBER_OR_NONE)
-        and all(isinstance(task, dict) and _has_number(task) for task in tasks)
+        and all(isinstance(task, dict) and isinstance(task.get("value"), _NUMBER) for task in tasks)
         and "digest" in row["panel"]
         and {"platform", "kind", "count"} <= set(row["device"])
     )
-
-
-def _has_number(task: Mapping[str, Any]) -> bool:
-    return isinstance(task.get("value"), _NUMBER)
 
 
 def _foreign(path: pathlib.Path, number: int) -> UserError:
